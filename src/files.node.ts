@@ -1,0 +1,91 @@
+import { closeSync, fstatSync, mkdirSync, openSync, readSync, renameSync, rmSync, writeSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { UserError } from './errors.ts';
+
+/**
+ * Writes a file so that it appears whole or not at all: under a temporary name beside it, renamed at
+ * the end. Missing folders are made.
+ * @throws UserError when the disk is full or the place can't be written
+ */
+export function writeFileWhole(path: string, content: string | Uint8Array | Iterable<Uint8Array>): void {
+  const temporary = `${path}.${process.pid}.tmp`;
+  let descriptor: number | undefined;
+  try {
+    mkdirSync(dirname(path), { recursive: true });
+    descriptor = openSync(temporary, 'w');
+    const pieces =
+      typeof content === 'string'
+        ? [Buffer.from(content)]
+        : content instanceof Uint8Array
+          ? [content]
+          : content;
+    for (const piece of pieces) {
+      for (let at = 0; at < piece.length; ) at += writeSync(descriptor, piece, at, piece.length - at);
+    }
+    closeSync(descriptor);
+    descriptor = undefined;
+    renameSync(temporary, path);
+  } catch (error) {
+    if (descriptor !== undefined) closeSync(descriptor);
+    rmSync(temporary, { force: true });
+    throw fileError(error, `can't write ${path}`);
+  }
+}
+
+/** What the system says about a file as a UserError; anything else is passed on. */
+export function fileError(error: unknown, what: string): unknown {
+  const reasons: Record<string, string> = {
+    ENOENT: 'no such file or folder',
+    EACCES: 'permission denied',
+    EPERM: 'permission denied',
+    EROFS: 'the file system is read-only',
+    EISDIR: 'it is a folder',
+    ENOTDIR: 'a part of the path is not a folder',
+    ENOSPC: 'the disk is full',
+    EDQUOT: 'the disk quota is used up',
+    EFBIG: 'the file is too large for the file system',
+    EEXIST: 'something of that name exists',
+  };
+  const reason = reasons[(error as NodeJS.ErrnoException)?.code ?? ''];
+  return reason ? new UserError(`${what}: ${reason}`) : error;
+}
+
+/** A file open for reading at any place. Reads are checked against its size. */
+export class FileReader {
+  readonly path: string;
+  readonly size: number;
+  readonly #descriptor: number;
+
+  /** @throws UserError when there is no such file or it can't be read */
+  constructor(path: string) {
+    this.path = path;
+    try {
+      this.#descriptor = openSync(path, 'r');
+      const stat = fstatSync(this.#descriptor);
+      if (stat.isDirectory()) throw Object.assign(new Error(), { code: 'EISDIR' });
+      this.size = stat.size;
+    } catch (error) {
+      throw fileError(error, `can't read ${path}`);
+    }
+  }
+
+  /** @throws UserError when the file is shorter than that */
+  read(offset: number, length: number): Uint8Array {
+    if (!(offset >= 0 && length >= 0 && offset + length <= this.size)) {
+      throw new UserError(
+        `${this.path} is truncated: bytes ${offset} to ${offset + length} are wanted, it has ${this.size}`,
+      );
+    }
+    const bytes = new Uint8Array(length);
+    for (let at = 0; at < length; ) {
+      const got = readSync(this.#descriptor, bytes, at, Math.min(length - at, 1 << 30), offset + at);
+      if (got === 0) throw new UserError(`${this.path} was truncated while it was read`);
+      at += got;
+    }
+    return bytes;
+  }
+
+  close(): void {
+    closeSync(this.#descriptor);
+  }
+}

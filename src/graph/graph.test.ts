@@ -1,0 +1,84 @@
+import { describe, expect, it } from 'vitest';
+import { Builder } from './builder.ts';
+import { checkGraph } from './check.ts';
+import { countMacs } from './cost.ts';
+import { divideDims, multiplyDims } from './dim.ts';
+import { Graph } from './graph.ts';
+import { Tensor } from './tensor.ts';
+
+function mlp() {
+  const graph = new Graph('mlp');
+  const x = graph.addInput('x', 'float32', ['N', 5, 4]);
+  const b = new Builder(graph);
+  const weight = graph.addConstant('fc.weight', Tensor.zeros('float32', [8, 4]));
+  const product = b.op('MatMul', [x, b.op('Transpose', [weight], { perm: [1, 0] })]);
+  const y = b.op('Relu', [b.op('Add', [product, Tensor.zeros('float32', [8])])], {}, 'y');
+  graph.outputs.push(y);
+  return { graph, x, weight, y, b };
+}
+
+describe('Graph', () => {
+  it('infers shapes as nodes are added, symbolic axes included', () => {
+    const { y } = mlp();
+    expect(y.shape).toEqual(['N', 5, 8]);
+    expect(y.dtype).toBe('float32');
+  });
+
+  it('counts multiply-accumulates for one image', () => {
+    expect(countMacs(mlp().graph)).toBe(5 * 4 * 8);
+  });
+
+  it('keeps use lists right through edits', () => {
+    const { graph, x, y, b } = mlp();
+    const doubled = b.op('Add', [x, x]);
+    const reader = graph.nodes[1]!;
+    reader.setInput(0, doubled);
+    graph.sort();
+    expect(checkGraph(graph)).toEqual([]);
+    graph.replaceUses(doubled, x);
+    expect(graph.removeDead()).toBe(1);
+    expect(x.uses.map((use) => use.node.opType)).toEqual(['MatMul']);
+    expect(graph.outputs).toEqual([y]);
+    expect(checkGraph(graph)).toEqual([]);
+  });
+
+  it('refuses to remove what is still read', () => {
+    const { graph, weight } = mlp();
+    expect(() => graph.removeConstant(weight)).toThrow(/Transpose/);
+    expect(() => graph.removeNodes([graph.nodes[1]!])).toThrow(/can't be removed/);
+  });
+
+  it('names the node whose inputs do not fit', () => {
+    const { graph, x, b } = mlp();
+    expect(() => b.op('MatMul', [x, graph.constants.get('fc.weight')])).toThrow(
+      /MatMul.*inner dimensions 4 and 8/,
+    );
+  });
+
+  it('clones without sharing links', () => {
+    const { graph } = mlp();
+    const copy = graph.clone();
+    copy.removeNodes([]);
+    copy.nodes[1]!.setInput(0, copy.nodes[0]!.output());
+    expect(checkGraph(graph)).toEqual([]);
+    expect(graph.nodes[1]!.input(0).name).toBe('x');
+  });
+
+  it('finds a value read before it is made', () => {
+    const { graph, b } = mlp();
+    const late = b.op('Neg', [graph.inputs[0]]);
+    graph.nodes[1]!.setInput(0, late);
+    expect(checkGraph(graph)).toEqual([expect.stringMatching(/before it is made/)]);
+    graph.sort();
+    expect(checkGraph(graph)).toEqual([]);
+  });
+});
+
+describe('axis lengths', () => {
+  it('multiply and divide as monomials', () => {
+    expect(multiplyDims(['N', 197])).toBe('197*N');
+    expect(divideDims('197*N', 197)).toBe('N');
+    expect(divideDims('197*N', 'N')).toBe(197);
+    expect(divideDims(10, 4)).toBeUndefined();
+  });
+});

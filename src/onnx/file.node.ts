@@ -1,0 +1,45 @@
+import { basename, dirname, isAbsolute, join, normalize } from 'node:path';
+import { UserError } from '../errors.ts';
+import { FileReader, writeFileWhole } from '../files.node.ts';
+import type { Graph } from '../graph/graph.ts';
+import { readOnnx } from './read.ts';
+import { encodeOnnx, externalAbove, weightBytes } from './write.ts';
+
+/**
+ * Loads an `.onnx` file; weights in external files are read when they are asked for.
+ * @throws UserError when the file is missing, no ONNX model, or points outside its folder
+ */
+export function loadOnnx(path: string): Graph {
+  const file = new FileReader(path);
+  const bytes = file.read(0, file.size);
+  file.close();
+  const readers = new Map<string, FileReader>();
+  try {
+    return readOnnx(bytes, (location, offset, length) => {
+      const relative = normalize(location);
+      if (isAbsolute(relative) || relative.startsWith('..')) {
+        throw new UserError(`external data location "${location}" leaves the model's folder`);
+      }
+      const reader = readers.get(relative) ?? new FileReader(join(dirname(path), relative));
+      readers.set(relative, reader);
+      const wanted = length ?? reader.size - offset;
+      if (!(offset >= 0 && wanted >= 0 && offset + wanted <= reader.size)) {
+        throw new UserError(
+          `${reader.path} has ${reader.size} bytes; the model wants ${offset} to ${offset + wanted}`,
+        );
+      }
+      return () => reader.read(offset, wanted);
+    });
+  } catch (error) {
+    if (error instanceof UserError) throw new UserError(`${path}: ${error.message}`);
+    throw error;
+  }
+}
+
+/** Writes an `.onnx` file, above 1 GiB with its weights beside it in `NAME.data`. Whole or not at all. */
+export function saveOnnx(graph: Graph, path: string): void {
+  const external = weightBytes(graph) > externalAbove ? `${basename(path)}.data` : undefined;
+  const { model, weights } = encodeOnnx(graph, external);
+  if (external && weights) writeFileWhole(join(dirname(path), external), weights);
+  writeFileWhole(path, model);
+}

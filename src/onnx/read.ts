@@ -1,0 +1,174 @@
+import { fromBinary } from '@bufbuild/protobuf';
+import { UserError } from '../errors.ts';
+import type { Attribute } from '../graph/attribute.ts';
+import { type Dim, Graph, type Shape, type Value } from '../graph/graph.ts';
+import type { DataType } from '../graph/tensor.ts';
+import {
+  type AttributeProto,
+  type GraphProto,
+  type ModelProto,
+  ModelProtoSchema,
+  type TensorProto,
+  type ValueInfoProto,
+} from './generated/onnx_pb.ts';
+import { dataTypeOf, type ExternalData, tensorFromProto } from './tensor-proto.ts';
+
+/** What of a file's messages the graph does not model, kept on `carried` so that writing gives it back. */
+export interface CarriedModel {
+  model: ModelProto;
+  graph: GraphProto;
+}
+export interface CarriedValue {
+  info?: ValueInfoProto;
+  tensor?: TensorProto;
+}
+
+/**
+ * Reads an ONNX model. Weights stay in `bytes` (or the external file) until they are asked for.
+ * @throws UserError when the bytes are no ONNX model or the graph contradicts itself
+ */
+export function readOnnx(bytes: Uint8Array, external?: ExternalData): Graph {
+  let model: ModelProto;
+  try {
+    model = fromBinary(ModelProtoSchema, bytes);
+  } catch (error) {
+    throw new UserError(`not an ONNX model: ${(error as Error).message}`);
+  }
+  if (!model.graph) throw new UserError('not an ONNX model: it has no graph');
+  if (model.opsetImport.length === 0) throw new UserError('not an ONNX model: it imports no operator set');
+  const proto = model.graph;
+  model.graph = undefined as never;
+  const graph = new Graph(proto.name);
+  graph.opsets.clear();
+  for (const { domain, version } of model.opsetImport) {
+    graph.opsets.set(domain === 'ai.onnx' ? '' : domain, Number(version));
+  }
+  for (const { key, value } of model.metadataProps) graph.metadata.set(key, value);
+  fillGraph(graph, proto, new Map(), external);
+  graph.carried = { model, graph: emptied(proto) } satisfies CarriedModel;
+  return graph;
+}
+
+const emptied = (proto: GraphProto): GraphProto =>
+  Object.assign(proto, { node: [], initializer: [], input: [], output: [], valueInfo: [] });
+
+function fillGraph(
+  graph: Graph,
+  proto: GraphProto,
+  outer: ReadonlyMap<string, Value>,
+  external?: ExternalData,
+): void {
+  const scope = new Map(outer);
+  for (const info of proto.input) {
+    const type = tensorType(info);
+    const value = graph.addInput(info.name, type.dtype as DataType, type.shape);
+    value.carried = { info } satisfies CarriedValue;
+    scope.set(info.name, value);
+  }
+  for (const initializer of proto.initializer) {
+    const tensor = tensorFromProto(initializer, external);
+    const carried: CarriedValue = {
+      tensor: Object.assign(initializer, { rawData: new Uint8Array(), floatData: [] }),
+    };
+    const input = graph.inputs.find((value) => value.name === initializer.name);
+    const value = input ?? graph.addConstant(initializer.name, tensor);
+    if (input) graph.defaultInput(input, tensor);
+    value.carried = { ...(value.carried as CarriedValue | undefined), ...carried };
+    scope.set(initializer.name, value);
+  }
+  for (const node of proto.node) {
+    const inputs = node.input.map((name) => {
+      if (name === '') return undefined;
+      const value = scope.get(name);
+      if (!value)
+        throw new UserError(
+          `node ${node.opType} "${node.name}" reads "${name}", which nothing before it makes`,
+        );
+      return value;
+    });
+    const made = graph.addNode({
+      opType: node.opType,
+      domain: node.domain === 'ai.onnx' ? '' : node.domain,
+      name: node.name,
+      inputs,
+      outputs: node.output,
+      attributes: Object.fromEntries(
+        node.attribute.map((a) => [a.name, readAttribute(a, graph, scope, external)]),
+      ),
+    });
+    if (node.$unknown) made.carried = node.$unknown;
+    for (const output of made.outputs) if (output) scope.set(output.name, output);
+  }
+  for (const info of [...proto.valueInfo, ...proto.output]) {
+    const value = scope.get(info.name);
+    if (!value) continue;
+    const type = tensorType(info);
+    value.dtype ??= type.dtype;
+    value.shape ??= type.shape;
+    value.carried = { ...(value.carried as CarriedValue | undefined), info };
+  }
+  for (const { name } of proto.output) {
+    const value = scope.get(name);
+    if (!value) throw new UserError(`graph output "${name}" is made by no node`);
+    graph.outputs.push(value);
+  }
+}
+
+function tensorType(info: ValueInfoProto): { dtype: DataType | undefined; shape: Shape | undefined } {
+  const type = info.type?.tensorType;
+  if (!type?.elemType) return { dtype: undefined, shape: undefined };
+  const dims = type.shape?.dim.map((dim, i): Dim => {
+    if (dim.dimParam) return dim.dimParam;
+    return dim.dimValue > 0n ? Number(dim.dimValue) : `${info.name}_${i}`;
+  });
+  return { dtype: dataTypeOf(type.elemType), shape: dims };
+}
+
+const text = (bytes: Uint8Array): string | Uint8Array => {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch {
+    return bytes;
+  }
+};
+
+/** AttributeProto.AttributeType -> how to read it. Kinds without a row stay opaque. */
+const attributeReaders: Record<
+  number,
+  (
+    proto: AttributeProto,
+    graph: Graph,
+    scope: ReadonlyMap<string, Value>,
+    external?: ExternalData,
+  ) => Attribute
+> = {
+  1: ({ f }) => ({ kind: 'float', value: f }),
+  2: ({ i }) => ({ kind: 'int', value: narrow(i) }),
+  3: ({ s }) => ({ kind: 'string', value: text(s) }),
+  4: ({ t }, _graph, _scope, external) => ({ kind: 'tensor', value: tensorFromProto(t!, external) }),
+  5: ({ g }, graph, scope, external) => {
+    const nested = new Graph(g!.name, graph);
+    fillGraph(nested, g!, scope, external);
+    nested.carried = { graph: emptied(g!) };
+    return { kind: 'graph', value: nested };
+  },
+  6: ({ floats }) => ({ kind: 'floats', value: floats }),
+  7: ({ ints }) => ({ kind: 'ints', value: ints.map(narrow) }),
+  8: ({ strings }) => ({ kind: 'strings', value: strings.map(text) }),
+};
+
+const narrow = (value: bigint): number | bigint =>
+  Number.isSafeInteger(Number(value)) ? Number(value) : value;
+
+function readAttribute(
+  proto: AttributeProto,
+  graph: Graph,
+  scope: ReadonlyMap<string, Value>,
+  external?: ExternalData,
+): Attribute {
+  const read = proto.refAttrName ? undefined : attributeReaders[proto.type];
+  if (!read) return { kind: 'opaque', value: proto };
+  const attribute = read(proto, graph, scope, external);
+  if (proto.$unknown) attribute.carried = proto.$unknown;
+  return attribute;
+}

@@ -1,0 +1,50 @@
+import type { Graph } from '../graph/graph.ts';
+import type { Tensor } from '../graph/tensor.ts';
+
+export type Tensors = Record<string, Tensor>;
+
+export interface SessionOptions {
+  /** Threads inside one operator; default: all cores. */
+  threads?: number;
+  /** How much the engine may rewrite the graph when it loads it; default everything. */
+  optimization?: 'disabled' | 'basic' | 'extended' | 'all';
+  /** Keep freed memory for the next run (default), or give it back: slower, smaller peak. */
+  memoryArena?: boolean;
+  /** Engine configuration entries (`session.*`, `optimization.*`), passed through. */
+  config?: Record<string, string>;
+}
+
+/** A loaded model. */
+export interface Session {
+  readonly inputs: readonly string[];
+  readonly outputs: readonly string[];
+  /**
+   * Computes outputs from inputs.
+   * @param fetches outputs wanted (default: all); a tensor given for one is filled in place
+   */
+  run(feeds: Tensors, fetches?: readonly string[] | Record<string, Tensor | null>): Promise<Tensors>;
+  dispose(): Promise<void>;
+}
+
+/** Something that runs graphs. The core is given one; it never imports one. */
+export interface Engine {
+  /** Name and version, as reports show it: `onnxruntime 1.30.0`. */
+  readonly name: string;
+  /** @param model a graph, the bytes of an ONNX or ORT file, or a file's path */
+  load(model: Graph | Uint8Array | string, options?: SessionOptions): Promise<Session>;
+}
+
+/** Runs a graph once. */
+export async function runOnce(
+  engine: Engine,
+  graph: Graph,
+  feeds: Tensors,
+  options?: SessionOptions,
+): Promise<Tensors> {
+  const session = await engine.load(graph, options);
+  try {
+    return await session.run(feeds);
+  } finally {
+    await session.dispose();
+  }
+}
