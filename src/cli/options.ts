@@ -1,0 +1,118 @@
+import { availableParallelism } from 'node:os';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { InterruptedError } from '../errors.ts';
+import { type Progress, silent } from '../progress.ts';
+
+/** What every command takes. */
+export interface CommonOptions {
+  json?: boolean;
+  threads: number;
+  seed: number;
+  quiet?: boolean;
+}
+
+/** Parsers for option values; each says what it wanted when it gets something else. */
+export const parse = {
+  integer(low: number, high = Number.MAX_SAFE_INTEGER) {
+    return (text: string): number => {
+      const value = Number(text);
+      if (text.trim() === '' || !Number.isInteger(value) || value < low || value > high) {
+        const range = high === Number.MAX_SAFE_INTEGER ? `of at least ${low}` : `from ${low} to ${high}`;
+        throw new InvalidArgumentError(`It must be a whole number ${range}.`);
+      }
+      return value;
+    };
+  },
+
+  /** A number strictly between 0 and 1. */
+  ratio(text: string): number {
+    const value = Number(text);
+    if (!(text.trim() !== '' && value > 0 && value < 1)) {
+      throw new InvalidArgumentError('It must be a number between 0 and 1, both excluded (0.25 prunes a quarter).');
+    }
+    return value;
+  },
+
+  number(low: number) {
+    return (text: string): number => {
+      const value = Number(text);
+      if (text.trim() === '' || !Number.isFinite(value) || value < low) {
+        throw new InvalidArgumentError(`It must be a number of at least ${low}.`);
+      }
+      return value;
+    };
+  },
+
+  json(text: string): Record<string, unknown> {
+    let value: unknown;
+    try {
+      value = JSON.parse(text);
+    } catch {
+      value = undefined;
+    }
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+      throw new InvalidArgumentError('It must be a JSON object, such as \'{"img_size": 192}\'.');
+    }
+    return value as Record<string, unknown>;
+  },
+
+  list(allowed: readonly string[]) {
+    return (text: string): string[] => {
+      const items = text.split(',').map((item) => item.trim());
+      const unknown = items.find((item) => !allowed.includes(item));
+      if (unknown !== undefined) {
+        throw new InvalidArgumentError(`"${unknown}" is none of ${allowed.join(', ')}.`);
+      }
+      return items;
+    };
+  },
+};
+
+/** A command with the options that all have, and its examples below the help. */
+export function command(name: string, summary: string, examples: readonly string[]): Command {
+  return new Command(name)
+    .description(summary)
+    .addHelpText('after', `\nExamples:\n${examples.map((line) => `  $ ${line}`).join('\n')}`)
+    .allowExcessArguments(false);
+}
+
+/** Adds the common options; last, so that help lists them after the command's own. */
+export function withCommonOptions(target: Command): Command {
+  return target
+    .addOption(new Option('--threads <n>', 'threads for the engine').argParser(parse.integer(1, 1024)).default(availableParallelism()))
+    .addOption(new Option('--seed <n>', 'seed of everything random').argParser(parse.integer(0)).default(0))
+    .option('--json', 'print one JSON document on stdout')
+    .option('--quiet', 'no progress on stderr');
+}
+
+/** Progress bars on stderr, or nothing with `--quiet`. */
+export async function progressFor(options: CommonOptions): Promise<Progress> {
+  if (options.quiet) return silent;
+  const { terminalProgress } = await import('./progress-bar.ts');
+  return terminalProgress();
+}
+
+/** Prints the result: the JSON document, or the text made for people. */
+export function print(options: CommonOptions, document: unknown, text: () => string): void {
+  process.stdout.write(`${options.json ? JSON.stringify(document, null, 2) : text()}\n`);
+}
+
+/**
+ * Runs work that Ctrl-C ends at a point it can be resumed from. A second Ctrl-C ends it at once.
+ */
+export async function interruptible<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const controller = new AbortController();
+  const stop = () => {
+    if (controller.signal.aborted) process.exit(130);
+    process.stderr.write('\npqv: stopping at the next safe point; press Ctrl-C again to stop at once\n');
+    controller.abort(new InterruptedError('stopped by Ctrl-C'));
+  };
+  process.on('SIGINT', stop);
+  process.on('SIGTERM', stop);
+  try {
+    return await work(controller.signal);
+  } finally {
+    process.off('SIGINT', stop);
+    process.off('SIGTERM', stop);
+  }
+}
