@@ -20,11 +20,15 @@ const typeNamed = (onnx: number): DataType | undefined =>
 /** Output 0 is like input 0. */
 const sameAsInput: ShapeRule = (node) => [{ dtype: dtypeOf(node, 0), shape: shapeOf(node, 0) }];
 
+/** Before this operator set, binary ops broadcast their second operand along an `axis`. */
+const numpyBroadcasting = 7;
+
 const broadcasting =
   (result?: DataType, from = 0): ShapeRule =>
-  (node) => {
+  (node, opset) => {
     const shapes = node.inputs.map((v) => v?.shape);
     const dtype = result ?? dtypeOf(node, from);
+    if (node.domain === '' && opset < numpyBroadcasting) return [{ dtype, shape: shapes[0] }];
     if (shapes.some((s) => !s)) return [{ dtype, shape: undefined }];
     return [{ dtype, shape: (shapes as Shape[]).reduce(broadcastShapes) }];
   };
@@ -367,14 +371,14 @@ const table = (names: string, rule: ShapeRule): Record<string, ShapeRule> =>
 /** How each op shapes its outputs, keyed by `Node.op`. */
 export const shapeRules: Record<string, ShapeRule> = {
   ...table(
-    'Abs Acos Asin Atan Ceil Celu Clip Cos Cosh Dropout Elu Erf Exp Floor Gelu HardSigmoid HardSwish Hardmax Identity LeakyRelu Log LogSoftmax Mish Neg Not Reciprocal Relu Round Selu Sigmoid Sign Sin Sinh Softmax Softplus Softsign Sqrt Tan Tanh CumSum ThresholdedRelu ScatterND ScatterElements LpNormalization InstanceNormalization GroupNormalization BatchNormalization',
+    'Abs Acos Asin Atan Ceil Celu Clip Cos Cosh Dropout Elu Erf Exp Floor Gelu HardSigmoid HardSwish Hardmax Identity LeakyRelu Log LogSoftmax Mish Neg Not Reciprocal Relu Round Selu Sigmoid Sign Sin Sinh Softmax Softplus Softsign Sqrt Tan Tanh CumSum ThresholdedRelu PRelu ScatterND ScatterElements LpNormalization InstanceNormalization GroupNormalization BatchNormalization',
     sameAsInput,
   ),
   ...table(
     'com.microsoft.Gelu com.microsoft.FastGelu com.microsoft.BiasGelu com.microsoft.QuickGelu com.microsoft.BiasSoftmax',
     sameAsInput,
   ),
-  ...table('Add Sub Mul Div Pow Mod Min Max Mean Sum PRelu BitShift', broadcasting()),
+  ...table('Add Sub Mul Div Pow Mod Min Max Mean Sum BitShift', broadcasting()),
   ...table('Equal Greater GreaterOrEqual Less LessOrEqual And Or Xor', broadcasting('bool')),
   ...table('IsNaN IsInf', (node) => [{ dtype: 'bool', shape: shapeOf(node, 0) }]),
   Where: broadcasting(undefined, 1),
