@@ -4,7 +4,7 @@ import { UserError } from '../errors.ts';
 import { Graph } from '../graph/graph.ts';
 import { type DataType, dataTypes, Tensor, type TensorData } from '../graph/tensor.ts';
 import { encodeOnnx, externalAbove, weightBytes, writeOnnx } from '../onnx/write.ts';
-import type { Engine, Session, SessionOptions, Tensors } from './session.ts';
+import type { Engine, InputSignature, Session, SessionOptions, Tensors } from './session.ts';
 
 function toOrt(name: string, tensor: Tensor): ort.Tensor {
   const { dtype, shape } = tensor;
@@ -26,6 +26,14 @@ class OrtSession implements Session {
 
   get inputs() {
     return this.#session.inputNames;
+  }
+
+  get inputSignatures() {
+    return Object.fromEntries(
+      this.#session.inputMetadata.flatMap((input): [string, InputSignature][] =>
+        input.isTensor ? [[input.name, { dtype: input.type as DataType, shape: input.shape }]] : [],
+      ),
+    );
   }
 
   get outputs() {

@@ -1,5 +1,5 @@
-import type { Graph } from '../graph/graph.ts';
-import type { Tensor } from '../graph/tensor.ts';
+import type { Graph, Shape } from '../graph/graph.ts';
+import type { DataType, Tensor } from '../graph/tensor.ts';
 
 export type Tensors = Record<string, Tensor>;
 
@@ -14,9 +14,17 @@ export interface SessionOptions {
   config?: Record<string, string>;
 }
 
+/** What a loaded model takes for one input; a symbolic axis bears its name. */
+export interface InputSignature {
+  readonly dtype: DataType;
+  readonly shape: Shape;
+}
+
 /** A loaded model. */
 export interface Session {
   readonly inputs: readonly string[];
+  /** By input name. */
+  readonly inputSignatures: Readonly<Record<string, InputSignature>>;
   readonly outputs: readonly string[];
   /**
    * Computes outputs from inputs.
