@@ -1,0 +1,42 @@
+import type { Tensor } from '../graph/tensor.ts';
+
+/** A decoded image: 8 bits a channel, rows from the top, `data[(y * width + x) * channels + c]`. */
+export interface RawImage {
+  readonly width: number;
+  readonly height: number;
+  /** 1: grey; 3: red, green, blue. */
+  readonly channels: 1 | 3;
+  readonly data: Uint8Array;
+}
+
+/** Labelled images in a fixed order. Nothing is read before `read` is called, and nothing is kept. */
+export interface Split {
+  /** For messages: the folder, or the data set and its part. */
+  readonly name: string;
+  readonly length: number;
+  /** Class index, a position in `Dataset.classes`. */
+  label(index: number): number;
+  /** A name a person can find the image by: the file's path inside the data set, or digit and number. */
+  id(index: number): string;
+  /** Decodes one image. Rejects when it can't be read; the loader decides what that means. */
+  read(index: number): Promise<RawImage>;
+}
+
+export interface Dataset {
+  readonly name: string;
+  readonly classes: readonly string[];
+  readonly train: Split;
+  /** The held-out images, on which accuracy is measured. */
+  readonly val: Split;
+}
+
+/** What a model takes for a step: normalized pixels and what they show. */
+export interface Batch {
+  /** float32 `[N, C, H, W]`. */
+  readonly pixels: Tensor;
+  /** int64 `[N]`. */
+  readonly labels: Tensor;
+  /** float32 `[N, classes]`: label distributions, when mixing or label smoothing asks for them. */
+  readonly targets?: Tensor;
+  readonly ids: readonly string[];
+}

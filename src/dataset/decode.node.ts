@@ -1,0 +1,47 @@
+import { readFile } from 'node:fs/promises';
+import sharp, { type Sharp } from 'sharp';
+import type { RawImage } from './dataset.ts';
+
+// The loader decodes many images at once, each a single time: one thread an image, nothing kept.
+sharp.concurrency(1);
+sharp.cache(false);
+
+/**
+ * Decodes an image file as Pillow's `Image.open(path).convert('RGB')` does: embedded colour profiles
+ * and EXIF orientation are not applied, transparency is dropped, 16-bit channels give their upper
+ * byte, CMYK is converted without a profile, of an animation the first frame is taken. Grey images
+ * keep one channel. The one difference: 16-bit grey, which Pillow clips to white at 255.
+ * @throws Error when the file can't be read, is damaged or cut off
+ */
+export async function decodeImage(path: string): Promise<RawImage> {
+  const bytes = await readFile(path);
+  const image = sharp(bytes, { failOn: 'error', ignoreIcc: true });
+  const { space } = await image.metadata();
+  if (space === 'cmyk') return decodeCmyk(image);
+  const grey = space === 'b-w' || space === 'grey16';
+  const { data, info } = await image
+    .removeAlpha()
+    .toColourspace(grey ? 'b-w' : 'srgb')
+    .raw({ depth: 'uchar' })
+    .toBuffer({ resolveWithObject: true });
+  return { width: info.width, height: info.height, channels: grey ? 1 : 3, data };
+}
+
+/** Pillow's conversion: `(255 - ink) * (255 - black) / 255`, in its rounding. */
+async function decodeCmyk(image: Sharp): Promise<RawImage> {
+  const { data, info } = await image
+    .pipelineColourspace('cmyk')
+    .toColourspace('cmyk')
+    .raw({ depth: 'uchar' })
+    .toBuffer({ resolveWithObject: true });
+  const { width, height } = info;
+  const rgb = new Uint8Array(width * height * 3);
+  for (let i = 0; i < width * height; i++) {
+    const light = 255 - data[4 * i + 3]!;
+    for (let c = 0; c < 3; c++) {
+      const product = data[4 * i + c]! * light + 128;
+      rgb[3 * i + c] = light - (((product >> 8) + product) >> 8);
+    }
+  }
+  return { width, height, channels: 3, data: rgb };
+}

@@ -1,0 +1,70 @@
+import type { RawImage } from './dataset.ts';
+import { roundHalfEven } from './geometry.ts';
+import type { Preprocessing } from './preprocessing.ts';
+
+/** Turns 8-bit images into normalized floats, window by window. */
+export interface Normalizer {
+  /**
+   * Writes the window whose corner is at (`left`, `top`) of the image as `[C, H, W]` floats.
+   * What lies outside the image is filled as the crop mode asks for.
+   * @param mirror flip left and right
+   */
+  write(image: RawImage, left: number, top: number, mirror: boolean, out: Float32Array): void;
+}
+
+/**
+ * `(value / 255 - mean) / std`, in float32 and in the order of torchvision's `ToTensor` and
+ * `Normalize`, so that the results are theirs bit for bit. There are only 256 values a channel: a table.
+ */
+export function createNormalizer({ inputSize, mean, std, cropMode }: Preprocessing): Normalizer {
+  const [channels, height, width] = inputSize;
+  const tables = Array.from({ length: channels }, (_, c) => {
+    const center = Math.fround(mean[c]!);
+    const scale = Math.fround(std[c]!);
+    return Float32Array.from({ length: 256 }, (_, v) => Math.fround(Math.fround(v / 255) - center) / scale);
+  });
+  // Border mode frames with the mean colour, the others with black.
+  const frame = tables.map((table, c) => table[cropMode === 'border' ? roundHalfEven(255 * mean[c]!) : 0]!);
+  return {
+    write(image, left, top, mirror, out) {
+      const { data, channels: stride } = image;
+      const firstX = Math.max(0, -left);
+      const endX = Math.min(width, image.width - left);
+      const framed = firstX > 0 || endX < width || top < 0 || top + height > image.height;
+      for (let c = 0; c < channels; c++) {
+        const table = tables[c]!;
+        const plane = c * height * width;
+        if (framed) out.fill(frame[c]!, plane, plane + height * width);
+        for (let y = Math.max(0, -top); y < height && y + top < image.height; y++) {
+          let from = ((y + top) * image.width + firstX + left) * stride + (stride === 1 ? 0 : c);
+          const row = plane + y * width;
+          let to = mirror ? row + width - 1 - firstX : row + firstX;
+          const step = mirror ? -1 : 1;
+          for (let x = firstX; x < endX; x++, from += stride, to += step) out[to] = table[data[from]!]!;
+        }
+      }
+    },
+  };
+}
+
+/** Part of an image, as a copy. The box must lie inside. */
+export function cut(image: RawImage, left: number, top: number, width: number, height: number): RawImage {
+  const { channels } = image;
+  const data = new Uint8Array(width * height * channels);
+  for (let y = 0; y < height; y++) {
+    const start = ((top + y) * image.width + left) * channels;
+    data.set(image.data.subarray(start, start + width * channels), y * width * channels);
+  }
+  return { width, height, channels, data };
+}
+
+/** Luma of a colour image as Pillow's `convert('L')` has it: ITU-R 601-2 in 16-bit fixed point. */
+export function toGrey(image: RawImage): RawImage {
+  if (image.channels === 1) return image;
+  const { width, height, data } = image;
+  const grey = new Uint8Array(width * height);
+  for (let i = 0; i < grey.length; i++) {
+    grey[i] = (data[3 * i]! * 19595 + data[3 * i + 1]! * 38470 + data[3 * i + 2]! * 7471 + 0x8000) >> 16;
+  }
+  return { width, height, channels: 1, data: grey };
+}

@@ -1,0 +1,110 @@
+import { UserError } from '../errors.ts';
+
+/** Filters a resize may use. The names are timm's. */
+export const interpolations = ['bicubic', 'bilinear'] as const;
+export type Interpolation = (typeof interpolations)[number];
+
+/**
+ * How the shape of an image meets the shape of the input, in timm's words:
+ * `center` keeps the aspect ratio and cuts what is over, `squash` scales both edges by themselves,
+ * `border` keeps everything and fills the rest with the mean colour.
+ */
+export const cropModes = ['center', 'squash', 'border'] as const;
+export type CropMode = (typeof cropModes)[number];
+
+/** How an image becomes a model's input. */
+export interface Preprocessing {
+  /** `[C, H, W]`; C is 1 (grey) or 3. */
+  readonly inputSize: readonly [channels: 1 | 3, height: number, width: number];
+  /** Per channel, of pixel values in 0..1. */
+  readonly mean: readonly number[];
+  readonly std: readonly number[];
+  readonly interpolation: Interpolation;
+  /** The image is first resized to the input size divided by this, then cropped. */
+  readonly cropPct: number;
+  readonly cropMode: CropMode;
+}
+
+/** The fields of timm's `pretrained_cfg` that say how images are prepared. */
+export interface TimmInputConfig {
+  input_size?: readonly number[] | null;
+  mean?: readonly number[] | null;
+  std?: readonly number[] | null;
+  interpolation?: string | null;
+  crop_pct?: number | null;
+  crop_mode?: string | null;
+}
+
+const imagenetMean = [0.485, 0.456, 0.406];
+const imagenetStd = [0.229, 0.224, 0.225];
+
+/**
+ * The preprocessing a timm `pretrained_cfg` asks for; what it leaves out is filled in as timm's
+ * `resolve_data_config` does (224 pixels, ImageNet mean and deviation, bicubic, 0.875, centre).
+ * @param where named in errors: the file the configuration came from
+ * @throws UserError on a field with a value that can't be honoured
+ */
+export function fromTimmConfig(config: TimmInputConfig, where: string): Preprocessing {
+  const inputSize = config.input_size ?? [3, 224, 224];
+  const [channels, height, width] = inputSize;
+  if (inputSize.length !== 3 || (channels !== 1 && channels !== 3) || !isSize(height) || !isSize(width)) {
+    throw new UserError(
+      `${where}: input_size is [${inputSize}]; it must be [channels, height, width] with 1 or 3 channels`,
+    );
+  }
+  const cropPct = config.crop_pct || 0.875;
+  if (!(cropPct > 0)) throw new UserError(`${where}: crop_pct is ${cropPct}; it must be above 0`);
+  return {
+    inputSize: [channels, height, width],
+    mean: perChannel('mean', config.mean, imagenetMean, channels, where),
+    std: perChannel('std', config.std, imagenetStd, channels, where),
+    interpolation: oneOf('interpolation', config.interpolation || 'bicubic', interpolations, where),
+    cropPct,
+    cropMode: oneOf('crop_mode', config.crop_mode || 'center', cropModes, where),
+  };
+}
+
+/** The inverse of `fromTimmConfig`, for writing a `config.json`. */
+export function toTimmConfig(preprocessing: Preprocessing): TimmInputConfig {
+  return {
+    input_size: preprocessing.inputSize,
+    mean: preprocessing.mean,
+    std: preprocessing.std,
+    interpolation: preprocessing.interpolation,
+    crop_pct: preprocessing.cropPct,
+    crop_mode: preprocessing.cropMode,
+  };
+}
+
+function isSize(edge: number | undefined): edge is number {
+  return edge !== undefined && Number.isInteger(edge) && edge > 0;
+}
+
+function perChannel(
+  field: 'mean' | 'std',
+  given: readonly number[] | null | undefined,
+  fallback: readonly number[],
+  channels: number,
+  where: string,
+): readonly number[] {
+  const values = given ?? (channels === 1 ? [average(fallback)] : fallback);
+  const spread = values.length === 1 ? Array.from({ length: channels }, () => values[0]!) : values;
+  const usable = spread.every((value) => Number.isFinite(value) && (field === 'mean' || value > 0));
+  if (spread.length !== channels || !usable) {
+    const kind = field === 'mean' ? 'finite' : 'positive';
+    throw new UserError(
+      `${where}: ${field} is [${values}]; the input has ${channels} channel${channels === 1 ? '' : 's'}, give one ${kind} number for each`,
+    );
+  }
+  return spread;
+}
+
+function average(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
+}
+
+function oneOf<T extends string>(field: string, value: string, allowed: readonly T[], where: string): T {
+  const match = allowed.find((name) => name === value);
+  if (match) return match;
+  throw new UserError(`${where}: ${field} "${value}" is not supported; use ${allowed.join(' or ')}`);
+}
