@@ -383,10 +383,12 @@ export class Graph {
     }
   }
 
+  /** A node that was named after the value follows it. */
   rename(value: Value, name: string): void {
     if (value.name === name) return;
     const constant = this.#constants.delete(value.name);
     this.#names.delete(value.name);
+    if (value.producer?.name === value.name) value.producer.name = name;
     value.name = this.#claim(name);
     if (constant) this.#constants.set(name, value);
   }

@@ -1,0 +1,67 @@
+import type { Graph, Node, Value } from './graph.ts';
+
+/** A fully connected layer: a matrix product with a constant weight and, it may be, a constant bias. */
+export interface Linear {
+  /** The MatMul or Gemm. */
+  readonly product: Node;
+  readonly input: Value;
+  readonly weight: Value;
+  /** How the weight lies: `[out, in]` (PyTorch) or `[in, out]` (plain MatMul). */
+  readonly layout: 'out,in' | 'in,out';
+  /** One number an output channel. */
+  readonly bias: Value | undefined;
+  /** The layer's result, bias included. */
+  readonly output: Value;
+}
+
+/**
+ * The Linear whose product this node is; undefined when it is none. Recognized are
+ * 1. `MatMul(x, W)`, W a constant `[in, out]`;
+ * 2. `MatMul(x, Transpose(W, perm=[1, 0]))`, W a constant `[out, in]`;
+ * 3. `Gemm(x, W, C)` with alpha = beta = 1, x not transposed, C absent or a constant `[out]`.
+ * An `Add` of a constant `[out]` that alone reads a product of 1 or 2 is its bias. A rank-1 x is none.
+ */
+export function matchLinear(graph: Graph, node: Node): Linear | undefined {
+  if (node.op === 'Gemm') return matchGemm(node);
+  if (node.op !== 'MatMul') return undefined;
+  const right = node.input(1);
+  const transposed = transposedConstant(right);
+  const weight = transposed ?? right;
+  const input = node.input(0);
+  if (!weight.isConstant || weight.shape?.length !== 2 || (input.shape?.length ?? 0) < 2) return undefined;
+  const layout = transposed ? 'out,in' : 'in,out';
+  const channels = weight.shape[transposed ? 0 : 1];
+  const bare: Linear = { product: node, input, weight, layout, bias: undefined, output: node.output() };
+  const add = soleReader(graph, node.output());
+  if (add?.op !== 'Add') return bare;
+  const other = add.input(add.input(0) === node.output() ? 1 : 0);
+  if (!other.isConstant || other.shape?.length !== 1 || other.shape[0] !== channels) return bare;
+  return { ...bare, bias: other, output: add.output() };
+}
+
+/** Every Linear of the graph, in order. */
+export function linears(graph: Graph): Linear[] {
+  return graph.nodes.flatMap((node) => matchLinear(graph, node) ?? []);
+}
+
+/** The one node that reads a value, when there is one and the value is no graph output. */
+export function soleReader(graph: Graph, value: Value): Node | undefined {
+  return value.uses.length === 1 && !graph.outputs.includes(value) ? value.uses[0]!.node : undefined;
+}
+
+function transposedConstant(value: Value): Value | undefined {
+  const { producer } = value;
+  if (producer?.op !== 'Transpose' || !producer.input(0).isConstant) return undefined;
+  return `${producer.ints('perm', [1, 0])}` === '1,0' ? producer.input(0) : undefined;
+}
+
+function matchGemm(node: Node): Linear | undefined {
+  const weight = node.input(1);
+  const bias = node.inputs[2];
+  const scaled = node.float('alpha', 1) !== 1 || (bias && node.float('beta', 1) !== 1);
+  if (scaled || node.int('transA', 0) || !weight.isConstant || weight.shape?.length !== 2) return undefined;
+  const layout = node.int('transB', 0) ? 'out,in' : 'in,out';
+  const channels = weight.shape[layout === 'out,in' ? 0 : 1];
+  if (bias && !(bias.isConstant && bias.shape?.length === 1 && bias.shape[0] === channels)) return undefined;
+  return { product: node, input: node.input(0), weight, layout, bias, output: node.output() };
+}

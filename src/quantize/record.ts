@@ -1,0 +1,52 @@
+import { UserError } from '../errors.ts';
+import type { Graph } from '../graph/graph.ts';
+
+/** What was done to a graph's numbers; kept in its metadata for exporters and reports. */
+export interface Quantization {
+  dtype: 'int8' | 'fp16';
+  /** int8: where activation ranges come from. */
+  scheme?: 'dynamic';
+  backend?: string;
+  /** int8: whether engines that take it as an argument are to use 7-bit activations. */
+  reduceRange?: boolean;
+  /** fp16: what arithmetic is done in; `float32` is weights stored in half the space. */
+  compute?: 'float16' | 'float32';
+  /** Weights that were left as they were. */
+  ignored?: string[];
+}
+
+const key = 'pqv.quantization';
+
+const integerOps = new Set([
+  'com.microsoft.DynamicQuantizeMatMul',
+  'com.microsoft.MatMulIntegerToFloat',
+  'com.microsoft.QAttention',
+  'com.microsoft.MatMulNBits',
+  'QuantizeLinear',
+  'DequantizeLinear',
+  'DynamicQuantizeLinear',
+  'MatMulInteger',
+  'ConvInteger',
+  'QLinearMatMul',
+  'QLinearConv',
+]);
+
+/** How the graph was quantized by us; undefined when it was not. */
+export function quantization(graph: Graph): Quantization | undefined {
+  const text = graph.metadata.get(key);
+  return text === undefined ? undefined : (JSON.parse(text) as Quantization);
+}
+
+export function recordQuantization(graph: Graph, record: Quantization): void {
+  graph.metadata.set(key, JSON.stringify(record));
+}
+
+/** @throws UserError when the graph already has lowered precision, ours or another tool's */
+export function assertFullPrecision(graph: Graph): void {
+  const record = quantization(graph);
+  const integer = graph.nodes.find((node) => integerOps.has(node.op));
+  const half = [...graph.constants.values()].find((value) => value.dtype === 'float16');
+  if (!record && !integer && !half) return;
+  const found = record?.dtype ?? (integer ? integer.label : `float16 ${half!.name}`);
+  throw new UserError(`the model is already quantized (${found}); quantize the float32 model it came from`);
+}
