@@ -1,0 +1,67 @@
+import { describe, expect, it } from 'vitest';
+import { Builder } from '../graph/builder.ts';
+import { Graph } from '../graph/graph.ts';
+import { Tensor } from '../graph/tensor.ts';
+import { onnxruntime } from '../runtime/onnxruntime.node.ts';
+import { compareModels, randomInputs } from './agreement.ts';
+
+/** Logits are the pixels plus an offset each. */
+function shifted(offsets: readonly number[]): Graph {
+  const graph = new Graph();
+  const pixels = graph.addInput('pixel_values', 'float32', ['N', 1, 1, offsets.length]);
+  const b = new Builder(graph);
+  const flat = b.op('Flatten', [pixels], { axis: 1 });
+  graph.outputs.push(b.op('Add', [flat, Tensor.float32([offsets.length], offsets)], {}, 'logits'));
+  return graph;
+}
+
+const pixels = (...rows: number[][]) => Tensor.float32([rows.length, 1, 1, rows[0]!.length], rows.flat());
+
+describe('compareModels', () => {
+  it('reports the largest difference, its size against the reference, and how often the classes agree', async () => {
+    const inputs = [pixels([4, 1, 0], [0, 0.2, -8]), pixels([0.1, 0, 0])];
+    const result = await compareModels(onnxruntime, shifted([0, 0, 0]), shifted([0, 0.5, 0]), inputs);
+    expect(result.maxAbs).toBeCloseTo(0.5, 6);
+    expect(result.relative).toBeCloseTo(0.5 / 8, 6);
+    expect(result.agreement).toBeCloseTo(2 / 3, 12);
+    expect(result.samples).toBe(3);
+  });
+
+  it('finds a model equal to itself', async () => {
+    const inputs = randomInputs([1, 1, 3], { images: 5, batchSize: 2, seed: 1 });
+    const result = await compareModels(onnxruntime, shifted([1, 2, 3]), shifted([1, 2, 3]), inputs);
+    expect(result).toEqual({ maxAbs: 0, relative: 0, agreement: 1, samples: 5 });
+  });
+
+  it('refuses models with different numbers of classes', async () => {
+    const one = shifted([0, 0, 0]);
+    const two = new Graph();
+    const input = two.addInput('pixel_values', 'float32', ['N', 1, 1, 3]);
+    const b = new Builder(two);
+    two.outputs.push(
+      b.op('MatMul', [b.op('Flatten', [input], { axis: 1 }), Tensor.zeros('float32', [3, 2])], {}, 'logits'),
+    );
+    await expect(compareModels(onnxruntime, one, two, [pixels([1, 2, 3])])).rejects.toThrow(
+      "don't compare: one gives logits [1,3], the other [1,2]",
+    );
+  });
+
+  it('refuses logits that are not numbers, and no inputs', async () => {
+    const broken = shifted([0, Number.POSITIVE_INFINITY, 0]);
+    await expect(compareModels(onnxruntime, shifted([0, 0, 0]), broken, [pixels([1, 2, 3])])).rejects.toThrow(
+      /second model's logits are not all finite/,
+    );
+    await expect(compareModels(onnxruntime, broken, broken, [])).rejects.toThrow(/nothing to compare/);
+  });
+});
+
+it('makes the same random inputs for the same seed, in batches', () => {
+  const make = (seed: number) => [...randomInputs([3, 2, 2], { images: 5, batchSize: 2, seed })];
+  expect(make(7).map(({ shape }) => shape)).toEqual([
+    [2, 3, 2, 2],
+    [2, 3, 2, 2],
+    [1, 3, 2, 2],
+  ]);
+  expect(make(7)[1]!.floats).toEqual(make(7)[1]!.floats);
+  expect(make(8)[1]!.floats).not.toEqual(make(7)[1]!.floats);
+});
