@@ -1,0 +1,58 @@
+import type { Value } from '../graph/graph.ts';
+import type { NormSpec } from './layer-spec.ts';
+import { type Layers, lastDim, linearInitializer } from './layers.ts';
+import type { Initializer } from './parameter-source.ts';
+import type { MlpSpec } from './vision-transformer-args.ts';
+
+export interface MlpOptions {
+  hidden: number;
+  bias: boolean;
+  /** Norm of the hidden units. */
+  norm: NormSpec | undefined;
+}
+
+/** timm starts gates open: almost no weight and a bias of 1. */
+const gateWeight: Initializer = { kind: 'normal', std: 1e-6 };
+const gateBias: Initializer = { kind: 'constant', value: 1 };
+
+type Hidden = (layers: Layers, x: Value, spec: MlpSpec, options: MlpOptions) => Value;
+
+/** How each MLP of timm makes its hidden units from its input. */
+const hiddenLayers: Record<MlpSpec['kind'], Hidden> = {
+  Mlp(layers, x, { activation }, { hidden, bias }) {
+    return layers.activation(layers.linear('fc1', x, hidden, { bias }), activation);
+  },
+  /** One projection, one half gating the other ("GLU Variants Improve Transformer", arXiv 2002.05202). */
+  GluMlp(layers, x, { activation, gateLast }, { hidden, bias }) {
+    const b = layers.builder;
+    const both = layers.linear('fc1', x, hidden, {
+      bias,
+      weightInitializer: { kind: 'halves', first: linearInitializer, second: gateWeight },
+      biasInitializer: { kind: 'halves', first: { kind: 'constant', value: 0 }, second: gateBias },
+    });
+    const cut = b.node('Split', [both], { axis: -1, num_outputs: 2 }, 2, 'half');
+    const [first, second] = [cut.output(0), cut.output(1)];
+    const gate = layers.activation(gateLast ? second : first, activation);
+    return b.op('Mul', [gate, gateLast ? first : second], {}, 'gated');
+  },
+  /** The same with two projections. */
+  SwiGLU(layers, x, { activation }, { hidden, bias }) {
+    const gate = layers.linear('fc1_g', x, hidden, {
+      bias,
+      weightInitializer: gateWeight,
+      biasInitializer: gateBias,
+    });
+    const value = layers.linear('fc1_x', x, hidden, { bias });
+    return layers.builder.op('Mul', [layers.activation(gate, activation), value], {}, 'gated');
+  },
+};
+
+/** The MLP of a transformer block, `[..., C] -> [..., C]`, in the scope `mlp`. */
+export function mlp(layers: Layers, x: Value, spec: MlpSpec, options: MlpOptions): Value {
+  const width = lastDim(x);
+  return layers.scope('mlp', () => {
+    const hidden = hiddenLayers[spec.kind](layers, x, spec, options);
+    const normed = options.norm ? layers.norm('norm', hidden, options.norm) : hidden;
+    return layers.linear('fc2', normed, width, { bias: options.bias });
+  });
+}

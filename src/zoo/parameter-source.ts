@@ -1,0 +1,97 @@
+import { UserError } from '../errors.ts';
+import { elementCount, Tensor } from '../graph/tensor.ts';
+import { fillNormal, fillUniform } from './random-fill.ts';
+
+/** How timm initializes a parameter; `normal` and `uniform` are centred on 0. */
+export type Initializer =
+  | { kind: 'constant'; value: number }
+  /** timm's `trunc_normal_(std)` cuts at +-2, a hundred deviations for its 0.02: a plain normal. */
+  | { kind: 'normal'; std: number }
+  /** `trunc_normal_tf_`: a standard normal cut at +-2 and then scaled. */
+  | { kind: 'truncatedNormal'; std: number }
+  | { kind: 'uniform'; bound: number }
+  /** Parts along the first axis, equally long. */
+  | { kind: 'halves'; first: Initializer; second: Initializer };
+
+/** Where a builder gets its parameters from: random numbers, a checkpoint, nothing but shapes. */
+export type ParameterSource = (name: string, shape: readonly number[], initializer: Initializer) => Tensor;
+
+/** Parameters of zeros that take no memory until someone reads them: for shapes and counts. */
+export const zeroParameters: ParameterSource = (_name, shape) =>
+  new Tensor('float32', shape, () => new Float32Array(elementCount(shape)));
+
+/**
+ * Random parameters as timm initializes them, each drawn when it is first read. A parameter is a
+ * function of seed and name alone, so the order does not matter.
+ */
+export function randomParameters(seed: number): ParameterSource {
+  return (name, shape, initializer) =>
+    new Tensor('float32', shape, () => {
+      const data = new Float32Array(elementCount(shape));
+      fill(data, initializer, [seed, ...new TextEncoder().encode(name)]);
+      return data;
+    });
+}
+
+function fill(data: Float32Array, initializer: Initializer, keys: readonly number[]): void {
+  switch (initializer.kind) {
+    case 'constant':
+      data.fill(initializer.value);
+      return;
+    case 'normal':
+      fillNormal(data, initializer.std, Number.POSITIVE_INFINITY, keys);
+      return;
+    case 'truncatedNormal':
+      fillNormal(data, initializer.std, 2, keys);
+      return;
+    case 'uniform':
+      fillUniform(data, initializer.bound, keys);
+      return;
+    case 'halves': {
+      const middle = data.length / 2;
+      fill(data.subarray(0, middle), initializer.first, [...keys, 0]);
+      fill(data.subarray(middle), initializer.second, [...keys, 1]);
+    }
+  }
+}
+
+/**
+ * Parameters of a checkpoint, which must fit the architecture exactly. Call `finish` after building.
+ * @param where the checkpoint's name in errors
+ */
+export function checkpointParameters(
+  tensors: ReadonlyMap<string, Tensor>,
+  where: string,
+): { source: ParameterSource; finish(): void } {
+  const used = new Set<string>();
+  const missing: string[] = [];
+  return {
+    source(name, shape, initializer) {
+      const tensor = tensors.get(name);
+      if (!tensor) {
+        missing.push(`${name} [${shape}]`);
+        return zeroParameters(name, shape, initializer);
+      }
+      used.add(name);
+      if (`${tensor.shape}` !== `${shape}`) {
+        throw new UserError(
+          `${where}: tensor "${name}" has shape [${tensor.shape}], the architecture expects [${shape}]`,
+        );
+      }
+      return tensor;
+    },
+    /** @throws UserError when the checkpoint lacks tensors or has some the architecture does not know */
+    finish() {
+      if (missing.length)
+        throw new UserError(`${where} lacks ${listed(missing)}, which the architecture expects`);
+      const unexpected = [...tensors].filter(([name]) => !used.has(name));
+      if (unexpected.length) {
+        const names = unexpected.map(([name, { shape }]) => `${name} [${shape}]`);
+        throw new UserError(`${where} has ${listed(names)}, which the architecture does not expect`);
+      }
+    },
+  };
+}
+
+const listed = (names: readonly string[]): string =>
+  `tensor${names.length > 1 ? 's' : ''} ${names.slice(0, 3).join(', ')}${names.length > 3 ? ` and ${names.length - 3} more` : ''}`;

@@ -1,0 +1,185 @@
+import { UserError } from '../errors.ts';
+import type { Graph, Value } from '../graph/graph.ts';
+import { Tensor } from '../graph/tensor.ts';
+import { attentionPool, refineTokens } from './attention.ts';
+import { blocks } from './blocks.ts';
+import { Layers, lastDim } from './layers.ts';
+import { mlp } from './mlp.ts';
+import type { ModelArgs } from './model-args.ts';
+import type { ParameterSource } from './parameter-source.ts';
+import {
+  type GlobalPool,
+  type VisionTransformerArgs,
+  visionTransformerArgs,
+} from './vision-transformer-args.ts';
+
+/**
+ * timm's VisionTransformer ("An Image is Worth 16x16 Words", arXiv 2010.11929) with all its variations,
+ * at one input size. Input `pixel_values` `[N, C, H, W]`; output `logits` `[N, classes]`, the pooled
+ * features with `num_classes` 0, all tokens with `global_pool` ''.
+ * @throws UserError on arguments the class does not have or can't combine
+ */
+export function buildVisionTransformer(modelArgs: ModelArgs, source: ParameterSource): Graph {
+  const args = visionTransformerArgs(modelArgs);
+  const layers = new Layers('VisionTransformer', source);
+  const prefix = prefixTokens(layers, args);
+  const tokens = encode(layers, args, prefix);
+  const pooled = normedPool(layers, tokens, args, countTokens(prefix));
+  return layers.finish(args.num_classes > 0 ? layers.linear('head', pooled, args.num_classes) : pooled);
+}
+
+/**
+ * DeiT with a distillation token and a second head ("Training data-efficient image transformers",
+ * arXiv 2012.12877); the logits are the mean of both heads', as timm's are outside distillation.
+ * @throws UserError as `buildVisionTransformer`
+ */
+export function buildVisionTransformerDistilled(modelArgs: ModelArgs, source: ParameterSource): Graph {
+  const args = visionTransformerArgs(modelArgs);
+  if (args.global_pool !== 'token' || args.reg_tokens > 0 || args.no_embed_class || args.fc_norm) {
+    throw new UserError(
+      'a distilled model has global_pool "token" and no reg_tokens, no_embed_class or fc_norm',
+    );
+  }
+  const layers = new Layers('VisionTransformerDistilled', source);
+  const prefix = prefixTokens(layers, args);
+  prefix.push(layers.parameter('dist_token', [1, 1, args.embed_dim], { kind: 'normal', std: 0.02 }));
+  const tokens = encode(layers, args, prefix);
+  const outputs = ['head', 'head_dist'].map((name, index) => {
+    const token = tokenAt(layers, tokens, index);
+    return args.num_classes > 0 ? layers.linear(name, token, args.num_classes) : token;
+  });
+  const b = layers.builder;
+  return layers.finish(b.op('Mul', [b.op('Add', outputs, {}, 'heads'), b.scalar(0.5)], {}, 'mean'));
+}
+
+/** Class and register tokens, in their order before the patches. */
+function prefixTokens(layers: Layers, args: VisionTransformerArgs): Value[] {
+  const tokens: Value[] = [];
+  const add = (name: string, count: number) =>
+    tokens.push(layers.parameter(name, [1, count, args.embed_dim], { kind: 'normal', std: 1e-6 }));
+  if (args.class_token) add('cls_token', 1);
+  if (args.reg_tokens) add('reg_token', args.reg_tokens);
+  return tokens;
+}
+
+/** Image to encoded tokens `[N, T, C]`, the final norm included. */
+function encode(layers: Layers, args: VisionTransformerArgs, prefix: readonly Value[]): Value {
+  const image = layers.graph.addInput('pixel_values', 'float32', ['N', args.in_chans, ...args.img_size]);
+  let x = withPrefixAndPosition(layers, patchEmbed(layers, image, args), args, prefix);
+  if (args.pre_norm) x = layers.norm('norm_pre', x, args.norm);
+  for (let depth = 0; depth < args.depth; depth++) {
+    x = layers.scope(`blocks.${depth}`, () => blocks[args.block](layers, x, args, depth));
+  }
+  return args.final_norm && !args.fc_norm ? layers.norm('norm', x, args.norm) : x;
+}
+
+/** Patches as a strided convolution, `[N, C, H, W] -> [N, patches, embed_dim]`. */
+function patchEmbed(layers: Layers, image: Value, args: VisionTransformerArgs): Value {
+  const b = layers.builder;
+  const { patch_size, in_chans, embed_dim } = args;
+  const [height, width] = patch_size;
+  return layers.scope('patch_embed', () => {
+    const convolved = layers.scope('proj', () => {
+      /** PyTorch's own start for convolutions, which timm leaves: U(-1, 1) / sqrt(fan in). */
+      const initializer = { kind: 'uniform', bound: (in_chans * height * width) ** -0.5 } as const;
+      const inputs = [image, layers.parameter('weight', [embed_dim, in_chans, height, width], initializer)];
+      if (!args.pre_norm) inputs.push(layers.parameter('bias', [embed_dim], initializer));
+      return b.op('Conv', inputs, { kernel_shape: [height, width], strides: [height, width] }, 'conv');
+    });
+    const flat = b.op('Reshape', [convolved, b.ints([0, 0, -1])], {}, 'flat');
+    const patches = b.op('Transpose', [flat], { perm: [0, 2, 1] }, 'patches');
+    return args.embed_norm ? layers.norm('norm', patches, args.embed_norm) : patches;
+  });
+}
+
+/**
+ * Puts the prefix tokens before the patches and adds the position embedding. The patches are padded
+ * with zeros for the prefix, and tokens and positions, which are the same for every image, are added
+ * as one `[1, T, C]`: so the batch size is never asked for, and parameters alone fold into a constant.
+ */
+function withPrefixAndPosition(
+  layers: Layers,
+  patches: Value,
+  args: VisionTransformerArgs,
+  prefix: readonly Value[],
+): Value {
+  const b = layers.builder;
+  const count = patches.shape?.[1] as number;
+  const prefixCount = countTokens(prefix);
+  const position = args.pos_embed
+    ? layers.parameter('pos_embed', [1, args.no_embed_class ? count : count + prefixCount, args.embed_dim], {
+        kind: 'normal',
+        std: 0.02,
+      })
+    : undefined;
+  if (prefixCount === 0) return position ? b.op('Add', [patches, position], {}, 'embedded') : patches;
+  const padded = b.op('Pad', [patches, b.ints([0, prefixCount, 0, 0, 0, 0])], {}, 'patches_padded');
+  const tokens = prefix.length > 1 ? b.op('Concat', prefix, { axis: 1 }, 'prefix') : prefix[0]!;
+  const whole =
+    position && args.no_embed_class
+      ? b.op('Concat', [tokens, position], { axis: 1 }, 'prefix_and_position')
+      : b.op('Pad', [tokens, b.ints([0, 0, 0, 0, count, 0])], {}, 'prefix_padded');
+  const added =
+    position && !args.no_embed_class ? b.op('Add', [whole, position], {}, 'prefix_and_position') : whole;
+  return b.op('Add', [padded, added], {}, 'embedded');
+}
+
+function normedPool(layers: Layers, tokens: Value, args: VisionTransformerArgs, prefixCount: number): Value {
+  const pooled = pools[args.global_pool](layers, tokens, args, prefixCount);
+  return args.final_norm && args.fc_norm ? layers.norm('fc_norm', pooled, args.norm) : pooled;
+}
+
+const countTokens = (prefix: readonly Value[]) =>
+  prefix.reduce((sum, token) => sum + token.staticShape[1]!, 0);
+
+const tokenAt = (layers: Layers, x: Value, index: number): Value =>
+  layers.builder.op('Gather', [x, Tensor.scalar(index, 'int64')], { axis: 1 }, 'token');
+
+/** The tokens a pool reduces: the patches, and with `pool_include_prefix` all. */
+function pooledTokens(layers: Layers, x: Value, args: VisionTransformerArgs, prefixCount: number): Value {
+  if (args.pool_include_prefix || prefixCount === 0) return x;
+  const b = layers.builder;
+  return b.op(
+    'Slice',
+    [x, b.ints([prefixCount]), b.ints([Number.MAX_SAFE_INTEGER]), b.ints([1])],
+    {},
+    'patches',
+  );
+}
+
+const mean = (layers: Layers, x: Value): Value =>
+  layers.builder.op('ReduceMean', [x, layers.builder.ints([1])], { keepdims: 0 }, 'mean');
+const maximum = (layers: Layers, x: Value): Value =>
+  layers.builder.op('ReduceMax', [x, layers.builder.ints([1])], { keepdims: 0 }, 'max');
+
+type Pool = (layers: Layers, x: Value, args: VisionTransformerArgs, prefixCount: number) => Value;
+
+/** `[N, T, C] -> [N, C]`, by timm's `global_pool`. */
+const pools: Record<GlobalPool, Pool> = {
+  '': (_layers, x) => x,
+  token: (layers, x) => tokenAt(layers, x, 0),
+  avg: (layers, x, args, prefixCount) => mean(layers, pooledTokens(layers, x, args, prefixCount)),
+  max: (layers, x, args, prefixCount) => maximum(layers, pooledTokens(layers, x, args, prefixCount)),
+  avgmax(layers, x, args, prefixCount) {
+    const b = layers.builder;
+    const tokens = pooledTokens(layers, x, args, prefixCount);
+    const sum = b.op('Add', [maximum(layers, tokens), mean(layers, tokens)], {}, 'max_and_mean');
+    return b.op('Mul', [sum, b.scalar(0.5)], {}, 'avgmax');
+  },
+  map: (layers, x, args, prefixCount) =>
+    layers.scope('attn_pool', () =>
+      attentionPool(layers, pooledTokens(layers, x, args, prefixCount), args.num_heads, args.norm, (pooled) =>
+        mlp(
+          layers,
+          pooled,
+          { kind: 'Mlp', activation: args.activation, gateLast: true },
+          { hidden: Math.trunc(lastDim(pooled) * args.mlp_ratio), bias: true, norm: undefined },
+        ),
+      ),
+    ),
+  prr: (layers, x, args) =>
+    layers.scope('attn_pool', () => {
+      const refined = refineTokens(layers, x, args.num_heads);
+      return args.class_token ? tokenAt(layers, refined, 0) : mean(layers, refined);
+    }),
+};
