@@ -282,6 +282,21 @@ export class Graph {
     return node;
   }
 
+  /**
+   * Gives a node further outputs, up to `count`, that its op can compute but nobody asked for so far
+   * (the statistics of a normalization). Those it has stay. Returns all.
+   */
+  extendOutputs(node: Node, count: number): readonly (Value | undefined)[] {
+    for (let i = 0; i < count; i++) {
+      if (node._outputs[i]) continue;
+      const output = new Value(this.#claim(this.uniqueName(`${node.name}.${i}`)));
+      output._producer = node;
+      node._outputs[i] = output;
+    }
+    inferNode(node, this.root.opsets);
+    return node._outputs;
+  }
+
   get root(): Graph {
     return this.parent?.root ?? this;
   }

@@ -1,0 +1,105 @@
+import type { Builder } from '../graph/builder.ts';
+import { normalizeAxis } from '../graph/dim.ts';
+import type { Node, Value } from '../graph/graph.ts';
+import { type GradientContext, type GradientRule, number, shapeOf, single, unary } from './rule.ts';
+
+const last = (node: Node) => {
+  const rank = shapeOf(node.input(0)).length;
+  return { axis: normalizeAxis(node.int('axis', -1), rank), rank };
+};
+
+/**
+ * Gelu, exact: `x * P(x)` with the normal distribution P has the slope `P(x) + x p(x)`. With
+ * `u = x / sqrt 2` that is `1/2 * (1 + erf u + u * exp(ln(2 / sqrt pi) - u^2))`.
+ */
+const geluExact = (x: Value, g: Value, b: Builder): Value => {
+  const u = b.op('Mul', [x, number(b, Math.SQRT1_2, x)]);
+  const exponent = b.op('Sub', [number(b, Math.log(2 / Math.sqrt(Math.PI)), x), b.op('Mul', [u, u])]);
+  const bell = b.op('Mul', [u, b.op('Exp', [exponent])]);
+  const slope = b.op('Add', [b.op('Add', [b.op('Erf', [u]), number(b, 1, x)]), bell]);
+  return b.op('Mul', [b.op('Mul', [g, slope]), number(b, 0.5, g)]);
+};
+
+/**
+ * Gelu by tanh: `x/2 (1 + t)`, `t = tanh(k (x + 0.044715 x^3))`, `k = sqrt(2/pi)`, has the slope
+ * `1/2 (1 + t) (1 + x (1 - t) k (1 + 3 * 0.044715 x^2))`.
+ */
+const geluTanh = (x: Value, g: Value, b: Builder): Value => {
+  const k = Math.sqrt(2 / Math.PI);
+  const c = 0.044715;
+  const square = b.op('Mul', [x, x]);
+  const affine = (scale: number, offset: number) =>
+    b.op('Add', [b.op('Mul', [square, number(b, scale, x)]), number(b, offset, x)]);
+  const t = b.op('Tanh', [b.op('Mul', [x, affine(k * c, k)])]);
+  const inner = b.op('Mul', [b.op('Mul', [x, affine(3 * k * c, k)]), b.op('Sub', [number(b, 1, x), t])]);
+  const slope = b.op('Mul', [b.op('Add', [t, number(b, 1, x)]), b.op('Add', [inner, number(b, 1, x)])]);
+  return b.op('Mul', [b.op('Mul', [g, slope]), number(b, 0.5, g)]);
+};
+
+/** Slope of `x * sigmoid(a x)`: `s + a x s (1 - s) = s (1 + a x (1 - s))`. */
+const swish = (x: Value, g: Value, alpha: number, b: Builder): Value => {
+  const scaled = alpha === 1 ? x : b.op('Mul', [x, number(b, alpha, x)]);
+  const s = b.op('Sigmoid', [scaled]);
+  const rest = b.op('Mul', [scaled, b.op('Sub', [number(b, 1, x), s])]);
+  return b.op('Mul', [g, b.op('Mul', [s, b.op('Add', [rest, number(b, 1, x)])])]);
+};
+
+/**
+ * `sum(g * y)` over the softmax axis. Where y goes into one product `o = y v` and nowhere else,
+ * `g = do v^T`, so the sum is that of `do * o`, which has fewer columns (FlashAttention, 2022).
+ */
+function weightedSum(node: Node, g: Value, { builder: b, gradientOf }: GradientContext): Value {
+  const y = node.output();
+  const { axis, rank } = last(node);
+  const readers = y.uses.filter(({ node: reader }) => reader.outputs.some((o) => o && gradientOf(o)));
+  const reader = readers[0]?.node;
+  const isProduct = reader?.op === 'MatMul' || reader?.op === 'com.microsoft.FusedMatMul';
+  const plain =
+    isProduct &&
+    readers.length === 1 &&
+    readers[0]!.index === 0 &&
+    reader.int('transA', 0) === 0 &&
+    reader.int('transBatchA', 0) === 0 &&
+    reader.int('transBatchB', 0) === 0 &&
+    axis === rank - 1 &&
+    shapeOf(reader.output()).length === rank;
+  const weighted = plain ? b.op('Mul', [gradientOf(reader.output())!, reader.output()]) : b.op('Mul', [g, y]);
+  return b.op('ReduceSum', [weighted, b.ints([plain ? -1 : axis])], { keepdims: 1 });
+}
+
+/** Functions with a nonlinearity of their own name. */
+export const activation: Record<string, GradientRule> = {
+  Relu: unary(({ g, y }, b) => b.op('Where', [b.op('Greater', [y, number(b, 0, y)]), g, number(b, 0, g)])),
+  LeakyRelu: unary(({ g, x, node }, b) =>
+    b.op('Where', [
+      b.op('Greater', [x, number(b, 0, x)]),
+      g,
+      b.op('Mul', [g, number(b, node.float('alpha', 0.01), g)]),
+    ]),
+  ),
+  Tanh: unary(({ g, y }, b) => b.op('Mul', [g, b.op('Sub', [number(b, 1, y), b.op('Mul', [y, y])])])),
+  Sigmoid: unary(({ g, y }, b) => b.op('Mul', [g, b.op('Mul', [y, b.op('Sub', [number(b, 1, y), y])])])),
+  Softplus: unary(({ g, x }, b) => b.op('Mul', [g, b.op('Sigmoid', [x])])),
+  Gelu: unary(({ x, g, node }, b) =>
+    node.string('approximate', 'none') === 'tanh' ? geluTanh(x, g, b) : geluExact(x, g, b),
+  ),
+  'com.microsoft.Gelu': unary(({ x, g }, b) => geluExact(x, g, b)),
+  'com.microsoft.QuickGelu': unary(({ x, g, node }, b) => swish(x, g, node.float('alpha', 1.702), b)),
+  HardSwish: unary(({ x, g }, b) => {
+    const slope = b.op('Add', [b.op('Mul', [x, number(b, 1 / 3, x)]), number(b, 0.5, x)]);
+    const inside = b.op('Where', [b.op('Greater', [x, number(b, -3, x)]), slope, number(b, 0, x)]);
+    const all = b.op('Where', [b.op('Less', [x, number(b, 3, x)]), inside, number(b, 1, x)]);
+    return b.op('Mul', [g, all]);
+  }),
+  /** y = softmax(x): `y (g - sum(g y))`. */
+  Softmax: single((node, g, context) => {
+    const b = context.builder;
+    const centered = b.op('Sub', [g, weightedSum(node, g, context)]);
+    return [b.op('Mul', [centered, node.output()])];
+  }),
+  /** y = log softmax(x): `g - exp(y) sum(g)`. */
+  LogSoftmax: single((node, g, { builder: b }) => {
+    const total = b.op('ReduceSum', [g, b.ints([last(node).axis])], { keepdims: 1 });
+    return [b.op('Sub', [g, b.op('Mul', [b.op('Exp', [node.output()]), total])])];
+  }),
+};

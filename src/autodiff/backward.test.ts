@@ -1,0 +1,222 @@
+import { describe, expect, it } from 'vitest';
+import { UserError } from '../errors.ts';
+import { Builder } from '../graph/builder.ts';
+import { checkGraph } from '../graph/check.ts';
+import { type Dim, Graph, type Value } from '../graph/graph.ts';
+import { Tensor } from '../graph/tensor.ts';
+import { onnxruntime } from '../runtime/onnxruntime.node.ts';
+import { runOnce, type Session, type Tensors } from '../runtime/session.ts';
+import { backward } from './backward.ts';
+import { type OpCase, opCases } from './op-cases.ts';
+import { gradientRules } from './rules.ts';
+
+const concrete = (dim: Dim): number => (typeof dim === 'number' ? dim : 2);
+
+/** A fixed, irregular sequence in [0, 1). */
+function sequence(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return state / 2 ** 32;
+  };
+}
+
+/**
+ * Numbers of an interval with 0.1 between any two (as long as there is room) and `offset` from the
+ * tenths, so that steps of finite differences cross no kink: of Max, of Relu, of Clip.
+ */
+function apart(
+  { low, high }: { low: number; high: number },
+  size: number,
+  offset: number,
+  random: () => number,
+) {
+  const slots = Array.from({ length: Math.floor((high - low) * 10) }, (_, i) => low + i / 10);
+  const order = slots.map((slot) => ({ slot, key: random() })).sort((a, b) => a.key - b.key);
+  return Float32Array.from({ length: size }, (_, i) => order[i % order.length]!.slot + offset);
+}
+
+function built({ op, inputs, attributes, outputs = 1, opset }: OpCase) {
+  const graph = new Graph();
+  if (opset) graph.opsets.set('', opset);
+  const random = sequence(7);
+  const feeds: Tensors = {};
+  const wrt: Value[] = [];
+  const operands = inputs.map((operand, i) => {
+    if (operand === undefined || operand instanceof Tensor) return operand;
+    const shape = operand.shape.map(concrete);
+    const size = shape.reduce((p, d) => p * d, 1);
+    feeds[`x${i}`] = Tensor.float32(shape, apart(operand, size, 0.05 * (i + 1), random));
+    wrt.push(graph.addInput(`x${i}`, 'float32', operand.shape));
+    return wrt.at(-1);
+  });
+  const builder = new Builder(graph);
+  const made = builder.node(op, operands, attributes, outputs).outputs as Value[];
+  return { graph, builder, feeds, wrt, made, random };
+}
+
+/** `sum(w * output)` in double precision, so that the difference of two runs keeps its digits. */
+async function weighted(session: Session, feeds: Tensors, weights: Record<string, number[]>) {
+  const results = await session.run(feeds);
+  let total = 0;
+  for (const [name, w] of Object.entries(weights)) {
+    const data = results[name]!.data as Float32Array;
+    w.forEach((weight, i) => {
+      total += weight * data[i]!;
+    });
+  }
+  return total;
+}
+
+/** Central differences of fourth order. */
+async function differences(
+  session: Session,
+  feeds: Tensors,
+  name: string,
+  weights: Record<string, number[]>,
+) {
+  const { shape, floats } = feeds[name]!;
+  const h = 0.02;
+  const slope: number[] = [];
+  for (let i = 0; i < floats.length; i++) {
+    const at = (step: number) =>
+      weighted(
+        session,
+        { ...feeds, [name]: Tensor.float32(shape, floats.with(i, floats[i]! + step)) },
+        weights,
+      );
+    const near = (await at(h)) - (await at(-h));
+    const far = (await at(2 * h)) - (await at(-2 * h));
+    slope.push((8 * near - far) / (12 * h));
+  }
+  return slope;
+}
+
+describe('gradient rules agree with finite differences', () => {
+  it.each(opCases)('$op $inputs $attributes', async (opCase) => {
+    const { graph, builder, feeds, wrt, made, random } = built(opCase);
+    graph.outputs.push(...made);
+    const plain = await onnxruntime.load(graph, { threads: 1 });
+    const forward = await plain.run(feeds);
+    const plainFeeds = { ...feeds };
+    const weights: Record<string, number[]> = {};
+    const parts = made.map((value) => {
+      const { shape, size, dtype } = forward[value.name]!;
+      const w = Array.from({ length: size }, () => 2 * random() - 1);
+      weights[value.name] = w;
+      const weight = graph.addInput(`w.${value.name}`, 'float32', value.shape);
+      feeds[weight.name] = Tensor.float32(shape, w);
+      const output = dtype === 'float32' ? value : builder.op('Cast', [value], { to: 1 });
+      return builder.op('ReduceSum', [builder.op('Mul', [output, weight])], { keepdims: 0 });
+    });
+    const loss = parts.length > 1 ? builder.op('Sum', parts) : parts[0]!;
+    const gradients = backward(graph, loss, wrt);
+    graph.outputs.splice(0, graph.outputs.length, ...wrt.map((value) => gradients.get(value)!));
+    expect(checkGraph(graph)).toEqual([]);
+    const results = await runOnce(onnxruntime, graph, feeds, { threads: 1 });
+    for (const value of wrt) {
+      const gradient = gradients.get(value)!;
+      const actual = results[gradient.name]!;
+      expect(actual.shape, `shape of d${value.name}`).toEqual(feeds[value.name]!.shape);
+      expect(gradient.shape, `declared shape of d${value.name}`).toEqual(value.shape);
+      const expected = await differences(plain, plainFeeds, value.name, weights);
+      actual.floats.forEach((element, i) => {
+        const error = Math.abs(element - expected[i]!);
+        expect(error, `d${value.name}[${i}]: ${element} for ${expected[i]}`).toBeLessThan(
+          2e-3 * Math.max(1, Math.abs(expected[i]!)),
+        );
+      });
+    }
+    await plain.dispose();
+  });
+
+  it('has a case for every rule', () => {
+    const covered = new Set(opCases.map(({ op }) => op));
+    expect(Object.keys(gradientRules).filter((op) => !covered.has(op))).toEqual([]);
+  });
+});
+
+describe('backward', () => {
+  const scalarLoss = (b: Builder, value: Value) => b.op('ReduceSum', [value], { keepdims: 0 });
+
+  it('adds up the gradients of a value that is read several times, and gives those of intermediate values', async () => {
+    const graph = new Graph();
+    const b = new Builder(graph);
+    const x = graph.addInput('x', 'float32', [2]);
+    const y = b.op('Mul', [x, x]);
+    const z = b.op('Add', [b.op('Mul', [y, x]), y]);
+    const gradients = backward(graph, scalarLoss(b, z), [x, y]);
+    graph.outputs.push(gradients.get(x)!, gradients.get(y)!);
+    const results = await runOnce(onnxruntime, graph, { x: Tensor.float32([2], [2, -3]) });
+    expect(Array.from(results[gradients.get(x)!.name]!.floats)).toEqual([16, 21]);
+    expect(Array.from(results[gradients.get(y)!.name]!.floats)).toEqual([3, -2]);
+  });
+
+  it('fills in zeros for a part that no loss reads, and for a value the loss does not depend on', async () => {
+    const graph = new Graph();
+    const b = new Builder(graph);
+    const x = graph.addInput('x', 'float32', ['N', 4]);
+    const other = graph.addInput('other', 'float32', [3]);
+    b.op('Exp', [other]);
+    const [, second] = b.node('Split', [x, Tensor.int64([1, 3])], { axis: 1 }, 2).outputs;
+    const gradients = backward(graph, scalarLoss(b, second!), [x, other]);
+    graph.outputs.push(...gradients.values());
+    const feeds = { x: Tensor.zeros('float32', [2, 4]), other: Tensor.zeros('float32', [3]) };
+    const results = await runOnce(onnxruntime, graph, feeds);
+    expect(Array.from(results[gradients.get(x)!.name]!.floats)).toEqual([0, 1, 1, 1, 0, 1, 1, 1]);
+    expect(Array.from(results[gradients.get(other)!.name]!.floats)).toEqual([0, 0, 0]);
+  });
+
+  it('takes the short way through attention: the sum over keys becomes one over head columns', async () => {
+    const attention = (readTwice: boolean) => {
+      const graph = new Graph();
+      const b = new Builder(graph);
+      const [q, k, v] = ['q', 'k', 'v'].map((name) => graph.addInput(name, 'float32', ['N', 2, 5, 3]));
+      const scores = b.op('com.microsoft.FusedMatMul', [q, k], { transB: 1 });
+      const p = b.op('Softmax', [scores], { axis: -1 });
+      const o = b.op('MatMul', [p, v]);
+      let loss = scalarLoss(b, b.op('Mul', [o, o]));
+      if (readTwice) loss = b.op('Add', [loss, b.op('Mul', [scalarLoss(b, p), Tensor.scalar(0)])]);
+      const gradients = backward(graph, loss, [q!, k!, v!]);
+      graph.outputs.push(...gradients.values());
+      return graph;
+    };
+    const random = sequence(3);
+    const feeds = Object.fromEntries(
+      ['q', 'k', 'v'].map((name) => [
+        name,
+        Tensor.float32(
+          [2, 2, 5, 3],
+          Float32Array.from({ length: 60 }, () => random() * 4 - 2),
+        ),
+      ]),
+    );
+    const [short, long] = [attention(false), attention(true)];
+    const a = Object.values(await runOnce(onnxruntime, short, feeds));
+    const c = Object.values(await runOnce(onnxruntime, long, feeds));
+    a.forEach((tensor, i) => {
+      tensor.floats.forEach((element, k) => {
+        expect(element).toBeCloseTo(c[i]!.floats[k]!, 4);
+      });
+    });
+  });
+
+  it('names the op and the node that can not be differentiated', () => {
+    const graph = new Graph();
+    const b = new Builder(graph);
+    const x = graph.addInput('x', 'float32', [2]);
+    const y = b.op('Atan', [x], undefined, 'angle');
+    expect(() => backward(graph, scalarLoss(b, y), [x])).toThrow(UserError);
+    expect(() => backward(graph, scalarLoss(b, y), [x])).toThrow(/Atan.*angle/);
+  });
+
+  it('does not ask for rules off the way, and refuses a loss that is no scalar', () => {
+    const graph = new Graph();
+    const b = new Builder(graph);
+    const x = graph.addInput('x', 'float32', [2]);
+    const image = graph.addInput('image', 'float32', [2]);
+    const y = b.op('Mul', [x, b.op('Atan', [image])]);
+    expect(backward(graph, scalarLoss(b, y), [x]).get(x)!.shape).toEqual([2]);
+    expect(() => backward(graph, y, [x])).toThrow(/one element/);
+  });
+});

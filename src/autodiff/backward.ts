@@ -1,0 +1,85 @@
+import { UserError } from '../errors.ts';
+import { Builder } from '../graph/builder.ts';
+import type { Graph, Node, Value } from '../graph/graph.ts';
+import { expandLike, type GradientContext, number, zerosLike } from './rule.ts';
+import { gradientRules } from './rules.ts';
+
+/**
+ * Reverse-mode differentiation: adds to the graph, in place and at its end, the nodes that compute the
+ * gradient of a scalar, and returns the gradient of each value asked for. What is added is plain ONNX
+ * and com.microsoft.FusedMatMul, so it runs wherever the graph does and can be differentiated again.
+ *
+ * One sweep over the nodes from last to first: the gradients of a node's outputs are complete when it
+ * is reached, since all readers stand after it. Only nodes on a way from a `wrt` to the loss are
+ * visited. LayerNormalization nodes gain their statistics as outputs.
+ *
+ * @param loss a value with one element
+ * @param wrt any values of the graph: parameters, inputs, intermediate values
+ * @returns for each `wrt` its gradient, of its shape; zeros where the loss does not depend on it
+ * @throws UserError when an op on the way has no gradient rule (named), or the loss is not a scalar
+ */
+export function backward(graph: Graph, loss: Value, wrt: readonly Value[]): Map<Value, Value> {
+  if (!loss.shape?.every((dim) => dim === 1)) {
+    throw new UserError(
+      `${loss.name} [${loss.shape ?? 'unknown shape'}] can't be differentiated: a loss has one element`,
+    );
+  }
+  const forward = [...graph.nodes];
+  const dependent = dependentValues(forward, wrt);
+  const builder = new Builder(graph);
+  const pending = new Map<Value, Value[]>([[loss, [expandLike(builder, number(builder, 1, loss), loss)]]]);
+  const complete = new Map<Value, Value>();
+
+  const gradientOf = (value: Value): Value | undefined => {
+    const known = complete.get(value);
+    if (known) return known;
+    const parts = pending.get(value);
+    if (!parts) return undefined;
+    const sum = parts.reduce((a, b) => builder.op('Add', [a, b]));
+    complete.set(value, sum);
+    return sum;
+  };
+
+  for (const node of forward.reverse()) {
+    if (!node.outputs.some((output) => output && dependent.has(output) && pending.has(output))) continue;
+    const gradients = node.outputs.map((output) =>
+      output && dependent.has(output) ? gradientOf(output) : undefined,
+    );
+    const wants = (index: number) => dependent.has(node.inputs[index]!);
+    const found = builder.scope(`grad.${node.name}`, () =>
+      differentiate(node, gradients, { builder, wants, gradientOf: (value) => complete.get(value) }),
+    );
+    node.inputs.forEach((input, i) => {
+      const gradient = found[i];
+      if (!input || !gradient || !dependent.has(input)) return;
+      const parts = pending.get(input);
+      if (parts) parts.push(gradient);
+      else pending.set(input, [gradient]);
+    });
+  }
+  return new Map(wrt.map((value) => [value, gradientOf(value) ?? zerosLike(builder, value)]));
+}
+
+function differentiate(
+  node: Node,
+  gradients: readonly (Value | undefined)[],
+  context: GradientContext,
+): readonly (Value | undefined)[] {
+  const rule = gradientRules[node.op];
+  if (!rule) throw new UserError(`no gradient rule for ${node.op} (node ${node.label})`);
+  return rule(node, gradients, context);
+}
+
+const continuous = new Set(['float32', 'float64', 'float16', 'bfloat16']);
+
+/** The `wrt` and all that is computed from them in numbers that can change a little. */
+function dependentValues(nodes: readonly Node[], wrt: readonly Value[]): Set<Value> {
+  const dependent = new Set(wrt);
+  for (const node of nodes) {
+    if (!node.inputs.some((input) => input && dependent.has(input))) continue;
+    for (const output of node.outputs) {
+      if (output && (output.dtype === undefined || continuous.has(output.dtype))) dependent.add(output);
+    }
+  }
+  return dependent;
+}

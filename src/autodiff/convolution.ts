@@ -1,0 +1,139 @@
+import { UserError } from '../errors.ts';
+import type { Builder } from '../graph/builder.ts';
+import type { Node, Value } from '../graph/graph.ts';
+import { product } from './product.ts';
+import { type GradientRule, lengthsOf, reshapeLike, shapeOf, single, sumTo } from './rule.ts';
+
+interface Window {
+  kernel: number[];
+  strides: number[];
+  dilations: number[];
+  /** Begins of all spatial axes, then ends. */
+  pads: number[];
+  groups: number;
+  input: number[];
+  output: number[];
+}
+
+function windowOf(node: Node): Window {
+  const spatial = [...shapeOf(node.input(0)).keys()].slice(2);
+  const rank = spatial.length;
+  const auto = node.string('auto_pad', 'NOTSET');
+  const kernel = lengthsOf(node.input(1), spatial);
+  const strides = node.ints('strides', Array(rank).fill(1));
+  const dilations = node.ints('dilations', Array(rank).fill(1));
+  const input = lengthsOf(node.input(0), spatial);
+  const output = lengthsOf(node.output(), spatial);
+  let pads = node.ints('pads', Array(2 * rank).fill(0));
+  if (auto.startsWith('SAME')) {
+    const total = kernel.map((k, i) =>
+      Math.max(0, (output[i]! - 1) * strides[i]! + (k - 1) * dilations[i]! + 1 - input[i]!),
+    );
+    const small = total.map((t) => Math.floor(t / 2));
+    const large = total.map((t, i) => t - small[i]!);
+    pads = auto === 'SAME_UPPER' ? [...small, ...large] : [...large, ...small];
+  } else if (auto === 'VALID') pads = Array(2 * rank).fill(0);
+  return { kernel, strides, dilations, pads, groups: node.int('group', 1), input, output };
+}
+
+/** Where windows tile the input without overlap, gap or padding, as patch embeddings do. */
+const tiles = ({ kernel, strides, dilations, pads, groups, input }: Window): boolean =>
+  groups === 1 &&
+  pads.every((pad) => pad === 0) &&
+  dilations.every((dilation) => dilation === 1) &&
+  kernel.every((length, i) => length === strides[i] && input[i]! % length === 0);
+
+/** Patches as rows of one matrix; the weight's gradient is one product. */
+function tiledWeightGradient(b: Builder, node: Node, g: Value, { kernel, output }: Window): Value {
+  const [x, weight] = [node.input(0), node.input(1)];
+  const [channels] = lengthsOf(x, [1]);
+  const [outChannels] = lengthsOf(weight, [0]);
+  const rank = kernel.length;
+  const boxes = b.op('Reshape', [
+    x,
+    b.ints([-1, channels!, ...kernel.flatMap((length, i) => [output[i]!, length])]),
+  ]);
+  const across = Array.from({ length: rank }, (_, i) => 2 + 2 * i);
+  const within = across.map((axis) => axis + 1);
+  const patches = b.op('Reshape', [
+    b.op('Transpose', [boxes], { perm: [0, ...across, 1, ...within] }),
+    b.ints([-1, kernel.reduce((p, d) => p * d, channels!)]),
+  ]);
+  const last = b.op('Transpose', [g], { perm: [0, ...Array.from({ length: rank }, (_, i) => i + 2), 1] });
+  const rows = b.op('Reshape', [last, b.ints([-1, outChannels!])]);
+  const flat = product(b, { value: rows, transposed: true }, { value: patches, transposed: false });
+  return reshapeLike(b, flat, weight);
+}
+
+/**
+ * The weight's gradient correlates input and output gradient: a convolution of the input with the
+ * gradient as kernel, batch and channels swapped, strides and dilations exchanged. Groups are carried
+ * along as groups of that convolution.
+ */
+function weightGradient(b: Builder, node: Node, g: Value, window: Window): Value {
+  const [x, weight] = [node.input(0), node.input(1)];
+  const { kernel, strides, dilations, pads, groups, input, output } = window;
+  const [channels] = lengthsOf(x, [1]);
+  const [outChannels] = lengthsOf(weight, [0]);
+  const rank = kernel.length;
+  const perGroup = channels! / groups;
+  const tail = Array.from({ length: rank }, (_, i) => i + 3);
+  const batchInside = b.op('Reshape', [
+    b.op('Transpose', [b.op('Reshape', [x, b.ints([-1, groups, perGroup, ...input])])], {
+      perm: [2, 1, 0, ...tail],
+    }),
+    b.ints([perGroup, -1, ...input]),
+  ]);
+  const kernels = b.op('Transpose', [g], { perm: [1, 0, ...tail.map((axis) => axis - 1)] });
+  const correlated = b.op('Conv', [batchInside, kernels], {
+    kernel_shape: output,
+    strides: dilations,
+    dilations: strides,
+    pads,
+    group: groups,
+  });
+  const cut = b.op('Slice', [
+    correlated,
+    b.ints(kernel.map(() => 0)),
+    b.ints(kernel),
+    b.ints(kernel.map((_, i) => i + 2)),
+  ]);
+  cut.shape = [perGroup, outChannels!, ...kernel];
+  return b.op('Transpose', [cut], { perm: [1, 0, ...tail.map((axis) => axis - 1)] });
+}
+
+function inputGradient(b: Builder, node: Node, g: Value, window: Window): Value {
+  const { kernel, strides, dilations, pads, groups, input, output } = window;
+  const rest = input.map((length, i) => {
+    const reached = (output[i]! - 1) * strides[i]! + (kernel[i]! - 1) * dilations[i]! + 1;
+    return length + pads[i]! + pads[i + kernel.length]! - reached;
+  });
+  const dx = b.op('ConvTranspose', [g, node.input(1)], {
+    kernel_shape: kernel,
+    strides,
+    dilations,
+    pads,
+    group: groups,
+    output_padding: rest,
+  });
+  dx.dtype = g.dtype;
+  dx.shape = node.input(0).shape;
+  return dx;
+}
+
+/** Convolutions. */
+export const convolution: Record<string, GradientRule> = {
+  Conv: single((node, g, { builder: b, wants }) => {
+    if (!node.inputs[0]?.shape) throw new UserError(`${node.label}: the shape of its input is unknown`);
+    const window = windowOf(node);
+    const bias = node.inputs[2];
+    const spatial = [...shapeOf(g).keys()].slice(2);
+    return [
+      wants(0) ? inputGradient(b, node, g, window) : undefined,
+      wants(1) ? (tiles(window) ? tiledWeightGradient : weightGradient)(b, node, g, window) : undefined,
+      bias && wants(2)
+        ? sumTo(b, b.op('ReduceSum', [g, b.ints([0, ...spatial])], { keepdims: 0 }), bias)
+        : undefined,
+    ];
+  }),
+};

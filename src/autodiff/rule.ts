@@ -1,0 +1,123 @@
+import { UserError } from '../errors.ts';
+import type { Builder } from '../graph/builder.ts';
+import { normalizeAxis } from '../graph/dim.ts';
+import type { Dim, Node, Shape, Value } from '../graph/graph.ts';
+import { Tensor } from '../graph/tensor.ts';
+
+/** What a gradient rule is given besides the node. */
+export interface GradientContext {
+  /** Writes the gradient nodes, at the end of the graph. */
+  readonly builder: Builder;
+  /** Whether anybody asks for the gradient of input `index`. Rules leave out what nobody wants. */
+  wants(index: number): boolean;
+  /** The whole gradient of a value whose readers have all been differentiated; undefined when none flows. */
+  gradientOf(value: Value): Value | undefined;
+}
+
+/**
+ * The vector-Jacobian product of an op.
+ * @param gradients the gradient of each output; undefined where none flows
+ * @returns the gradient of each input, of the input's shape; undefined for none
+ */
+export type GradientRule = (
+  node: Node,
+  gradients: readonly (Value | undefined)[],
+  context: GradientContext,
+) => readonly (Value | undefined)[];
+
+/** A rule for an op with one output, of which the gradient is always there. */
+export const single =
+  (rule: (node: Node, g: Value, context: GradientContext) => readonly (Value | undefined)[]): GradientRule =>
+  (node, [g], context) =>
+    g ? rule(node, g, context) : [];
+
+/** A rule for `y = f(x)` elementwise: given how to make `g * f'(x)`. */
+export const unary = (
+  rule: (operands: { x: Value; y: Value; g: Value; node: Node }, b: Builder) => Value,
+): GradientRule =>
+  single((node, g, { builder }) => [rule({ x: node.input(0), y: node.output(), g, node }, builder)]);
+
+/** The shape of a value. @throws UserError when inference has not found it */
+export function shapeOf(value: Value): Shape {
+  if (!value.shape) throw new UserError(`the gradient at ${value.name} needs its shape, which is unknown`);
+  return value.shape;
+}
+
+/** The shape of a value whose axes `axes` have to be numbers. @throws UserError when one is symbolic */
+export function lengthsOf(value: Value, axes: readonly number[]): number[] {
+  const shape = shapeOf(value);
+  return axes.map((axis) => {
+    const dim = shape[axis];
+    if (typeof dim === 'number') return dim;
+    throw new UserError(`the gradient at ${value.name} [${shape}] needs axis ${axis} to be a number`);
+  });
+}
+
+/** A scalar constant of the dtype that `like` has. */
+export function number(b: Builder, value: number, like: Value): Value {
+  if (like.dtype === 'float64')
+    return b.constant(new Tensor('float64', [], Float64Array.of(value)), 'scalar');
+  return b.scalar(value);
+}
+
+/** The shape as Reshape takes it, `-1` for the one symbolic axis; undefined when there are several. */
+export function reshapeTarget(shape: Shape): number[] | undefined {
+  const symbolic = shape.filter((dim) => typeof dim === 'string').length;
+  if (symbolic > 1 || (symbolic === 1 && shape.includes(0))) return undefined;
+  return shape.map((dim) => (typeof dim === 'string' ? -1 : dim));
+}
+
+/** `value` with the shape that `like` has. */
+export function reshapeLike(b: Builder, value: Value, like: Value): Value {
+  if (sameShape(shapeOf(value), shapeOf(like))) return value;
+  const target = reshapeTarget(shapeOf(like));
+  const made = b.op('Reshape', [value, target ? b.ints(target) : b.op('Shape', [like])]);
+  made.shape = like.shape;
+  return made;
+}
+
+/** `value` broadcast to the shape that `like` has. */
+export function expandLike(b: Builder, value: Value, like: Value): Value {
+  const shape = shapeOf(like);
+  if (sameShape(shapeOf(value), shape)) return value;
+  const fixed = shape.every((dim) => typeof dim === 'number');
+  const made = b.op('Expand', [value, fixed ? b.ints(shape as number[]) : b.op('Shape', [like])]);
+  made.shape = shape;
+  return made;
+}
+
+/** Zeros of the shape and dtype of `like`. */
+export function zerosLike(b: Builder, like: Value): Value {
+  return expandLike(b, number(b, 0, like), like);
+}
+
+/**
+ * Undoes broadcasting: sums a gradient over the axes along which an operand of shape `like` was
+ * repeated, and drops those it did not have.
+ */
+export function sumTo(b: Builder, gradient: Value, like: Value): Value {
+  const from = shapeOf(gradient);
+  const to = shapeOf(like);
+  const extra = from.length - to.length;
+  const axes = [...from.keys()].filter(
+    (axis) => axis < extra || (to[axis - extra] === 1 && from[axis] !== 1),
+  );
+  if (axes.length === 0) return gradient;
+  if (axes.every((axis) => axis < extra)) {
+    return b.op('ReduceSum', [gradient, b.ints(axes)], { keepdims: 0 });
+  }
+  const sum = b.op('ReduceSum', [gradient, b.ints(axes)], { keepdims: 1 });
+  return reshapeLike(b, sum, like);
+}
+
+/** Axes of a reduction or (un)squeeze, given as attribute or as constant input 1; undefined when absent. */
+export function axesOf(node: Node, rank: number): number[] | undefined {
+  const input = node.inputs[1];
+  if (input && !input.tensor) throw new UserError(`${node.label}: no gradient for computed axes`);
+  const given = node.has('axes') ? node.ints('axes') : input?.tensor?.integers;
+  return given?.map((axis) => normalizeAxis(axis, rank));
+}
+
+export function sameShape(a: Shape, b: Shape): boolean {
+  return a.length === b.length && a.every((dim: Dim, i) => dim === b[i]);
+}
