@@ -1,0 +1,27 @@
+import { UserError } from '../../errors.ts';
+import type { Graph } from '../../graph/graph.ts';
+import { Lowering } from './lowering.ts';
+import { type Program, removeDeadCalls } from './program.ts';
+import { torchscriptLowering } from './rules.ts';
+
+/**
+ * Lowers a graph to ATen calls, op by op through `torchscriptLowering`. Parameters keep their names,
+ * a symbolic batch stays free.
+ * @throws UserError naming op and node when an op has no rule, or its rule can't express the node
+ */
+export function lowerGraph(graph: Graph): Program {
+  const lowering = new Lowering(graph);
+  for (const node of graph.nodes) {
+    const rule = torchscriptLowering[node.op];
+    if (!rule) throw new UserError(`${node.label} has no TorchScript lowering; can't export this graph`);
+    lowering.bind(node, rule(node, lowering));
+  }
+  const program: Program = {
+    inputs: lowering.inputs,
+    calls: lowering.calls,
+    outputs: graph.outputs.map((value) => lowering.tensor(value)),
+    state: lowering.state(),
+  };
+  removeDeadCalls(program);
+  return program;
+}

@@ -1,0 +1,282 @@
+import { normalizeAxis } from '../../graph/dim.ts';
+import type { Node, Value } from '../../graph/graph.ts';
+import { Tensor } from '../../graph/tensor.ts';
+import type { Lowering, LoweringRule } from './lowering.ts';
+import { float, int, intList, ints, type Operand, tensors } from './program.ts';
+
+/** Axis `axis` of a tensor: a number where it is known, else read at run time. */
+const axisLength = (value: Value, axis: number, lower: Lowering): Operand => {
+  const length = value.shape?.[axis];
+  return typeof length === 'number'
+    ? int(length)
+    : lower.call('aten::size.int', [lower.tensor(value), int(axis)], 'int');
+};
+
+/** One int, or a list of them, as the value's rank asks. */
+const shapeOperand = (items: readonly Operand[], rank: number | undefined): Operand =>
+  rank === 0 ? items[0]! : intList(items);
+
+const shape: LoweringRule = (node, lower) => {
+  const input = node.input(0);
+  const axes = Array.from({ length: lower.rank(node, input) }, (_, axis) => axis);
+  const wanted = axes.slice(node.int('start', 0), node.int('end', axes.length));
+  return intList(wanted.map((axis) => axisLength(input, axis, lower)));
+};
+
+/** Axes as attribute (before opset 13) or as input `index`. */
+const axesOf = (node: Node, index: number, lower: Lowering): number[] | undefined => {
+  if (node.has('axes')) return node.ints('axes');
+  const value = node.inputs[index];
+  return value && lower.constantInts(node, value);
+};
+
+/**
+ * The target shape: zeros copy an axis, known lengths are written out, and a single unknown one
+ * becomes -1, so that the batch needs no arithmetic.
+ */
+const reshape: LoweringRule = (node, lower) => {
+  const input = node.input(0);
+  const known = node.output().shape;
+  const copies = node.int('allowzero', 0) === 0;
+  const items = lower.ints(node, node.input(1)).map((item, i) => {
+    const length = known?.[i];
+    if (typeof length === 'number') return int(length);
+    return copies && item.kind === 'int' && item.value === 0 ? axisLength(input, i, lower) : item;
+  });
+  const open = items.flatMap((item, i) => (item.kind === 'int' && item.value >= 0 ? [] : [i]));
+  const target = open.length === 1 ? items.with(open[0]!, int(-1)) : items;
+  return lower.call('aten::reshape', [lower.tensor(input), intList(target)]);
+};
+
+const transpose: LoweringRule = (node, lower) => {
+  const rank = lower.rank(node, node.input(0));
+  const reversed = Array.from({ length: rank }, (_, i) => rank - 1 - i);
+  const perm = node.ints('perm', reversed);
+  const moved = perm.flatMap((from, to) => (from === to ? [] : [to]));
+  const x = lower.tensor(node.input(0));
+  if (moved.length === 0) return x;
+  if (moved.length === 2) return lower.call('aten::transpose.int', [x, int(moved[0]!), int(moved[1]!)]);
+  return lower.call('aten::permute', [x, ints(perm)]);
+};
+
+const concat: LoweringRule = (node, lower) => {
+  const inputs = node.inputs.map((_, i) => node.input(i));
+  if (inputs.some((input) => lower.isShape(input))) {
+    return intList(inputs.flatMap((input) => lower.ints(node, input)));
+  }
+  return lower.call('aten::cat', [
+    tensors(inputs.map((input) => lower.tensor(input))),
+    int(node.int('axis')),
+  ]);
+};
+
+const split: LoweringRule = (node, lower) => {
+  const input = node.input(0);
+  const axis = normalizeAxis(node.int('axis', 0), lower.rank(node, input));
+  const sizes = node.outputs.map((output) => output?.shape?.[axis]);
+  if (sizes.some((size) => typeof size !== 'number')) {
+    throw lower.unsupported(node, 'the lengths of its parts are not known');
+  }
+  const args = [lower.tensor(input), ints(sizes as number[]), int(axis)];
+  return lower.callUnpacked('aten::split_with_sizes', args, sizes.length);
+};
+
+/** Beyond any axis, yet exact as a JavaScript number. */
+const farthest = 2 ** 53 - 1;
+
+const slice: LoweringRule = (node, lower) => {
+  const input = node.input(0);
+  const bound = (name: string, index: number): readonly Operand[] =>
+    node.has(name) ? node.ints(name).map(int) : lower.ints(node, node.input(index));
+  const starts = bound('starts', 1);
+  const ends = bound('ends', 2);
+  const axes = axesOf(node, 3, lower) ?? starts.map((_, i) => i);
+  const steps = node.inputs[4] ? lower.constantInts(node, node.inputs[4]) : axes.map(() => 1);
+  if (lower.isShape(input)) {
+    const [start, end] = [starts[0]!, ends[0]!];
+    if (start.kind !== 'int' || end.kind !== 'int' || steps[0] !== 1) {
+      throw lower.unsupported(node, 'a shape is cut at places known only at run time');
+    }
+    return intList(lower.ints(node, input).slice(start.value, end.value));
+  }
+  return axes.reduce((x, axis, i) => {
+    const step = steps[i]!;
+    if (step < 1) return reversedSlice(node, x, axis, starts[i]!, ends[i]!, step, lower);
+    return lower.call('aten::slice.Tensor', [
+      x,
+      int(axis),
+      clamped(starts[i]!),
+      clamped(ends[i]!),
+      int(step),
+    ]);
+  }, lower.tensor(input));
+};
+
+const clamped = (bound: Operand): Operand =>
+  bound.kind === 'int' ? int(Math.max(-farthest, Math.min(farthest, bound.value))) : bound;
+
+/** ATen slices only forwards; backwards is a selection of indices. */
+function reversedSlice(
+  node: Node,
+  x: Operand,
+  axis: number,
+  start: Operand,
+  end: Operand,
+  step: number,
+  lower: Lowering,
+): Operand {
+  const length = node.input(0).shape?.at(axis);
+  if (typeof length !== 'number' || start.kind !== 'int' || end.kind !== 'int') {
+    throw lower.unsupported(node, 'a backward slice of an unknown length is not lowered');
+  }
+  const fromEnd = (at: number) => (at < 0 ? at + length : at);
+  const first = Math.min(fromEnd(start.value), length - 1);
+  const last = Math.max(fromEnd(end.value), -1);
+  const indices: number[] = [];
+  for (let at = first; at > last; at += step) indices.push(at);
+  const picked = lower.weight(`${node.output().name}_indices_${axis}`, Tensor.int64(indices));
+  return lower.call('aten::index_select', [x, int(axis), picked]);
+}
+
+const gather: LoweringRule = (node, lower) => {
+  const [data, indices] = [node.input(0), node.input(1)];
+  if (lower.isShape(data)) {
+    const items = lower.ints(node, data);
+    const picked = lower.constantInts(node, indices).map((i) => items.at(i)!);
+    return shapeOperand(picked, indices.shape?.length);
+  }
+  const axis = normalizeAxis(node.int('axis', 0), lower.rank(node, data));
+  const rank = lower.rank(node, indices);
+  if (rank === 0 && (indices.tensor || lower.isShape(indices))) {
+    return lower.call('aten::select.int', [lower.tensor(data), int(axis), lower.ints(node, indices)[0]!]);
+  }
+  const flat = rank === 1 ? wrapped(node, lower) : flattened(wrapped(node, lower), lower);
+  const picked = lower.call('aten::index_select', [lower.tensor(data), int(axis), flat]);
+  if (rank === 1) return picked;
+  const lengths = data.shape!.map((_, i) => axisLength(data, i, lower));
+  const inner = indices.shape!.map((_, i) => axisLength(indices, i, lower));
+  const target = intList([...lengths.slice(0, axis), ...inner, ...lengths.slice(axis + 1)]);
+  return lower.call('aten::reshape', [picked, target]);
+};
+
+const flattened = (x: Operand, lower: Lowering): Operand => lower.call('aten::reshape', [x, ints([-1])]);
+
+/** Indices of a Gather without negative ones, which `index_select` does not take. */
+function wrapped(node: Node, lower: Lowering): Operand {
+  const [data, indices] = [node.input(0), node.input(1)];
+  const length = data.shape?.at(node.int('axis', 0));
+  if (indices.tensor) {
+    const values = indices.tensor.integers;
+    if (values.every((i) => i >= 0)) return lower.tensor(indices);
+    if (typeof length !== 'number') throw lower.unsupported(node, 'negative indices into an unknown length');
+    const positive = values.map((i) => (i < 0 ? i + length : i));
+    return lower.weight(`${indices.name}_of_${length}`, Tensor.int64(positive, indices.tensor.shape));
+  }
+  if (typeof length !== 'number') throw lower.unsupported(node, 'computed indices into an unknown length');
+  return lower.call('aten::remainder.Scalar', [lower.tensor(indices), int(length)]);
+}
+
+const gatherElements: LoweringRule = (node, lower) =>
+  lower.call('aten::gather', [
+    lower.tensor(node.input(0)),
+    int(node.int('axis', 0)),
+    lower.tensor(node.input(1)),
+  ]);
+
+const unsqueeze: LoweringRule = (node, lower) => {
+  const input = node.input(0);
+  if (lower.isShape(input)) return intList(lower.ints(node, input));
+  const axes = axesOf(node, 1, lower) ?? [];
+  const rank = lower.rank(node, input) + axes.length;
+  return axes
+    .map((axis) => normalizeAxis(axis, rank))
+    .sort((a, b) => a - b)
+    .reduce((x, axis) => lower.call('aten::unsqueeze', [x, int(axis)]), lower.tensor(input));
+};
+
+const squeeze: LoweringRule = (node, lower) => {
+  const input = node.input(0);
+  if (lower.isShape(input)) return shapeOperand(lower.ints(node, input), 0);
+  const rank = lower.rank(node, input);
+  const axes = axesOf(node, 1, lower) ?? input.shape!.flatMap((dim, i) => (dim === 1 ? [i] : []));
+  return axes
+    .map((axis) => normalizeAxis(axis, rank))
+    .sort((a, b) => b - a)
+    .reduce((x, axis) => lower.call('aten::squeeze.dim', [x, int(axis)]), lower.tensor(input));
+};
+
+/** ONNX broadcasts both ways: an axis that the target gives as 1 stays as it is, which ATen writes as -1. */
+const expand: LoweringRule = (node, lower) => {
+  const input = node.input(0);
+  const rank = lower.rank(node, input);
+  const target = lower.ints(node, node.input(1));
+  const missing = Math.max(0, rank - target.length);
+  const items = [...Array<Operand>(missing).fill(int(-1)), ...target].map((item, i, all) => {
+    const own = input.shape![i - all.length + rank];
+    if (own === undefined) return item;
+    const stays = (typeof own === 'number' && own !== 1) || (item.kind === 'int' && item.value === 1);
+    return stays ? int(-1) : item;
+  });
+  return lower.call('aten::expand', [lower.tensor(input), intList(items)]);
+};
+
+const tile: LoweringRule = (node, lower) =>
+  lower.call('aten::repeat', [lower.tensor(node.input(0)), intList(lower.ints(node, node.input(1)))]);
+
+const pad: LoweringRule = (node, lower) => {
+  const input = node.input(0);
+  const rank = lower.rank(node, input);
+  if (node.string('mode', 'constant') !== 'constant') {
+    throw lower.unsupported(node, `mode ${node.string('mode')} is not lowered`);
+  }
+  const pads = node.has('pads') ? node.ints('pads') : lower.constantInts(node, node.input(1));
+  const axes = node.inputs[3] ? lower.constantInts(node, node.inputs[3]) : [...input.shape!.keys()];
+  const both = Array.from({ length: rank }, () => [0, 0]);
+  axes.forEach((axis, i) => {
+    both[normalizeAxis(axis, rank)] = [pads[i]!, pads[i + axes.length]!];
+  });
+  const value = node.inputs[2] ? lower.scalar(node.inputs[2]) : float(node.float('value', 0));
+  if (!value) throw lower.unsupported(node, 'it pads with no finite constant');
+  return lower.call('aten::constant_pad_nd', [lower.tensor(input), ints(both.reverse().flat()), value]);
+};
+
+/** To two axes: everything before `axis`, and the rest. */
+const flatten: LoweringRule = (node, lower) => {
+  const rank = lower.rank(node, node.input(0));
+  const given = node.int('axis', 1);
+  const axis = given < 0 ? given + rank : given;
+  const x = lower.tensor(node.input(0));
+  const edge = axis === 0 ? [1, -1] : axis === rank ? [-1, 1] : undefined;
+  if (edge) return lower.call('aten::reshape', [x, ints(edge)]);
+  const tail = lower.call('aten::flatten.using_ints', [x, int(axis), int(-1)]);
+  return lower.call('aten::flatten.using_ints', [tail, int(0), int(axis - 1)]);
+};
+
+const constantOfShape: LoweringRule = (node, lower) => {
+  const attribute = node.attributes.get('value');
+  const tensor = attribute?.kind === 'tensor' ? attribute.value : Tensor.float32([1], [0]);
+  if (tensor.dtype !== 'float32' && tensor.dtype !== 'int64') {
+    throw lower.unsupported(node, `filling with ${tensor.dtype} is not lowered`);
+  }
+  const fill = tensor.dtype === 'float32' ? float(tensor.floats[0]!) : int(tensor.integers[0]!);
+  return lower.call('aten::full', [intList(lower.ints(node, node.input(0))), fill]);
+};
+
+/** Ops that move elements about, and arithmetic on shapes. */
+export const layoutRules: Record<string, LoweringRule> = {
+  Shape: shape,
+  Reshape: reshape,
+  Transpose: transpose,
+  Concat: concat,
+  Split: split,
+  Slice: slice,
+  Gather: gather,
+  GatherElements: gatherElements,
+  Unsqueeze: unsqueeze,
+  Squeeze: squeeze,
+  Expand: expand,
+  Tile: tile,
+  Pad: pad,
+  Flatten: flatten,
+  ConstantOfShape: constantOfShape,
+};
