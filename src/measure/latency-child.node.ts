@@ -89,7 +89,9 @@ async function answer(line: string): Promise<object> {
   try {
     return await (handlers[request.op] as (request: LatencyRequest) => Promise<object>)(request);
   } catch (error) {
-    return { error: (error instanceof Error ? error.message : String(error)).split('\n')[0] };
+    return {
+      error: (error instanceof Error ? error.message : String(error)).trim().replace(/\s*\n\s*/g, ' '),
+    };
   }
 }
 

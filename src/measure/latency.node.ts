@@ -2,6 +2,8 @@ import { extname, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { UserError } from '../errors.ts';
 import { type Progress, silent } from '../progress.ts';
+import { findPython } from '../runtime/python.node.ts';
+import { pytorchChild } from './latency-child-pytorch.ts';
 import { LatencyWorker, type WorkerCommand } from './latency-worker.node.ts';
 import { quantile } from './quantile.ts';
 
@@ -20,6 +22,10 @@ export const latencyRuntimes = {
       file: process.execPath,
       args: [builtScript(new URL('./latency-child.node.ts', import.meta.url))],
     }),
+  },
+  pytorch: {
+    extensions: ['.pt', '.ptl'],
+    command: () => ({ file: findPython('torch'), args: ['-c', pytorchChild] }),
   },
 } satisfies Record<string, LatencyRuntime>;
 
@@ -48,6 +54,9 @@ export interface BenchmarkFile {
   /** What results call it. */
   readonly name: string;
   readonly path: string;
+  /** Where they differ from the benchmark's. */
+  readonly runtime?: LatencyRuntimeName;
+  readonly settings?: Readonly<Record<string, string>>;
 }
 
 export interface Latency {
@@ -77,17 +86,20 @@ export async function benchmark(
   options: BenchmarkOptions,
 ): Promise<Latency[]> {
   const { runs, warmup, threads, batch = 1, progress = silent, signal } = options;
-  const runtime: LatencyRuntime = latencyRuntimes[options.runtime];
-  for (const { path } of files) {
-    if (!runtime.extensions.includes(extname(path))) {
+  const runtimeOf = (file: BenchmarkFile) => file.runtime ?? options.runtime;
+  for (const file of files) {
+    const { extensions }: LatencyRuntime = latencyRuntimes[runtimeOf(file)];
+    if (!extensions.includes(extname(file.path))) {
       throw new UserError(
-        `${path}: the runtime ${options.runtime} takes ${runtime.extensions.join(' and ')} files`,
+        `${file.path}: the runtime ${runtimeOf(file)} takes ${extensions.join(' and ')} files`,
       );
     }
   }
   signal?.throwIfAborted();
-  const command = runtime.command();
-  const workers = files.map(({ path }) => new LatencyWorker(command, path));
+  const commands = new Map(
+    [...new Set(files.map(runtimeOf))].map((name) => [name, latencyRuntimes[name].command()]),
+  );
+  const workers = files.map((file) => new LatencyWorker(commands.get(runtimeOf(file))!, file.path));
   const kill = () => {
     for (const worker of workers) worker.kill();
   };
@@ -96,14 +108,15 @@ export async function benchmark(
   const task = progress.task('benchmark', runs * files.length, 'runs');
   try {
     const engines: string[] = [];
-    for (const worker of workers) {
+    for (const [i, worker] of workers.entries()) {
+      const settings = files[i]!.settings ?? options.settings;
       const { engine } = await worker.ask<'load'>({
         op: 'load',
         path: worker.path,
         threads,
         batch,
         ...(options.inputShape ? { inputShape: options.inputShape } : {}),
-        ...(options.settings ? { settings: options.settings } : {}),
+        ...(settings ? { settings } : {}),
       });
       engines.push(engine);
       await worker.ask<'run'>({ op: 'run', untimed: warmup, timed: 0 });
@@ -121,7 +134,7 @@ export async function benchmark(
       const { peakRssBytes } = await worker.ask<'memory'>({ op: 'memory' });
       results.push({
         model: files[i]!.name,
-        runtime: options.runtime,
+        runtime: runtimeOf(files[i]!),
         engine: engines[i]!,
         threads,
         batch,
