@@ -5,8 +5,10 @@ import type { Graph } from '../graph/graph.ts';
 export interface Quantization {
   dtype: 'int8' | 'fp16';
   /** int8: where activation ranges come from. */
-  scheme?: 'dynamic';
+  scheme?: 'dynamic' | 'static';
   backend?: string;
+  /** static int8: how ranges were chosen from what calibration saw. */
+  observer?: string;
   /** int8: whether engines that take it as an argument are to use 7-bit activations. */
   reduceRange?: boolean;
   /** fp16: what arithmetic is done in; `float32` is weights stored in half the space. */

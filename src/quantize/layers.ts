@@ -1,0 +1,82 @@
+import { UserError } from '../errors.ts';
+import { Builder } from '../graph/builder.ts';
+import { globMatcher } from '../graph/glob.ts';
+import type { Graph, Value } from '../graph/graph.ts';
+import { type Linear, linears } from '../graph/linear.ts';
+import { replaceValue } from '../graph/replace.ts';
+import type { Progress } from '../progress.ts';
+import type { Engine } from '../runtime/session.ts';
+import type { Backend } from './backends.ts';
+import { WeightQuantizer } from './weights.ts';
+
+/** An int8 weight in the graph: `weight ~ values * scale`. */
+export interface PackedWeight {
+  /** int8 `[in, out]`. */
+  readonly values: Value;
+  /** float32 `[out]`, or a scalar. */
+  readonly scale: Value;
+}
+
+/**
+ * The float32 Linears of a graph whose weights match none of the patterns, and the names of the weights
+ * that do.
+ * @throws UserError when that leaves none
+ */
+export function layersToQuantize(
+  graph: Graph,
+  ignore: readonly string[],
+): { layers: Linear[]; ignored: string[] } {
+  const matches = globMatcher(ignore);
+  const all = linears(graph).filter(({ weight }) => weight.dtype === 'float32');
+  const layers = all.filter(({ weight }) => !matches(weight.name));
+  if (layers.length === 0) {
+    throw new UserError(
+      all.length ? 'every linear layer is ignored: nothing to quantize' : 'the model has no linear layers',
+    );
+  }
+  const ignored = all.filter((layer) => !layers.includes(layer)).map(({ weight }) => weight.name);
+  return { layers, ignored };
+}
+
+/**
+ * Puts an integer form in the place of each Linear, in the graph given. A weight that several layers
+ * share is quantized once; integer weights take the names of the float ones that nobody reads any more.
+ *
+ * @param build writes the layer anew, bias included, and returns its result
+ */
+export async function replaceLayers(
+  engine: Engine,
+  graph: Graph,
+  layers: readonly Linear[],
+  granularity: Backend['weights'],
+  progress: Progress,
+  build: (b: Builder, layer: Linear, weight: PackedWeight) => Value,
+): Promise<void> {
+  const quantizer = new WeightQuantizer(engine, granularity);
+  const packed = new Map<Value, PackedWeight>();
+  const task = progress.task('Quantizing', layers.length, 'layers');
+  try {
+    for (const [done, layer] of layers.entries()) {
+      const { weight, output, product } = layer;
+      let pack = packed.get(weight);
+      if (!pack) {
+        const { values, scale } = await quantizer.quantize(layer);
+        pack = {
+          values: graph.addConstant(graph.uniqueName(`${weight.name}_int8`), values),
+          scale: graph.addConstant(graph.uniqueName(`${weight.name}_scale`), scale),
+        };
+        packed.set(weight, pack);
+        weight.tensor!.release();
+      }
+      replaceValue(graph, output, build(new Builder(graph, product), layer, pack));
+      task.update(done + 1);
+    }
+  } finally {
+    task.done();
+    await quantizer.dispose();
+  }
+  graph.removeDead();
+  for (const [weight, { values }] of packed) {
+    if (!graph.constants.has(weight.name)) graph.rename(values, weight.name);
+  }
+}
