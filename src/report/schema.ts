@@ -1,0 +1,97 @@
+import { z } from 'zod';
+
+const count = z.number().int().nonnegative();
+const share = z.number().min(0).max(1);
+
+export const stageNames = ['dense', 'pruned', 'finetuned', 'quantized'] as const;
+
+/** Milliseconds of one run, batch 1. */
+const latencySchema = z.object({
+  median: z.number().nonnegative(),
+  p95: z.number().nonnegative(),
+  runs: count,
+});
+
+/** A model as it stands after a stage, and what was measured of it. What was not measured is absent. */
+const stageSchema = z.looseObject({
+  stage: z.enum(stageNames),
+  precision: z.enum(['fp32', 'fp16', 'int8']),
+  /** Whose int8 arithmetic. */
+  backend: z.string().nullish(),
+  /** Shares of the held-out images. */
+  top1: share.optional(),
+  top5: share.optional(),
+  /** Mean cross-entropy in nats; null when the model's answers were no numbers. */
+  loss: z.number().nullish(),
+  /** Held-out images measured. */
+  samples: count.optional(),
+  parameters: count,
+  /** Multiply-accumulates for one image. */
+  macs: count,
+  /** Size of `file`, external weights included. */
+  bytes: count,
+  latencyMs: latencySchema.optional(),
+  /** Largest resident memory of a process that runs only this model. */
+  peakRssBytes: count.optional(),
+  /** Median latency of the dense model over this one's. */
+  speedup: z.number().positive().optional(),
+  /** Relative to the run directory. */
+  file: z.string(),
+});
+
+/** A file that leaves the run. */
+const artifactSchema = z.looseObject({
+  format: z.string(),
+  /** Relative to the run directory. */
+  file: z.string(),
+  bytes: count,
+  /** The one to ship, where several do. */
+  ship: z.boolean().optional(),
+});
+
+/** One point of the training curve. */
+const trainingPointSchema = z.object({ step: count, loss: z.number(), lr: z.number() });
+
+/** Channels left in one layer. */
+const channelsSchema = z.object({ layer: z.string(), kept: count, total: count });
+
+/** What the model that ships said about one image. */
+const sampleSchema = z.looseObject({
+  id: z.string(),
+  /** Class names. */
+  label: z.string(),
+  predicted: z.string(),
+  /** Of the predicted class. */
+  probability: share,
+  /** A `data:` URI of a small picture. */
+  thumbnail: z.string().startsWith('data:image/').optional(),
+});
+
+/** The content of `report.json`; fields that are not known here are kept. */
+export const reportSchema = z.looseObject({
+  model: z.string(),
+  /** The options of the run, whatever they are. */
+  recipe: z.record(z.string(), z.unknown()),
+  machine: z.looseObject({
+    cpu: z.string(),
+    threads: count,
+    engine: z.string(),
+    cores: count.optional(),
+    memoryBytes: count.optional(),
+    system: z.string().optional(),
+  }),
+  /** When it was measured, ISO 8601. */
+  measuredAt: z.string().optional(),
+  stages: z.array(stageSchema),
+  artifacts: z.array(artifactSchema),
+  training: z.array(trainingPointSchema).optional(),
+  channels: z.array(channelsSchema).optional(),
+  samplesShown: z.array(sampleSchema).optional(),
+});
+
+export type Report = z.infer<typeof reportSchema>;
+export type ReportStage = z.infer<typeof stageSchema>;
+export type ReportArtifact = z.infer<typeof artifactSchema>;
+export type TrainingPoint = z.infer<typeof trainingPointSchema>;
+export type LayerChannels = z.infer<typeof channelsSchema>;
+export type ReportSample = z.infer<typeof sampleSchema>;
