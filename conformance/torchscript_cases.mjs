@@ -1,0 +1,231 @@
+// Writes one small graph per row of the lowering table as .pt and .ptl into the folder named on the
+// command line, with inputs and ONNX Runtime's outputs beside them and an index in cases.json.
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { saveLite, saveTorchScript } from '../dist/export/torchscript/files.node.js';
+import { torchscriptLowering } from '../dist/export/torchscript/rules.js';
+import { float } from '../dist/graph/attribute.js';
+import { Builder } from '../dist/graph/builder.js';
+import { Graph } from '../dist/graph/graph.js';
+import { Tensor } from '../dist/graph/tensor.js';
+import { onnxruntime } from '../dist/runtime/onnxruntime.node.js';
+import { runOnce } from '../dist/runtime/session.js';
+
+const folder = process.argv[2];
+mkdirSync(folder, { recursive: true });
+
+let state = 12345;
+const random = () => {
+  state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+  return state / 2 ** 32;
+};
+const count = (shape) => shape.reduce((a, b) => a * b, 1);
+const noise = (shape, low = -2, high = 2) =>
+  Tensor.float32(shape, Float32Array.from({ length: count(shape) }, () => low + (high - low) * random()));
+const positive = (shape) => noise(shape, 0.2, 2);
+const ints = (...values) => Tensor.int64(values);
+const scalar = (value) => Tensor.scalar(value);
+const index = (value) => Tensor.scalar(value, 'int64');
+const int8 = (shape) => new Tensor('int8', shape, Int8Array.from({ length: count(shape) }, () => 254 * random() - 127));
+const bool = (shape) => new Tensor('bool', shape, Uint8Array.from({ length: count(shape) }, () => (random() > 0.5 ? 1 : 0)));
+const x = () => noise([3, 6, 8]);
+const image = () => noise([3, 4, 9, 9]);
+
+// inputs: `fed(tensor)` is a graph input with a free first axis; a bare tensor is a constant.
+const fed = (tensor, free = true) => ({ tensor, free });
+const cases = [];
+const add = (op, inputs, attributes = {}, more = {}) => cases.push({ op, inputs, attributes, ...more });
+
+for (const op of 'Abs Ceil Cos Erf Exp Floor Mish Neg Relu Round Sigmoid Sign Sin Softplus Tan Tanh HardSwish Elu Celu LeakyRelu HardSigmoid Gelu Softmax LogSoftmax Identity Dropout'.split(' ')) add(op, [fed(x())]);
+for (const op of 'Log Reciprocal Sqrt'.split(' ')) add(op, [fed(positive([3, 6, 8]))]);
+add('Gelu', [fed(x())], { approximate: 'tanh' });
+add('Softmax', [fed(x())], { axis: 1 });
+add('LeakyRelu', [fed(x())], { alpha: float(0.25) });
+add('HardSigmoid', [fed(x())], { alpha: float(1 / 6) });
+for (const op of ['com.microsoft.Gelu', 'com.microsoft.QuickGelu', 'com.microsoft.FastGelu']) add(op, [fed(x())]);
+add('com.microsoft.BiasGelu', [fed(x()), noise([8])]);
+add('com.microsoft.FastGelu', [fed(x()), noise([8])]);
+for (const op of ['Add', 'Sub', 'Mul', 'Div', 'Min', 'Max']) {
+  add(op, [fed(x()), positive([6, 1])]);
+  add(op, [positive([6, 1]), fed(x())]);
+  add(op, [fed(x()), fed(positive([3, 6, 8]))]);
+  if (op.length === 3 && op[0] !== 'M') {
+    add(op, [fed(x()), scalar(0.37)]);
+    add(op, [scalar(3), fed(positive([3, 6, 8]))]);
+  }
+}
+add('Mul', [fed(x()), Tensor.float32([1], [0.125])]);
+add('Mul', [fed(noise([3])), Tensor.float32([1, 1], [0.125])]);
+add('Add', [fed(x()), scalar(-Infinity)]);
+add('Pow', [fed(positive([3, 6, 8])), noise([8])]);
+add('Pow', [fed(x()), scalar(2)]);
+add('Mod', [fed(x()), scalar(0.7)], { fmod: 1 });
+add('Mod', [fed(ints(7, -7, 5), false), ints(3, 3, -3)]);
+add('Div', [fed(ints(7, -7, 5), false), ints(3, 3, -3)]);
+add('Sum', [fed(x()), noise([8]), fed(x())]);
+for (const op of 'Equal Greater GreaterOrEqual Less LessOrEqual'.split(' ')) {
+  add(op, [fed(x()), noise([1, 8])]);
+  add(op, [fed(x()), scalar(0.5)]);
+}
+for (const op of 'And Or Xor'.split(' ')) add(op, [fed(bool([3, 4])), bool([4])]);
+add('Not', [fed(bool([3, 4]))]);
+for (const op of ['IsNaN', 'IsInf']) add(op, [fed(Tensor.float32([3], [0, Number.NaN, Number.POSITIVE_INFINITY]))]);
+add('Where', [fed(bool([3, 6, 1])), fed(x()), scalar(Number.NEGATIVE_INFINITY)]);
+add('Where', [bool([6, 8]), fed(x()), noise([8])]);
+add('Clip', [fed(x()), scalar(-0.5), scalar(0.5)]);
+add('Clip', [fed(x()), undefined, scalar(0.5)]);
+add('PRelu', [fed(x()), positive([8])]);
+for (const to of [1, 7, 10, 11]) add('Cast', [fed(x())], { to });
+add('CastLike', [fed(x()), ints(1)]);
+add('Constant', [], { value: { kind: 'tensor', value: noise([2, 3]) } });
+
+add('MatMul', [fed(x()), noise([8, 5])]);
+add('MatMul', [fed(noise([3, 2, 6, 8])), fed(noise([3, 2, 8, 4]))]);
+add('MatMul', [fed(x()), fed(noise([8]), false)]);
+add('com.microsoft.FusedMatMul', [fed(x()), noise([5, 8])], { transB: 1, alpha: float(0.5) });
+add('com.microsoft.FusedMatMul', [fed(x()), fed(noise([3, 6, 5]))], { transA: 1 });
+add('Gemm', [fed(noise([3, 8])), noise([5, 8]), noise([5])], { transB: 1 });
+add('Gemm', [fed(noise([3, 8])), noise([8, 5]), noise([5])]);
+add('Gemm', [fed(noise([3, 8])), noise([8, 5]), noise([5])], { alpha: float(0.5), beta: float(2) });
+add('Einsum', [fed(x()), noise([8, 5])], { equation: 'bij,jk->bik' });
+add('Conv', [fed(image()), noise([6, 4, 3, 3]), noise([6])], { strides: [2, 2], pads: [1, 1, 1, 1] });
+add('Conv', [fed(image()), noise([4, 1, 3, 3])], { group: 4, dilations: [2, 2] });
+add('Conv', [fed(image()), noise([6, 4, 3, 3])], { auto_pad: 'SAME_UPPER', strides: [2, 2] });
+add('Conv', [fed(image()), noise([6, 4, 2, 2])], { pads: [0, 1, 1, 0] });
+add('Conv', [fed(x()), noise([5, 6, 3])]);
+add('com.microsoft.DynamicQuantizeMatMul', [fed(x()), int8([8, 5]), positive([5]), undefined, noise([5])], {}, { tolerance: 0.03 });
+add('com.microsoft.DynamicQuantizeMatMul', [fed(x()), int8([8, 5]), scalar(0.02)], {}, { tolerance: 0.03 });
+
+add('Reshape', [fed(x()), ints(0, -1)]);
+add('Reshape', [fed(x()), ints(-1, 8)]);
+add('Reshape', [fed(x()), ints(0, 0, 2, 4)]);
+for (const perm of [[2, 0, 1], [0, 2, 1], [0, 1, 2]]) add('Transpose', [fed(x())], { perm });
+add('Transpose', [fed(x())]);
+add('Concat', [fed(x()), fed(noise([3, 2, 8]))], { axis: 1 });
+add('Split', [fed(x()), ints(2, 3, 3)], { axis: -1 }, { outputs: 3 });
+add('Split', [fed(x())], { axis: 1, num_outputs: 3 }, { outputs: 3 });
+add('Slice', [fed(x()), ints(1), ints(100), ints(1), ints(2)]);
+add('Slice', [fed(x()), ints(1, -3), ints(-1, 2 ** 53), ints(1, -1)]);
+add('Slice', [fed(x()), ints(-1), ints(-100), ints(2), ints(-1)]);
+add('Slice', [fed(x()), ints(-2), ints(0), ints(2), ints(-3)]);
+add('Gather', [fed(x()), index(0)], { axis: 1 });
+add('Gather', [fed(x()), index(-1)], { axis: 1 });
+add('Gather', [fed(x()), ints(0, 5, -2)], { axis: 1 });
+add('Gather', [fed(x()), Tensor.int64([0, 1, 2, -1], [2, 2])], { axis: 2 });
+add('Gather', [noise([10, 4]), fed(ints(1, -3, 2))], {});
+add('GatherElements', [fed(x()), fed(Tensor.int64([1, 0, 1], [3, 1, 1]))], { axis: 1 });
+add('Unsqueeze', [fed(x()), ints(0, -1)]);
+add('Squeeze', [fed(noise([3, 1, 8, 1])), ints(1, -1)]);
+add('Expand', [fed(noise([1, 6, 1]), false), ints(3, 1, 4)]);
+add('Tile', [fed(x()), ints(1, 2, 3)]);
+add('Pad', [fed(x()), ints(0, 1, 2, 0, 0, 3), scalar(0.5)]);
+add('Pad', [fed(x()), ints(1, 2), undefined, ints(-1)]);
+for (const axis of [0, 1, 2, 4]) add('Flatten', [fed(image())], { axis });
+add('ConstantOfShape', [ints(2, 3)], { value: { kind: 'tensor', value: Tensor.float32([1], [0.5]) } });
+
+add('LayerNormalization', [fed(x()), noise([8]), noise([8])], { epsilon: float(1e-6) });
+add('LayerNormalization', [fed(x()), noise([6, 8])], { axis: 1 });
+add('RMSNormalization', [fed(x()), noise([8])], {}, { opset: 23 });
+add('SimplifiedLayerNormalization', [fed(x()), noise([8])], { axis: -1 });
+add('com.microsoft.SkipLayerNormalization', [fed(x()), fed(x()), noise([8]), noise([8])], { epsilon: float(1e-5) });
+add('BatchNormalization', [fed(image()), noise([4]), noise([4]), noise([4]), positive([4])]);
+add('GroupNormalization', [fed(image()), noise([4]), noise([4])], { num_groups: 2 }, { opset: 21 });
+add('LpNormalization', [fed(x())], { axis: -1 });
+add('LpNormalization', [fed(x())], { axis: 1, p: 1 });
+for (const op of 'ReduceSum ReduceMean ReduceMax ReduceMin ReduceL1 ReduceL2 ReduceSumSquare ReduceLogSumExp'.split(' ')) {
+  add(op, [fed(x()), ints(-1)], { keepdims: 0 });
+  add(op, [fed(x()), ints(1, 2)]);
+}
+add('ReduceMean', [fed(x())]);
+for (const op of ['ArgMax', 'ArgMin']) add(op, [fed(x())], { axis: -1, keepdims: 0 });
+add('CumSum', [fed(x()), index(1)]);
+add('MaxPool', [fed(image())], { kernel_shape: [2, 2], strides: [2, 2], ceil_mode: 1 });
+add('MaxPool', [fed(image())], { kernel_shape: [3, 3], strides: [2, 2], pads: [1, 1, 1, 1] });
+add('AveragePool', [fed(image())], { kernel_shape: [3, 3], pads: [1, 1, 1, 1] });
+add('AveragePool', [fed(image())], { kernel_shape: [3, 3], pads: [1, 1, 1, 1], count_include_pad: 1 });
+for (const op of ['GlobalAveragePool', 'GlobalMaxPool']) add(op, [fed(image())]);
+
+function single({ op, inputs, attributes, outputs = 1, opset }) {
+  const graph = new Graph('case');
+  if (opset) graph.opsets.set('', opset);
+  const feeds = {};
+  const operands = inputs.map((input, i) => {
+    if (input === undefined || input instanceof Tensor) return input && graph.addConstant(`c${i}`, input);
+    feeds[`x${i}`] = input.tensor;
+    const { shape } = input.tensor;
+    return graph.addInput(`x${i}`, input.tensor.dtype, input.free ? ['N', ...shape.slice(1)] : shape);
+  });
+  const node = new Builder(graph).node(op, operands, attributes, outputs);
+  graph.outputs.push(...node.outputs);
+  return { graph, feeds };
+}
+
+// Graphs that only make sense as a whole.
+const wholes = {
+  'Shape, expanding to the batch'() {
+    const graph = new Graph('case');
+    const input = graph.addInput('x', 'float32', ['N', 6, 8]);
+    const b = new Builder(graph);
+    const size = b.op('Shape', [input], { start: 0, end: 1 });
+    const target = b.op('Concat', [size, ints(1, 8)], { axis: 0 });
+    const token = b.op('Expand', [graph.addConstant('cls_token', noise([1, 1, 8])), target]);
+    graph.outputs.push(b.op('Concat', [token, input], { axis: 1 }));
+    return { graph, feeds: { x: x() } };
+  },
+  'Shape, arithmetic as torch.onnx writes it'() {
+    const graph = new Graph('case');
+    const input = graph.addInput('x', 'float32', ['N', 'M', 8]);
+    const b = new Builder(graph);
+    const shape = b.op('Shape', [input]);
+    const pick = (i) => b.op('Unsqueeze', [b.op('Gather', [shape, index(i)], { axis: 0 }), ints(0)]);
+    const doubled = b.op('Div', [b.op('Mul', [b.op('Cast', [pick(1)], { to: 7 }), ints(4)]), ints(2)]);
+    const head = b.op('Concat', [b.op('Slice', [shape, ints(0), ints(1)]), doubled, ints(4)], { axis: 0 });
+    const reshaped = b.op('Reshape', [input, head]);
+    const zeros = b.op('ConstantOfShape', [b.op('Concat', [b.op('Sub', [b.op('Add', [pick(0), ints(3)]), ints(3)]), ints(1, 4)], { axis: 0 })]);
+    const squeezed = b.op('Unsqueeze', [b.op('Squeeze', [pick(0), ints(0)]), ints(0)]);
+    const expanded = b.op('Expand', [graph.addConstant('bias', noise([4])), b.op('Concat', [squeezed, ints(1, 1)], { axis: 0 })]);
+    graph.outputs.push(b.op('Add', [b.op('Add', [reshaped, zeros]), expanded]));
+    return { graph, feeds: { x: x() } };
+  },
+  'names of a foreign file'() {
+    const graph = new Graph('main-graph 1');
+    const input = graph.addInput('input.1', 'float32', ['N', 4]);
+    const b = new Builder(graph);
+    const names = ['a', 'a.b', 'onnx::MatMul_12', '/block/0/w', 'lambda.0.1', 'x.forward', '0.weight', 'a.b.c', 'p-1.w', 'p_1.w'];
+    graph.outputs.push(names.reduce((at, name) => b.op('Mul', [at, graph.addConstant(name, noise([4]))]), input));
+    return { graph, feeds: { 'input.1': noise([3, 4]) } };
+  },
+  'an input nobody reads, an output read inside, the same value twice'() {
+    const graph = new Graph('case');
+    const a = graph.addInput('self', 'float32', ['N', 4]);
+    graph.addInput('v1', 'float32', ['N', 4]);
+    const b = new Builder(graph);
+    const square = b.op('Mul', [a, a]);
+    const parts = b.node('Split', [square, ints(1, 3)], { axis: 1 }, 2);
+    graph.outputs.push(square, b.op('Add', [parts.output(1), parts.output(1)]));
+    return { graph, feeds: { self: noise([3, 4]), v1: noise([3, 4]) } };
+  },
+};
+
+const written = [];
+const seen = new Set();
+async function write(title, { graph, feeds }, tolerance = 1e-5) {
+  for (const node of graph.nodes) seen.add(node.op);
+  const entry = { title, tolerance, file: `case${written.length}`, inputs: [], outputs: [] };
+  const record = (list, kind) => (tensor) => {
+    const file = `${entry.file}.${kind}${list.length}.bin`;
+    writeFileSync(join(folder, file), tensor.bytes);
+    list.push({ file, dtype: tensor.dtype, shape: tensor.shape });
+  };
+  saveTorchScript(graph, join(folder, `${entry.file}.pt`));
+  saveLite(graph, join(folder, `${entry.file}.ptl`));
+  const results = await runOnce(onnxruntime, graph, feeds, { optimization: 'disabled' });
+  graph.inputs.map(({ name }) => feeds[name]).forEach(record(entry.inputs, 'in'));
+  graph.outputs.map(({ name }) => results[name]).forEach(record(entry.outputs, 'out'));
+  written.push(entry);
+}
+
+for (const one of cases) await write(`${one.op} ${JSON.stringify(one.attributes)}`, single(one), one.tolerance);
+for (const [title, make] of Object.entries(wholes)) await write(title, make());
+const missing = Object.keys(torchscriptLowering).filter((op) => !seen.has(op));
+writeFileSync(join(folder, 'cases.json'), JSON.stringify({ cases: written, missing }));
