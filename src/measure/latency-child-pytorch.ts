@@ -15,7 +15,9 @@ def input_shape(path):
     with zipfile.ZipFile(path) as archive:
         for name in archive.namelist():
             if name.endswith("extra/pqv.json"):
-                return json.loads(archive.read(name))["input"]
+                notes = json.loads(json.loads(archive.read(name)).get("pqv.model", "{}"))
+                if "preprocessing" in notes:
+                    return notes["preprocessing"]["inputSize"]
     raise ValueError("the file does not say the size of its input")
 
 def load(path, threads, batch, inputShape=None, settings={}):
