@@ -1,0 +1,72 @@
+import type { Builder } from '../graph/builder.ts';
+import type { Value } from '../graph/graph.ts';
+
+/** AdamW's constants (Loshchilov and Hutter, arXiv 1711.05101); defaults as PyTorch's. */
+export interface AdamWOptions {
+  beta1?: number;
+  beta2?: number;
+  epsilon?: number;
+}
+
+export const adamWDefaults = { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 };
+
+/** What the update reads that changes from step to step, as scalars `[]`. */
+export interface AdamWScalars {
+  /** Factor of the step. */
+  stepSize: Value;
+  /** Added to the root of the second moment. */
+  epsilon: Value;
+  /** What is left of a decaying parameter: `1 - lr * weightDecay`. */
+  keep: Value;
+}
+
+/**
+ * One AdamW step of one parameter, in the fewest passes over memory: the moments are kept as decaying
+ * sums rather than means (`M = m / (1 - beta1)`, `V = v / (1 - beta2)`), and all constants that
+ * belong to the whole tensor are joined in two scalars (`adamWScalars`):
+ *
+ *     M' = beta1 M + g          V' = beta2 V + g g
+ *     p' = keep p - stepSize M' / (sqrt(V') + epsilon)
+ */
+export function adamWUpdate(
+  b: Builder,
+  { parameter, gradient, m, v }: { parameter: Value; gradient: Value; m: Value; v: Value },
+  scalars: AdamWScalars,
+  decays: boolean,
+  { beta1 = adamWDefaults.beta1, beta2 = adamWDefaults.beta2 }: AdamWOptions,
+): { parameter: Value; m: Value; v: Value } {
+  const newM = b.op('Add', [b.op('Mul', [m, b.scalar(beta1)]), gradient]);
+  const newV = b.op('Add', [b.op('Mul', [v, b.scalar(beta2)]), b.op('Mul', [gradient, gradient])]);
+  const deviation = b.op('Add', [b.op('Sqrt', [newV]), scalars.epsilon]);
+  const step = b.op('Mul', [b.op('Div', [newM, deviation]), scalars.stepSize]);
+  const kept = decays ? b.op('Mul', [parameter, scalars.keep]) : parameter;
+  return { parameter: b.op('Sub', [kept, step]), m: newM, v: newV };
+}
+
+/**
+ * The scalars of step `step` (1, 2, ...), so that the update equals AdamW's with bias correction.
+ * @param lr learning rate of this step
+ */
+export function adamWScalars(
+  step: number,
+  lr: number,
+  weightDecay: number,
+  options: AdamWOptions = {},
+): Record<keyof AdamWScalars, number> {
+  const { beta1, beta2, epsilon } = { ...adamWDefaults, ...options };
+  const scale = Math.sqrt((1 - beta2) / (1 - beta2 ** step));
+  return {
+    stepSize: (lr * (1 - beta1)) / (1 - beta1 ** step) / scale,
+    epsilon: epsilon / scale,
+    keep: 1 - lr * weightDecay,
+  };
+}
+
+/**
+ * Whether weight decay applies to a parameter: not to biases, norms and other vectors, nor to tokens
+ * and position embeddings (timm's `no_weight_decay`).
+ */
+export function decays(name: string, shape: readonly number[]): boolean {
+  if (shape.filter((dim) => dim > 1).length < 2) return false;
+  return !/(^|\.)(pos_embed|cls_token|dist_token|reg_token)$/.test(name);
+}

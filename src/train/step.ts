@@ -1,0 +1,163 @@
+import { backward } from '../autodiff/backward.ts';
+import { UserError } from '../errors.ts';
+import { Builder } from '../graph/builder.ts';
+import { Graph, type Value } from '../graph/graph.ts';
+import { parameters } from '../graph/parameters.ts';
+import { type AdamWOptions, type AdamWScalars, adamWUpdate, decays } from './adamw.ts';
+import { correctCount, crossEntropy, type Distillation, distillationLoss } from './loss.ts';
+import { lowerForTraining } from './lower.ts';
+
+export interface StepOptions extends AdamWOptions {
+  /** Gradients are scaled down to this global norm; 0 or absent: left as they are. */
+  clipNorm?: number;
+  /** Adds an input `teacher`, the teacher's logits `[N, classes]`. */
+  distillation?: Distillation;
+  /**
+   * Batches whose gradients are averaged for one update; default 1. With more, the step only adds to
+   * gradients (`grad.NAME` in and out), and `updateStep` makes the update.
+   */
+  accumulate?: number;
+}
+
+/** Names of the inputs and outputs of one parameter in a training graph. */
+export const slots = {
+  parameter: (name: string) => name,
+  m: (name: string) => `m.${name}`,
+  v: (name: string) => `v.${name}`,
+  gradient: (name: string) => `grad.${name}`,
+  next: (slot: string) => `next.${slot}`,
+};
+
+export const scalarNames: Record<keyof AdamWScalars, string> = {
+  stepSize: 'step_size',
+  epsilon: 'epsilon',
+  keep: 'keep',
+};
+
+export interface TrainingGraph {
+  graph: Graph;
+  /** The parameters it trains, by name, in the model's order. */
+  trained: string[];
+  /** Name of the image input. */
+  images: string;
+  classes: number;
+}
+
+/**
+ * A whole training step as one graph: forward pass, loss, backward pass, AdamW.
+ *
+ * Inputs: the model's image input, `targets` `[N, classes]`, (`teacher`), each trained parameter under
+ * its own name with its state `m.NAME` and `v.NAME`, and the scalars of `adamWScalars`.
+ * Outputs: `loss`, `correct` (a count), `grad_norm`, and `next.*` of parameters and state.
+ * The model is not changed.
+ * @throws UserError when the model has no logits `[N, classes]`, no parameters, or an op without a gradient
+ */
+export function trainingStep(model: Graph, options: StepOptions = {}): TrainingGraph {
+  const graph = model.clone();
+  const [images] = graph.inputs;
+  const [logits] = graph.outputs;
+  const classes = logits?.shape?.at(-1);
+  if (!images || graph.inputs.length !== 1) {
+    throw new UserError(`${model.name} has ${graph.inputs.length} inputs; training needs one, the images`);
+  }
+  if (logits?.shape?.length !== 2 || typeof classes !== 'number') {
+    throw new UserError(`${model.name} has no output logits [N, classes] to train`);
+  }
+  const names = parameters(model).map((value) => value.name);
+  if (names.length === 0) throw new UserError(`${model.name} has no parameters on record to train`);
+  lowerForTraining(graph);
+  const trainable = names
+    .map((name) => graph.constants.get(name))
+    .filter((value) => value !== undefined)
+    .filter((value) => value.dtype === 'float32');
+  for (const value of trainable) graph.constantToInput(value);
+
+  const b = new Builder(graph);
+  const output = graph.outputs[0]!;
+  graph.outputs.length = 0;
+  const targets = graph.addInput('targets', 'float32', ['N', classes]);
+  const accumulate = options.accumulate ?? 1;
+  const loss = b.scope('loss', () =>
+    options.distillation
+      ? distillationLoss(
+          b,
+          output,
+          targets,
+          graph.addInput('teacher', 'float32', ['N', classes]),
+          options.distillation,
+        )
+      : crossEntropy(b, output, targets),
+  );
+  const correct = correctCount(b, output, targets);
+  const gradients = backward(graph, loss, trainable);
+  emit(graph, loss, 'loss');
+  emit(graph, correct, 'correct');
+  if (accumulate > 1) {
+    for (const value of trainable) {
+      const slot = slots.gradient(value.name);
+      const sum = graph.addInput(slot, 'float32', value.shape);
+      const share = b.op('Mul', [gradients.get(value)!, b.scalar(1 / accumulate)]);
+      emit(graph, b.op('Add', [sum, share]), slots.next(slot));
+    }
+  } else {
+    update(b, trainable, gradients, options);
+  }
+  graph.removeDead();
+  return { graph, trained: trainable.map((value) => value.name), images: images.name, classes };
+}
+
+/** The update alone, for accumulated gradients: inputs parameters, state, `grad.NAME` and scalars. */
+export function updateStep(
+  shapes: readonly { name: string; shape: readonly number[] }[],
+  options: StepOptions,
+): Graph {
+  const graph = new Graph('update');
+  const values = shapes.map(({ name, shape }) => graph.addInput(name, 'float32', shape));
+  const gradients = new Map(
+    values.map((value) => [value, graph.addInput(slots.gradient(value.name), 'float32', value.shape)]),
+  );
+  update(new Builder(graph), values, gradients, options);
+  return graph;
+}
+
+function update(
+  b: Builder,
+  values: readonly Value[],
+  gradients: ReadonlyMap<Value, Value>,
+  { clipNorm = 0, ...options }: StepOptions,
+): void {
+  const { graph } = b;
+  const scalars = Object.fromEntries(
+    Object.entries(scalarNames).map(([key, name]) => [key, graph.addInput(name, 'float32', [])]),
+  ) as unknown as AdamWScalars;
+  const squares = values.map((value) => b.op('ReduceSumSquare', [gradients.get(value)!], { keepdims: 0 }));
+  const norm = b.op('Sqrt', [squares.length > 1 ? b.op('Sum', squares) : squares[0]!]);
+  emit(graph, norm, 'grad_norm');
+  const factor = clipNorm > 0 ? clipFactor(b, norm, clipNorm) : undefined;
+  for (const value of values) {
+    const gradient = gradients.get(value)!;
+    const state = {
+      parameter: value,
+      gradient: factor ? b.op('Mul', [gradient, factor]) : gradient,
+      m: graph.addInput(slots.m(value.name), 'float32', value.shape),
+      v: graph.addInput(slots.v(value.name), 'float32', value.shape),
+    };
+    const decay = decays(value.name, value.staticShape);
+    const next = b.scope(`adamw.${value.name}`, () => adamWUpdate(b, state, scalars, decay, options));
+    emit(graph, next.parameter, slots.next(value.name));
+    emit(graph, next.m, slots.next(slots.m(value.name)));
+    emit(graph, next.v, slots.next(slots.v(value.name)));
+  }
+}
+
+/** `min(1, clipNorm / (norm + 1e-6))`, as torch.nn.utils.clip_grad_norm_. */
+function clipFactor(b: Builder, norm: Value, clipNorm: number): Value {
+  const wanted = b.op('Div', [b.scalar(clipNorm), b.op('Add', [norm, b.scalar(1e-6)])]);
+  return b.op('Min', [wanted, b.scalar(1)]);
+}
+
+/** Makes a value a graph output under `name`. */
+function emit(graph: Graph, value: Value, name: string): void {
+  graph.rename(value, name);
+  graph.outputs.push(value);
+}

@@ -1,0 +1,232 @@
+import { UserError } from '../errors.ts';
+import type { Graph } from '../graph/graph.ts';
+import { Tensor } from '../graph/tensor.ts';
+import type { Engine, Session, SessionOptions, Tensors } from '../runtime/session.ts';
+import { adamWScalars } from './adamw.ts';
+import {
+  type StepOptions,
+  scalarNames,
+  slots,
+  type TrainingGraph,
+  trainingStep,
+  updateStep,
+} from './step.ts';
+
+/** One batch as the training graph takes it. */
+export interface StepInput {
+  /** `[N, C, H, W]`. */
+  pixels: Tensor;
+  /** `[N, classes]`. */
+  targets: Tensor;
+  /** The teacher's logits `[N, classes]`, where the loss distils. */
+  teacher?: Tensor;
+}
+
+export interface StepResult {
+  loss: number;
+  /** Images whose prediction was the target's most likely class. */
+  correct: number;
+  /** Global norm of the gradients before clipping; absent for a batch that only accumulated. */
+  gradNorm?: number;
+}
+
+/** Everything that training has changed: parameters and moments by slot name, updates made. */
+export interface TrainerState {
+  tensors: Tensors;
+  step: number;
+}
+
+export interface TrainerOptions extends StepOptions {
+  threads?: number;
+}
+
+/** Two sets of buffers for the same slots: a step reads one and writes the other. */
+class DoubleBuffer {
+  #front: Tensors;
+  #back: Tensors;
+
+  constructor(tensors: Tensors) {
+    this.#front = tensors;
+    this.#back = Object.fromEntries(
+      Object.entries(tensors).map(([slot, { shape }]) => [slot, Tensor.zeros('float32', shape)]),
+    );
+  }
+
+  get feeds(): Tensors {
+    return this.#front;
+  }
+
+  get fetches(): Tensors {
+    return Object.fromEntries(Object.entries(this.#back).map(([slot, tensor]) => [slots.next(slot), tensor]));
+  }
+
+  swap(): void {
+    [this.#front, this.#back] = [this.#back, this.#front];
+  }
+}
+
+const copyOf = (tensor: Tensor): Tensor => Tensor.float32(tensor.shape, tensor.floats.slice());
+
+/**
+ * A model in training: its parameters, AdamW's moments, and the sessions that advance them. All memory
+ * that steps write is allocated once. Dispose when done.
+ */
+export class Trainer {
+  readonly #graph: TrainingGraph;
+  readonly #session: Session;
+  readonly #updateSession: Session | undefined;
+  readonly #accumulate: number;
+  readonly #options: StepOptions;
+  readonly #state: DoubleBuffer;
+  readonly #gradients: DoubleBuffer | undefined;
+  #accumulated = 0;
+  #step: number;
+
+  private constructor(
+    graph: TrainingGraph,
+    sessions: [Session, Session | undefined],
+    options: StepOptions,
+    start: TrainerState,
+  ) {
+    this.#graph = graph;
+    [this.#session, this.#updateSession] = sessions;
+    this.#options = options;
+    this.#accumulate = options.accumulate ?? 1;
+    this.#state = new DoubleBuffer(start.tensors);
+    this.#step = start.step;
+    if (this.#updateSession) {
+      this.#gradients = new DoubleBuffer(
+        Object.fromEntries(
+          graph.trained.map((name) => [
+            slots.gradient(name),
+            Tensor.zeros('float32', start.tensors[slots.parameter(name)]!.shape),
+          ]),
+        ),
+      );
+    }
+  }
+
+  /**
+   * Makes the training graph of a model and loads it.
+   * @param start where to go on from; default: the model's weights and no moments
+   * @throws UserError as `trainingStep`, or when `start` is not of this model
+   */
+  static async create(
+    engine: Engine,
+    model: Graph,
+    options: TrainerOptions = {},
+    start?: TrainerState,
+  ): Promise<Trainer> {
+    const graph = trainingStep(model, options);
+    const tensors: Tensors = {};
+    for (const name of graph.trained) {
+      const { shape } = model.constants.get(name)!.tensor!;
+      for (const slot of [slots.parameter(name), slots.m(name), slots.v(name)]) {
+        const given =
+          start?.tensors[slot] ?? (slot === name ? model.constants.get(name)!.tensor! : undefined);
+        if (start && !start.tensors[slot]) throw new UserError(`the training state lacks ${slot}`);
+        if (given && `${given.shape}` !== `${shape}`) {
+          throw new UserError(`the training state has ${slot} [${given.shape}], the model [${shape}]`);
+        }
+        tensors[slot] = given ? copyOf(given) : Tensor.zeros('float32', shape);
+      }
+    }
+    const settings: SessionOptions = options.threads === undefined ? {} : { threads: options.threads };
+    const session = await engine.load(graph.graph, settings);
+    const shapes = graph.trained.map((name) => ({ name, shape: tensors[name]!.shape }));
+    const updating =
+      (options.accumulate ?? 1) > 1 ? await engine.load(updateStep(shapes, options), settings) : undefined;
+    return new Trainer(graph, [session, updating], options, { tensors, step: start?.step ?? 0 });
+  }
+
+  /** Updates made so far. */
+  get step(): number {
+    return this.#step;
+  }
+
+  get classes(): number {
+    return this.#graph.classes;
+  }
+
+  /**
+   * Trains on one batch. Parameters change at once, or with `accumulate` after every so many batches.
+   * @param lr learning rate, should this batch complete an update
+   */
+  async train(input: StepInput, lr: number, weightDecay: number): Promise<StepResult> {
+    const batch: Tensors = { [this.#graph.images]: input.pixels, targets: input.targets };
+    if (input.teacher) batch.teacher = input.teacher;
+    const figures = { loss: null, correct: null };
+    const scalars = this.#scalars(lr, weightDecay);
+    if (!this.#updateSession) {
+      const results = await this.#session.run(
+        { ...batch, ...this.#state.feeds, ...scalars },
+        { ...figures, grad_norm: null, ...this.#state.fetches },
+      );
+      this.#advance();
+      return { ...figuresOf(results), gradNorm: numberOf(results, 'grad_norm') };
+    }
+    const gradients = this.#gradients!;
+    const results = await this.#session.run(
+      { ...batch, ...this.#parameters(), ...gradients.feeds },
+      { ...figures, ...gradients.fetches },
+    );
+    gradients.swap();
+    if (++this.#accumulated < this.#accumulate) return figuresOf(results);
+    return { ...figuresOf(results), gradNorm: await this.#update(scalars) };
+  }
+
+  async #update(scalars: Tensors): Promise<number> {
+    const gradients = this.#gradients!;
+    const results = await this.#updateSession!.run(
+      { ...this.#state.feeds, ...gradients.feeds, ...scalars },
+      { grad_norm: null, ...this.#state.fetches },
+    );
+    for (const tensor of Object.values(gradients.feeds)) tensor.floats.fill(0);
+    this.#accumulated = 0;
+    this.#advance();
+    return numberOf(results, 'grad_norm');
+  }
+
+  #advance(): void {
+    this.#state.swap();
+    this.#step++;
+  }
+
+  #parameters(): Tensors {
+    return Object.fromEntries(this.#graph.trained.map((name) => [name, this.#state.feeds[name]!]));
+  }
+
+  #scalars(lr: number, weightDecay: number): Tensors {
+    const values = adamWScalars(this.#step + 1, lr, weightDecay, this.#options);
+    return Object.fromEntries(
+      Object.entries(scalarNames).map(([key, name]) => [
+        name,
+        Tensor.scalar(values[key as keyof typeof values]),
+      ]),
+    );
+  }
+
+  /** The present state. Its tensors are the trainer's own: the second step from now overwrites them. */
+  get state(): TrainerState {
+    return { tensors: this.#state.feeds, step: this.#step };
+  }
+
+  /** Copies of the trained parameters by name. */
+  parameters(): Tensors {
+    return Object.fromEntries(
+      Object.entries(this.#parameters()).map(([name, tensor]) => [name, copyOf(tensor)]),
+    );
+  }
+
+  async dispose(): Promise<void> {
+    await this.#session.dispose();
+    await this.#updateSession?.dispose();
+  }
+}
+
+const numberOf = (results: Tensors, name: string): number => results[name]!.floats[0]!;
+
+const figuresOf = (results: Tensors): StepResult => ({
+  loss: numberOf(results, 'loss'),
+  correct: numberOf(results, 'correct'),
+});
