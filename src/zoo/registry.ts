@@ -129,3 +129,8 @@ export function buildArchitecture(
     throw error;
   }
 }
+
+/** Whether timm has an architecture of that name, supported here or not. */
+export function isArchitecture(name: string): boolean {
+  return table().has(name) || table().has(name.split('.')[0]!);
+}

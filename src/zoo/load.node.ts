@@ -1,0 +1,106 @@
+import { existsSync, readFileSync, statSync } from 'node:fs';
+import { extname, join } from 'node:path';
+import { openSafetensors } from '../checkpoint/safetensors.node.ts';
+import { toFloat32 } from '../checkpoint/to-float32.ts';
+import { UserError } from '../errors.ts';
+import { fileError } from '../files.node.ts';
+import type { Graph } from '../graph/graph.ts';
+import type { Tensor } from '../graph/tensor.ts';
+import { loadOnnx } from '../onnx/file.node.ts';
+import { buildModel, type ModelConfig } from './model.ts';
+import { checkpointParameters } from './parameter-source.ts';
+import { findArchitecture, isArchitecture } from './registry.ts';
+import { readTimmConfig } from './timm-config.ts';
+
+export interface LoadOptions {
+  /** timm's name, for a checkpoint file that comes without a configuration. */
+  arch?: string;
+}
+
+const pickles = new Set(['.bin', '.pth', '.pt', '.ckpt', '.tar']);
+/** The stages of a run, the last one first: a run directory stands for its latest model. */
+const runStages = ['quantized', 'finetuned', 'pruned', 'dense'];
+
+/**
+ * Loads a model: a folder with `model.onnx` (ours; preferred, as it holds what was done to the model),
+ * a folder in timm's layout (`config.json` + `model.safetensors`), a run directory (its latest stage),
+ * an `.onnx` file, or a `.safetensors` file with `arch`. Weights are read when they are asked for.
+ *
+ * @throws UserError when there is no such model, it is damaged, or a checkpoint does not fit its architecture
+ */
+export async function loadModel(reference: string, options: LoadOptions = {}): Promise<Graph> {
+  const stat = statSync(reference, { throwIfNoEntry: false });
+  if (!stat) throw new UserError(absent(reference));
+  if (stat.isDirectory()) return loadFolder(reference);
+  const extension = extname(reference).toLowerCase();
+  if (extension === '.onnx') return loadOnnx(reference);
+  if (extension === '.safetensors') return loadCheckpoint(reference, options.arch);
+  if (pickles.has(extension)) throw new UserError(noPickle(reference));
+  throw new UserError(
+    `${reference} is no model: give a model folder, an .onnx file, or a .safetensors file with its architecture`,
+  );
+}
+
+const noPickle = (path: string) =>
+  `${path}: pickled checkpoints are not supported yet; save the weights as safetensors`;
+
+function absent(reference: string): string {
+  if (isArchitecture(reference)) {
+    return `${reference} is an architecture, not a model: make a model of it with "pqv init ${reference} -o DIR"`;
+  }
+  if (/^(hf-hub:)?[\w-]+\/[\w.-]+$/.test(reference) && !/\.(onnx|safetensors)$/.test(reference)) {
+    return `${reference}: no such file or folder, and models of the hub are not supported yet; download it and give its folder`;
+  }
+  return `${reference}: no such file or folder`;
+}
+
+function loadFolder(folder: string): Graph {
+  const has = (name: string) => existsSync(join(folder, name));
+  if (has('model.onnx')) return loadOnnx(join(folder, 'model.onnx'));
+  if (has('config.json')) {
+    const config = configOf(join(folder, 'config.json'));
+    if (has('model.safetensors')) return withWeights(config, join(folder, 'model.safetensors'));
+    const pickle = ['pytorch_model.bin', 'pytorch_model.pth', 'model.pth'].find(has);
+    if (pickle) throw new UserError(noPickle(join(folder, pickle)));
+    throw new UserError(`${folder} has a config.json but no model.safetensors`);
+  }
+  const stage = runStages.find((name) => has(join(name, 'model.onnx')) || has(join(name, 'config.json')));
+  if (stage) return loadFolder(join(folder, stage));
+  throw new UserError(`${folder} holds no model: neither model.onnx nor config.json with model.safetensors`);
+}
+
+function configOf(path: string): ModelConfig {
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch (error) {
+    throw fileError(error, `can't read ${path}`);
+  }
+  return readTimmConfig(text, path);
+}
+
+function withWeights(config: ModelConfig, path: string, tensors = weightsOf(path)): Graph {
+  const { source, finish } = checkpointParameters(tensors, path);
+  const graph = buildModel(config, source);
+  finish();
+  return graph;
+}
+
+function weightsOf(path: string): Map<string, Tensor> {
+  const { tensors } = openSafetensors(path);
+  return new Map([...tensors].map(([name, tensor]) => [name, toFloat32(name, tensor)]));
+}
+
+/** A bare checkpoint: the architecture is told, the number of classes is that of its head. */
+function loadCheckpoint(path: string, arch: string | undefined): Graph {
+  if (!arch) {
+    throw new UserError(
+      `${path} holds weights only: say which architecture they are of, such as --arch deit_base_patch16_224`,
+    );
+  }
+  const architecture = findArchitecture(arch);
+  const tensors = weightsOf(path);
+  const classes = tensors.get('head.weight')?.shape[0];
+  const config: ModelConfig = { architecture: architecture.name, numClasses: classes ?? 0 };
+  return withWeights(config, path, tensors);
+}

@@ -1,0 +1,49 @@
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { saveSafetensors } from '../checkpoint/safetensors.node.ts';
+import { UserError } from '../errors.ts';
+import { writeFileWhole } from '../files.node.ts';
+import type { Graph } from '../graph/graph.ts';
+import { saveOnnx } from '../onnx/file.node.ts';
+import { inferModelArgs } from './infer-args.ts';
+import type { ModelArgs } from './model-args.ts';
+import { modelInfo } from './model-info.ts';
+import { writeTimmConfig } from './timm-config.ts';
+import { timmState } from './timm-state.ts';
+
+const names = { onnx: 'model.onnx', weights: 'model.safetensors', config: 'config.json' } as const;
+
+/**
+ * Writes a model folder: `model.onnx`, and where timm can build the model also `model.safetensors` and
+ * `config.json`. Each file appears whole or not at all; what the folder held of another model is removed.
+ * @returns the names of the files
+ * @throws UserError when the folder can't be written
+ */
+export function saveModel(graph: Graph, folder: string): string[] {
+  const args = inferModelArgs(graph);
+  const written = args ? writeTimm(graph, args, folder) : [];
+  if (!args) for (const name of [names.weights, names.config]) rmSync(join(folder, name), { force: true });
+  saveOnnx(graph, join(folder, names.onnx));
+  return [names.onnx, ...written];
+}
+
+/**
+ * Writes a folder in timm's layout, without `model.onnx`: what `timm.create_model('local-dir:FOLDER')` loads.
+ * @returns the names of the files
+ * @throws UserError when no arguments of timm's constructor give this model, or the folder can't be written
+ */
+export function saveTimm(graph: Graph, folder: string): string[] {
+  const args = inferModelArgs(graph);
+  if (!args) throw new UserError('timm has no arguments for a model of these shapes; save it as ONNX');
+  const written = writeTimm(graph, args, folder);
+  rmSync(join(folder, names.onnx), { force: true });
+  return written;
+}
+
+function writeTimm(graph: Graph, args: ModelArgs, folder: string): string[] {
+  const state = timmState(graph);
+  const features = state.get('patch_embed.proj.weight')!.shape[0]!;
+  saveSafetensors(join(folder, names.weights), state);
+  writeFileWhole(join(folder, names.config), writeTimmConfig(modelInfo(graph), args, features));
+  return [names.weights, names.config];
+}
