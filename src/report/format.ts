@@ -9,9 +9,10 @@ function scaled(value: number, units: readonly string[]): string {
   return `${unit === 0 ? String(Math.round(rest)) : significant(rest)} ${units[unit]}`.trim();
 }
 
-/** At least three significant digits, no exponent. */
+/** Three significant digits, more only before the point, no exponent. */
 function significant(value: number): string {
-  const digits = Math.floor(Math.log10(Math.abs(value) || 1));
+  const rounded = Number(value.toPrecision(3));
+  const digits = Math.floor(Math.log10(Math.abs(rounded) || 1));
   return value.toFixed(Math.min(4, Math.max(0, 2 - digits)));
 }
 

@@ -22,7 +22,7 @@ const stageSchema = z.looseObject({
   top1: share.optional(),
   top5: share.optional(),
   /** Mean cross-entropy in nats; null when the model's answers were no numbers. */
-  loss: z.number().nullish(),
+  loss: z.preprocess((loss) => (Number.isFinite(loss) ? loss : null), z.number().nullable()).optional(),
   /** Held-out images measured. */
   samples: count.optional(),
   parameters: count,
