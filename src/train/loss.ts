@@ -1,7 +1,6 @@
 import { UserError } from '../errors.ts';
 import type { Builder } from '../graph/builder.ts';
 import type { Value } from '../graph/graph.ts';
-import { Tensor } from '../graph/tensor.ts';
 
 /** Knowledge distillation (Hinton et al., arXiv 1503.02531). */
 export interface Distillation {
@@ -58,16 +57,4 @@ export function correctCount(b: Builder, logits: Value, targets: Value): Value {
   const best = (value: Value) => b.op('ArgMax', [value], { axis: -1, keepdims: 0 });
   const hits = b.op('Cast', [b.op('Equal', [best(logits), best(targets)])], { to: 1 });
   return b.op('ReduceSum', [hits], { keepdims: 0 });
-}
-
-/** Label distributions `[N, classes]` with `smoothing` of each label spread evenly over all classes. */
-export function softTargets(labels: readonly number[], classes: number, smoothing: number): Tensor {
-  const targets = new Float32Array(labels.length * classes).fill(smoothing / classes);
-  labels.forEach((label, i) => {
-    if (!(Number.isInteger(label) && label >= 0 && label < classes)) {
-      throw new UserError(`label ${label} does not fit a model of ${classes} classes`);
-    }
-    targets[i * classes + label]! += 1 - smoothing;
-  });
-  return Tensor.float32([labels.length, classes], targets);
 }

@@ -1,0 +1,318 @@
+import type { Augmentation } from '../dataset/augment.ts';
+import type { Batch, Split } from '../dataset/dataset.ts';
+import { batches } from '../dataset/loader.ts';
+import type { Preprocessing } from '../dataset/preprocessing.ts';
+import { InterruptedError, UserError } from '../errors.ts';
+import type { Graph } from '../graph/graph.ts';
+import { evaluate } from '../measure/accuracy.ts';
+import { type Progress, silent } from '../progress.ts';
+import type { Engine, Session } from '../runtime/session.ts';
+import type { CheckpointStore, History, TrainingProgress } from './checkpoint.ts';
+import { cosineSchedule } from './schedule.ts';
+import { Trainer } from './trainer.ts';
+
+export interface FinetuneOptions {
+  /** How images become inputs; the model's own. */
+  preprocessing: Preprocessing;
+  epochs: number;
+  /** Images a batch; a last one that is not full is left out. */
+  batchSize: number;
+  /** Peak learning rate; it rises linearly and falls to zero along a cosine. */
+  lr: number;
+  weightDecay: number;
+  /** Share of the steps in which the learning rate rises. */
+  warmup: number;
+  labelSmoothing: number;
+  /** Gradients are scaled down to this global norm; 0: never. */
+  clipNorm: number;
+  /** Batches whose gradients make one update; default 1. */
+  accumulate?: number;
+  augment?: Augmentation;
+  /** Alphas of mixup and CutMix; default 0, off. */
+  mixup?: number;
+  cutmix?: number;
+  /** A model with the same input and classes whose softened predictions join the targets. */
+  teacher?: Graph;
+  /** Weight of the teacher in the loss, 0 to 1. */
+  distill?: number;
+  /** Softens both predictions; default 1. */
+  temperature?: number;
+  /** Train on this many images an epoch; default all. */
+  limit?: number;
+  /** Measure top-1 on the held-out images after every epoch. */
+  evaluate?: boolean;
+  seed: number;
+  threads?: number;
+}
+
+/** What surrounds the training: who is told, who may stop it, where it is kept. */
+export interface FinetuneContext {
+  progress?: Progress;
+  /** Aborted: the step in work is finished, a checkpoint written, and `InterruptedError` thrown. */
+  signal?: AbortSignal;
+  /** Written after every epoch. */
+  checkpoints?: CheckpointStore;
+  /** Go on from the last checkpoint, if there is one. */
+  resume?: boolean;
+}
+
+export interface FinetuneResult {
+  /** The model with its new weights. */
+  graph: Graph;
+  history: History;
+}
+
+/**
+ * Trains a classifier further: AdamW, cosine schedule with warm-up, label smoothing, clipping, and, with a
+ * teacher, distillation. The result is a function of model, data and options: a run that was interrupted
+ * anywhere and resumed ends with the same weights, bit for bit.
+ *
+ * @param data what to train on; `val` is only read with `evaluate`
+ * @throws UserError when the loss stops being finite (epoch and step are named; the last checkpoint
+ *   stays), when a checkpoint is of other options, and on options that make no sense
+ * @throws InterruptedError when `signal` was aborted
+ */
+export async function finetune(
+  engine: Engine,
+  graph: Graph,
+  data: { readonly train: Split; readonly val: Split },
+  options: FinetuneOptions,
+  context: FinetuneContext = {},
+): Promise<FinetuneResult> {
+  const { progress = silent, checkpoints } = context;
+  const plan = planOf(data.train, options);
+  const recipe = recipeOf(options, plan);
+  const saved = context.resume ? await checkpoints?.load() : undefined;
+  if (saved) checkRecipe(saved.progress.recipe, recipe);
+  const { accumulate = 1, clipNorm, teacher, threads } = options;
+  const distillation = teacher && { weight: options.distill ?? 0.5, temperature: options.temperature ?? 1 };
+  const trainer = await Trainer.create(
+    engine,
+    graph,
+    { accumulate, clipNorm, ...(distillation ? { distillation } : {}), ...(threads ? { threads } : {}) },
+    saved && { tensors: saved.tensors, step: saved.progress.step },
+  );
+  const teaching = teacher && (await engine.load(teacher, threads ? { threads } : {}));
+  try {
+    const run = new Run(engine, graph, data, options, plan, trainer, teaching, context);
+    if (saved) {
+      run.at = saved.progress;
+      progress.note(`resumed after epoch ${saved.progress.epoch}, batch ${saved.progress.batch}`);
+    } else run.at.recipe = recipe;
+    await run.all();
+    return { graph: run.result(), history: run.at.history };
+  } finally {
+    await trainer.dispose();
+    await teaching?.dispose();
+  }
+}
+
+interface Plan {
+  batchSize: number;
+  imagesAnEpoch: number;
+  /** Batches of an epoch that are used: a multiple of those that make an update. */
+  batchesAnEpoch: number;
+  totalSteps: number;
+}
+
+function planOf(train: Split, { epochs, batchSize, accumulate = 1, limit }: FinetuneOptions): Plan {
+  for (const [name, value] of Object.entries({ epochs, batchSize, accumulate })) {
+    if (!(Number.isInteger(value) && value >= 1))
+      throw new UserError(`${name} is ${value}; give a whole number from 1`);
+  }
+  const images = Math.min(limit ?? train.length, train.length);
+  if (images === 0) throw new UserError(`${train.name} has no images to train on`);
+  const size = Math.min(batchSize, Math.max(1, Math.floor(images / accumulate)));
+  const updates = Math.floor(images / size / accumulate);
+  const batchesAnEpoch = updates * accumulate;
+  return {
+    batchSize: size,
+    imagesAnEpoch: batchesAnEpoch * size,
+    batchesAnEpoch,
+    totalSteps: updates * epochs,
+  };
+}
+
+/** What decides the result, as text. */
+function recipeOf(options: FinetuneOptions, plan: Plan): string {
+  const { teacher, threads: _, evaluate: __, ...rest } = options;
+  return JSON.stringify({ ...rest, teacher: teacher?.name, ...plan });
+}
+
+function checkRecipe(saved: string, wanted: string): void {
+  if (saved === wanted) return;
+  const [a, b] = [JSON.parse(saved), JSON.parse(wanted)] as Record<string, unknown>[];
+  const changed = [...new Set([...Object.keys(a!), ...Object.keys(b!)])].filter(
+    (key) => JSON.stringify(a![key]) !== JSON.stringify(b![key]),
+  );
+  throw new UserError(
+    `the checkpoint was made with other options (${changed.join(', ')}); start again without resuming, or use the same`,
+  );
+}
+
+/** One training run in progress. */
+class Run {
+  at: TrainingProgress = {
+    recipe: '',
+    step: 0,
+    epoch: 0,
+    batch: 0,
+    lossSum: 0,
+    correct: 0,
+    images: 0,
+    history: { steps: [], epochs: [] },
+  };
+  readonly #schedule: (step: number) => number;
+  readonly #progress: Progress;
+
+  constructor(
+    readonly engine: Engine,
+    readonly graph: Graph,
+    readonly data: { readonly train: Split; readonly val: Split },
+    readonly options: FinetuneOptions,
+    readonly plan: Plan,
+    readonly trainer: Trainer,
+    readonly teacher: Session | undefined,
+    readonly context: FinetuneContext,
+  ) {
+    const { lr, warmup } = options;
+    this.#schedule = cosineSchedule({ lr, warmup, totalSteps: plan.totalSteps });
+    this.#progress = context.progress ?? silent;
+  }
+
+  async all(): Promise<void> {
+    const { epochs } = this.options;
+    const { imagesAnEpoch } = this.plan;
+    const bar = this.#progress.task('finetune', epochs * imagesAnEpoch, 'images');
+    try {
+      while (this.at.epoch < epochs) {
+        const start = performance.now();
+        const before = this.at.images;
+        await this.#epoch((loss, lr) => {
+          const rate = ((this.at.images - before) * 1000) / (performance.now() - start);
+          bar.update(this.at.epoch * imagesAnEpoch + this.at.images, {
+            epoch: `${this.at.epoch + 1}/${epochs}`,
+            loss: loss.toFixed(4),
+            lr: lr.toExponential(2),
+            'images/s': rate.toFixed(rate < 10 ? 1 : 0),
+          });
+        });
+      }
+    } finally {
+      bar.done();
+    }
+  }
+
+  async #epoch(report: (loss: number, lr: number) => void): Promise<void> {
+    const { at, options, plan } = this;
+    const { accumulate = 1 } = options;
+    for await (const batch of this.#batches()) {
+      await this.#step(batch, report);
+      if (at.batch === plan.batchesAnEpoch) break;
+      if (at.batch % accumulate === 0 && this.context.signal?.aborted) await this.#interrupted();
+    }
+    at.epoch++;
+    at.history.epochs.push({
+      epoch: at.epoch,
+      loss: at.lossSum / at.images,
+      trainTop1: at.correct / at.images,
+      ...(options.evaluate ? { top1: await this.#measure() } : {}),
+    });
+    Object.assign(at, { batch: 0, lossSum: 0, correct: 0, images: 0 });
+    await this.#save();
+    if (this.context.signal?.aborted && at.epoch < options.epochs) await this.#interrupted();
+  }
+
+  #batches(): AsyncIterable<Batch> {
+    const { seed, augment, labelSmoothing, mixup = 0, cutmix = 0, limit } = this.options;
+    return batches(this.data.train, this.options.preprocessing, {
+      engine: this.engine,
+      batchSize: this.plan.batchSize,
+      shuffle: { seed, epoch: this.at.epoch },
+      skipBatches: this.at.batch,
+      dropLast: true,
+      mixing: { classes: this.trainer.classes, labelSmoothing, mixup, cutmix },
+      progress: this.#progress,
+      ...(augment ? { augment } : {}),
+      ...(limit ? { limit } : {}),
+    });
+  }
+
+  async #step(batch: Batch, report: (loss: number, lr: number) => void): Promise<void> {
+    const { at, trainer, options } = this;
+    const outside = batch.labels.integers.find((label) => label >= trainer.classes);
+    if (outside !== undefined) {
+      throw new UserError(
+        `${this.data.train.name} has label ${outside}, the model ${trainer.classes} classes`,
+      );
+    }
+    const lr = this.#schedule(at.step);
+    const targets = batch.targets!;
+    const teacher = await this.#teach(batch);
+    const { loss, correct, gradNorm } = await trainer.train(
+      { pixels: batch.pixels, targets, ...(teacher ? { teacher } : {}) },
+      lr,
+      options.weightDecay,
+    );
+    if (!Number.isFinite(loss) || (gradNorm !== undefined && !Number.isFinite(gradNorm))) {
+      throw new UserError(
+        `training diverged: ${Number.isFinite(loss) ? 'the gradients are not finite' : `the loss is ${loss}`} in epoch ${at.epoch + 1}, step ${at.step + 1}; the last good checkpoint is kept; lower the learning rate (${options.lr})`,
+      );
+    }
+    const images = batch.pixels.shape[0]!;
+    at.batch++;
+    at.images += images;
+    at.lossSum += loss * images;
+    at.correct += correct;
+    if (gradNorm !== undefined) {
+      at.step = trainer.step;
+      at.history.steps.push({ step: at.step, epoch: at.epoch + 1, loss, lr, gradNorm });
+    }
+    report(loss, lr);
+  }
+
+  async #teach(batch: Batch) {
+    const { teacher } = this;
+    if (!teacher) return undefined;
+    const logits = (await teacher.run({ [teacher.inputs[0]!]: batch.pixels }))[teacher.outputs[0]!]!;
+    if (logits.shape.at(-1) !== this.trainer.classes) {
+      throw new UserError(
+        `the teacher has ${logits.shape.at(-1)} classes, the model ${this.trainer.classes}; they must be the same`,
+      );
+    }
+    return logits;
+  }
+
+  async #measure(): Promise<number> {
+    const { preprocessing, threads } = this.options;
+    const { top1 } = await evaluate(this.engine, this.result(), this.data.val, {
+      preprocessing,
+      batchSize: 64,
+      label: `epoch ${this.at.epoch}, held out`,
+      progress: this.#progress,
+      ...(threads ? { threads } : {}),
+    });
+    return top1;
+  }
+
+  async #save(): Promise<void> {
+    await this.context.checkpoints?.save({ tensors: this.trainer.state.tensors, progress: this.at });
+  }
+
+  async #interrupted(): Promise<never> {
+    await this.#save();
+    const where = `epoch ${this.at.epoch + 1} of ${this.options.epochs}, batch ${this.at.batch}`;
+    throw new InterruptedError(
+      this.context.checkpoints ? `stopped in ${where}; resume to go on` : `stopped in ${where}`,
+    );
+  }
+
+  /** The model with the weights as they are now. */
+  result(): Graph {
+    const tuned = this.graph.clone();
+    for (const [name, tensor] of Object.entries(this.trainer.parameters())) {
+      tuned.setConstant(tuned.constants.get(name)!, tensor);
+    }
+    return tuned;
+  }
+}
