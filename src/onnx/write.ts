@@ -96,7 +96,8 @@ export function weightBytes(graph: Graph): number {
 
 const total = (pieces: readonly Uint8Array[]) => pieces.reduce((sum, piece) => sum + piece.length, 0);
 
-function concatenate(pieces: readonly Uint8Array[]): Uint8Array {
+/** The pieces in one buffer. */
+export function concatenate(pieces: readonly Uint8Array[]): Uint8Array {
   const result = new Uint8Array(total(pieces));
   let at = 0;
   for (const piece of pieces) {

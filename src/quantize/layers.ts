@@ -42,7 +42,8 @@ export function layersToQuantize(
  * Puts an integer form in the place of each Linear, in the graph given. A weight that several layers
  * share is quantized once; integer weights take the names of the float ones that nobody reads any more.
  *
- * @param build writes the layer anew, bias included, and returns its result
+ * @param build writes the layer anew, bias included, and returns its result; its `input` is what the
+ *   layer reads by then, which may be the new result of a layer before it
  */
 export async function replaceLayers(
   engine: Engine,
@@ -68,7 +69,8 @@ export async function replaceLayers(
         packed.set(weight, pack);
         weight.tensor!.release();
       }
-      replaceValue(graph, output, build(new Builder(graph, product), layer, pack));
+      const current = { ...layer, input: product.input(0) };
+      replaceValue(graph, output, build(new Builder(graph, product), current, pack));
       task.update(done + 1);
     }
   } finally {

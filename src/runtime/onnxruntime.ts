@@ -1,0 +1,130 @@
+import type * as OnnxRuntime from 'onnxruntime-common';
+import { UserError } from '../errors.ts';
+import { Graph } from '../graph/graph.ts';
+import { type DataType, dataTypes, Tensor, type TensorData } from '../graph/tensor.ts';
+import { concatenate, encodeOnnx, externalAbove, weightBytes, writeOnnx } from '../onnx/write.ts';
+import type { Engine, InputSignature, Session, SessionOptions, Tensors } from './session.ts';
+
+/** The API that onnxruntime-node and onnxruntime-web have in common. */
+export type Ort = Pick<typeof OnnxRuntime, 'InferenceSession' | 'Tensor'>;
+
+function toOrt(ort: Ort, name: string, tensor: Tensor): OnnxRuntime.Tensor {
+  const { dtype, shape } = tensor;
+  if (!(dtype === 'string' || dtype in dataTypes))
+    throw new UserError(`${name}: no engine type for ${dtype}`);
+  return new ort.Tensor(dtype as 'float32', tensor.data as Float32Array, shape as number[]);
+}
+
+function fromOrt(tensor: OnnxRuntime.Tensor): Tensor {
+  return new Tensor(tensor.type as DataType, tensor.dims as number[], tensor.data as unknown as TensorData);
+}
+
+class OrtSession implements Session {
+  readonly #ort: Ort;
+  readonly #session: OnnxRuntime.InferenceSession;
+
+  constructor(ort: Ort, session: OnnxRuntime.InferenceSession) {
+    this.#ort = ort;
+    this.#session = session;
+  }
+
+  get inputs() {
+    return this.#session.inputNames;
+  }
+
+  get inputSignatures() {
+    return Object.fromEntries(
+      this.#session.inputMetadata.flatMap((input): [string, InputSignature][] =>
+        input.isTensor ? [[input.name, { dtype: input.type as DataType, shape: input.shape }]] : [],
+      ),
+    );
+  }
+
+  get outputs() {
+    return this.#session.outputNames;
+  }
+
+  async run(feeds: Tensors, fetches?: readonly string[] | Record<string, Tensor | null>): Promise<Tensors> {
+    const given = Object.fromEntries(
+      Object.entries(feeds).map(([name, tensor]) => [name, toOrt(this.#ort, name, tensor)]),
+    );
+    const preallocated: Tensors = {};
+    let wanted: string[] | Record<string, OnnxRuntime.Tensor | null> | undefined;
+    if (Array.isArray(fetches)) wanted = [...fetches];
+    else if (fetches) {
+      wanted = {};
+      for (const [name, tensor] of Object.entries(fetches as Record<string, Tensor | null>)) {
+        if (tensor) preallocated[name] = tensor;
+        wanted[name] = tensor ? toOrt(this.#ort, name, tensor) : null;
+      }
+    }
+    const results = wanted ? await this.#session.run(given, wanted) : await this.#session.run(given);
+    const tensors: Tensors = {};
+    for (const [name, tensor] of Object.entries(results)) {
+      tensors[name] = preallocated[name] ?? fromOrt(tensor as OnnxRuntime.Tensor);
+    }
+    return tensors;
+  }
+
+  async dispose(): Promise<void> {
+    await this.#session.release();
+  }
+}
+
+function sessionOptions(
+  provider: string,
+  threads: number,
+  options: SessionOptions,
+): OnnxRuntime.InferenceSession.SessionOptions {
+  return {
+    executionProviders: [provider],
+    intraOpNumThreads: options.threads ?? threads,
+    interOpNumThreads: 1,
+    executionMode: 'sequential',
+    graphOptimizationLevel: options.optimization ?? 'all',
+    enableCpuMemArena: options.memoryArena ?? true,
+    logSeverityLevel: 3,
+    ...(options.config ? { extra: nested(options.config) } : {}),
+  };
+}
+
+/** `{'session.x': '1'}` as the engine's binding wants it: `{session: {x: '1'}}`. */
+function nested(config: Record<string, string>): Record<string, unknown> {
+  const root: Record<string, unknown> = {};
+  for (const [key, value] of Object.entries(config)) {
+    const parts = key.split('.');
+    let at = root;
+    for (const part of parts.slice(0, -1)) {
+      at[part] ??= {};
+      at = at[part] as Record<string, unknown>;
+    }
+    at[parts[parts.length - 1]!] = value;
+  }
+  return root;
+}
+
+/**
+ * An engine over one of ONNX Runtime's JavaScript packages.
+ * @param provider what computes: `cpu`, `wasm`
+ * @param threads inside one operator, where a session's options don't say
+ */
+export function ortEngine(ort: Ort, name: string, provider: string, threads: number): Engine {
+  return {
+    name,
+    async load(model, options = {}) {
+      const settings = sessionOptions(provider, threads, options);
+      const open = async (source: string | Uint8Array) =>
+        new OrtSession(
+          ort,
+          typeof source === 'string'
+            ? await ort.InferenceSession.create(source, settings)
+            : await ort.InferenceSession.create(source, settings),
+        );
+      if (!(model instanceof Graph)) return open(model);
+      if (weightBytes(model) <= externalAbove) return open(writeOnnx(model));
+      const { model: head, weights } = encodeOnnx(model, 'weights');
+      settings.externalData = [{ path: 'weights', data: concatenate(weights!) }];
+      return open(concatenate(head));
+    },
+  };
+}
