@@ -1,0 +1,89 @@
+import { Builder } from '../graph/builder.ts';
+import type { Graph } from '../graph/graph.ts';
+import { inferGraph } from '../graph/infer.ts';
+import { parameters } from '../graph/parameters.ts';
+import { dataTypes, type NumericType, Tensor, type TypedArray } from '../graph/tensor.ts';
+import type { Grouping } from './groups.ts';
+import type { Plan } from './plan.ts';
+import { Removal } from './removal.ts';
+import { rewriteRules } from './rewrite-rules.ts';
+
+/** Indices that were kept, by parameter name and axis; axes that lost nothing are left out. */
+export type Kept = Record<string, Record<string, number[]>>;
+
+export interface Pruned {
+  graph: Graph;
+  kept: Kept;
+}
+
+/**
+ * A copy of the graph without the channels of a plan. Parameters are sliced when they are first read;
+ * the numbers in Reshape, Split, Slice and the like follow. The graph itself is not changed.
+ * @param grouping of this graph
+ */
+export function applyPlan(graph: Graph, grouping: Grouping, plan: Plan): Pruned {
+  const removal = new Removal(grouping, plan);
+  const copy = graph.clone();
+  const kept: Kept = {};
+  const trained = new Set(parameters(graph));
+  for (const constant of removal.constants) {
+    const axes = new Map<number, number[]>();
+    constant.tensor!.shape.forEach((_, axis) => {
+      const indices = removal.kept(constant, axis);
+      if (indices) axes.set(axis, indices);
+    });
+    if (axes.size === 0) continue;
+    copy.setConstant(copy.constants.get(constant.name)!, sliced(constant.tensor!, axes));
+    if (trained.size === 0 || trained.has(constant)) {
+      kept[constant.name] = Object.fromEntries([...axes].map(([axis, indices]) => [String(axis), indices]));
+    }
+  }
+  const builder = new Builder(copy);
+  graph.nodes.forEach((node, i) => {
+    rewriteRules[node.op]?.(node, copy.nodes[i]!, removal, builder);
+  });
+  for (const [name, value] of [...copy.constants]) {
+    if (value.uses.length === 0 && graph.constants.get(name)?.uses.length) copy.removeConstant(value);
+  }
+  inferGraph(copy);
+  return { graph: copy, kept };
+}
+
+/** The tensor without the indices that are not kept, read when its elements are asked for. */
+function sliced(source: Tensor, axes: ReadonlyMap<number, readonly number[]>): Tensor {
+  const shape = source.shape.map((dim, axis) => axes.get(axis)?.length ?? dim);
+  const dtype = source.dtype as NumericType;
+  return new Tensor(dtype, shape, () => {
+    let data = source.data as TypedArray;
+    let dims = source.shape;
+    for (const [axis, indices] of axes) {
+      data = take(data, dtype, dims, axis, indices);
+      dims = dims.with(axis, indices.length);
+    }
+    source.release();
+    return data;
+  });
+}
+
+function take(
+  data: TypedArray,
+  dtype: NumericType,
+  dims: readonly number[],
+  axis: number,
+  indices: readonly number[],
+): TypedArray {
+  const inner = dims.slice(axis + 1).reduce((p, d) => p * d, 1);
+  const length = dims[axis]!;
+  const outer = data.length / (inner * length);
+  const taken = new dataTypes[dtype].array(outer * indices.length * inner);
+  let at = 0;
+  for (let o = 0; o < outer; o++) {
+    for (const index of indices) {
+      const start = (o * length + index) * inner;
+      if (inner === 1) taken[at] = data[start]!;
+      else taken.set(data.subarray(start, start + inner) as never, at);
+      at += inner;
+    }
+  }
+  return taken;
+}

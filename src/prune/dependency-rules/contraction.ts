@@ -1,0 +1,160 @@
+import type { Node, Value } from '../../graph/graph.ts';
+import { axisFactor, type Labelled, moveAxes, permute } from '../layout.ts';
+import { type DependencyContext, type DependencyRule, pinInputs, rulesFor, shapeOf } from './rule.ts';
+
+const swapLast = (rank: number) => [...Array(rank - 2).keys(), rank - 1, rank - 2];
+
+function operand(context: DependencyContext, value: Value, transposed: boolean): Labelled {
+  const dims = shapeOf(value);
+  const layout = context.layout(value);
+  if (!transposed || dims.length < 2) return { dims, layout };
+  const perm = swapLast(dims.length);
+  return { dims: perm.map((axis) => dims[axis]!), layout: permute(layout, perm) };
+}
+
+/**
+ * A matrix product is a broadcast product in the space [batch..., m, n, k] summed over k: the operands
+ * meet in that space, and the k axis, on which they have agreed, is reduced away.
+ */
+function contract(context: DependencyContext, a: Labelled, b: Labelled): Labelled {
+  const left = a.dims.length === 1 ? prepend(a) : a;
+  const right = b.dims.length === 1 ? append(b) : b;
+  const batch = Math.max(left.dims.length, right.dims.length) - 2;
+  const [m, n, k] = [batch, batch + 1, batch + 2];
+  const place = (x: Labelled, row: number, column: number): Labelled => {
+    const rank = x.dims.length;
+    const where = (axis: number) =>
+      axis === rank - 2 ? row : axis === rank - 1 ? column : axis + batch - (rank - 2);
+    const dims = Array<number | string>(batch + 3).fill(1);
+    x.dims.forEach((dim, axis) => {
+      dims[where(axis)] = dim;
+    });
+    const order = [...x.dims.keys()].sort((p, q) => where(p) - where(q));
+    return {
+      dims,
+      layout: permute(x.layout, order).map((factor) => ({
+        ...factor,
+        axes: factor.axes.map((axis) => where(order[axis]!)),
+      })),
+    };
+  };
+  const met = context.meet(place(left, m, k), place(right, k, n));
+  let layout = context.reduce(met.layout, k);
+  let dims = met.dims.slice(0, k);
+  const drop = (axis: number) => {
+    layout = moveAxes(layout, (other) => (other > axis ? other - 1 : other));
+    dims = dims.filter((_, i) => i !== axis);
+  };
+  if (b.dims.length === 1) drop(n);
+  if (a.dims.length === 1) drop(m);
+  return { dims, layout };
+}
+
+const prepend = ({ dims, layout }: Labelled): Labelled => ({
+  dims: [1, ...dims],
+  layout: moveAxes(layout, (axis) => axis + 1),
+});
+
+const append = ({ dims, layout }: Labelled): Labelled => ({ dims: [...dims, 1], layout });
+
+const matMul: DependencyRule = (node, context) => [
+  contract(
+    context,
+    operand(context, node.input(0), node.op !== 'MatMul' && node.int('transA', 0) === 1),
+    operand(context, node.input(1), node.op !== 'MatMul' && node.int('transB', 0) === 1),
+  ).layout,
+];
+
+const gemm: DependencyRule = (node, context) => {
+  const product = contract(
+    context,
+    operand(context, node.input(0), node.int('transA', 0) === 1),
+    operand(context, node.input(1), node.int('transB', 0) === 1),
+  );
+  const bias = node.inputs[2];
+  if (!bias) return [product.layout];
+  const shape = shapeOf(bias);
+  const shift = 2 - shape.length;
+  return [
+    context.meet(product, {
+      dims: [...Array<number>(shift).fill(1), ...shape],
+      layout: moveAxes(context.layout(bias), (axis) => axis + shift),
+    }).layout,
+  ];
+};
+
+/** How channels of input and output depend on a convolution's weight, by its number of groups. */
+const convolution: DependencyRule = (node, context) => {
+  const x = context.layout(node.input(0));
+  const weight = context.layout(node.input(1));
+  const [outputs, perGroup, ...window] = shapeOf(node.input(1));
+  const groups = node.int('group', 1);
+  window.forEach((_, i) => {
+    context.pinAxis(weight, i + 2);
+  });
+  const spatial = x.filter((factor) => factor.axes.some((axis) => axis >= 2));
+  context.pin(spatial);
+  const output = context.single(weight, 0);
+  if (groups === 1) context.uniteAxes(context.single(x, 1), context.single(weight, 1));
+  else groupedChannels(node, context, groups, outputs as number, perGroup as number);
+  const bias = node.inputs[2];
+  if (bias) context.uniteAxes(output, context.single(context.layout(bias), 0));
+  return [output ? [axisFactor(1, output)] : []];
+};
+
+/**
+ * Depthwise: each channel goes with its own outputs. Other groupings keep their number of groups: the
+ * same channels of each group go, on both sides.
+ */
+function groupedChannels(
+  node: Node,
+  context: DependencyContext,
+  groups: number,
+  outputs: number,
+  perGroup: number,
+): void {
+  const x = context.single(context.layout(node.input(0)), 1);
+  const weight = context.layout(node.input(1));
+  const output = context.single(weight, 0);
+  const input = context.single(weight, 1);
+  if (perGroup === 1) {
+    if (!x || !output) {
+      context.uniteAxes(x, undefined);
+      context.uniteAxes(output, undefined);
+      return;
+    }
+    const multiplier = outputs / groups;
+    output.forEach((label, i) => {
+      context.labels.unite(label, x[Math.floor(i / multiplier)]!);
+    });
+    return;
+  }
+  const perOutput = outputs / groups;
+  output?.forEach((label, i) => {
+    context.labels.unite(label, output[i % perOutput]!);
+  });
+  if (x && input) {
+    x.forEach((label, i) => {
+      context.labels.unite(label, input[i % perGroup]!);
+    });
+  } else context.uniteAxes(x, input);
+}
+
+/** Windows over space leave channels as they are. */
+const pooling: DependencyRule = (node, context) => {
+  const layout = context.layout(node.input(0));
+  const kept = layout.filter((factor) => factor.axes.every((axis) => axis < 2));
+  context.pin(layout.filter((factor) => !kept.includes(factor)));
+  return [kept];
+};
+
+export const contractionRules: Record<string, DependencyRule> = {
+  ...rulesFor('MatMul com.microsoft.FusedMatMul', (node, context) =>
+    node.op !== 'MatMul' && (node.int('transBatchA', 0) || node.int('transBatchB', 0))
+      ? pinInputs(node, context)
+      : matMul(node, context),
+  ),
+  Gemm: gemm,
+  Conv: convolution,
+  ...rulesFor('GlobalAveragePool GlobalMaxPool AveragePool MaxPool', pooling),
+};

@@ -1,0 +1,71 @@
+import { capturedValues, type Graph, type Node, subgraphs, type Value } from '../graph/graph.ts';
+import { type DependencyContext, pinInputs } from './dependency-rules/rule.ts';
+import { dependencyRules } from './dependency-rules/rules.ts';
+import { axisFactor, type Layout, Layouts } from './layout.ts';
+
+const floats = new Set(['float32', 'float16', 'bfloat16', 'float64']);
+
+/** The layouts of all values of a graph, their labels united as far as one index needs another. */
+export interface Dependencies {
+  readonly layouts: Layouts;
+  layout(value: Value): Layout;
+  /** Constants with labelled axes, in the order of their first use. */
+  readonly constants: readonly Value[];
+  /** Ops without a dependency rule, whose inputs were pinned. */
+  readonly unknownOps: readonly string[];
+}
+
+class Sweep extends Layouts implements DependencyContext {
+  readonly known = new Map<Value, Layout>();
+  readonly constants: Value[] = [];
+
+  layout(value: Value | undefined): Layout {
+    if (!value) return [];
+    let layout = this.known.get(value);
+    if (!layout) {
+      layout = this.#initial(value);
+      this.known.set(value, layout);
+    }
+    return layout;
+  }
+
+  /** A constant's axes are free; inputs and what shapes are made of have no channels. */
+  #initial(value: Value): Layout {
+    if (!value.tensor || !floats.has(value.tensor.dtype)) return [];
+    this.constants.push(value);
+    return value.tensor.shape.flatMap((dim, axis) =>
+      dim > 1 ? [axisFactor(axis, this.labels.fresh(dim))] : [],
+    );
+  }
+}
+
+/**
+ * Finds which indices of which axes depend on each other: one sweep over the nodes, in which every
+ * index of every axis has a label and the ops' rules unite labels (DepGraph, CVPR 2023, on the graph of
+ * values instead of layers). Graph inputs have no channels, so what must agree with them is pinned;
+ * outputs are pinned; so is whatever an op without a rule reads.
+ */
+export function findDependencies(graph: Graph, units: 'elements' | 'wholes' = 'elements'): Dependencies {
+  const sweep = new Sweep(units);
+  const unknownOps = new Set<string>();
+  for (const node of graph.nodes) {
+    const rule = dependencyRules[node.op];
+    const known = rule && hasShapes(node) && subgraphs(node).length === 0;
+    if (!rule) unknownOps.add(node.op);
+    const layouts = known ? rule(node, sweep) : pinInputs(node, sweep);
+    node.outputs.forEach((output, i) => {
+      if (output) sweep.known.set(output, floats.has(output.dtype ?? '') ? (layouts[i] ?? []) : []);
+    });
+    for (const captured of capturedValues(node)) sweep.pin(sweep.layout(captured));
+  }
+  for (const output of graph.outputs) sweep.pin(sweep.layout(output));
+  return {
+    layouts: sweep,
+    layout: (value) => sweep.layout(value),
+    constants: sweep.constants,
+    unknownOps: [...unknownOps],
+  };
+}
+
+const hasShapes = (node: Node): boolean =>
+  [...node.inputs, ...node.outputs].every((value) => !value || value.shape !== undefined);

@@ -1,0 +1,126 @@
+import type { Value } from '../graph/graph.ts';
+import type { Dependencies } from './dependency.ts';
+import type { Grouping } from './groups.ts';
+import type { Factor } from './layout.ts';
+import type { Plan } from './plan.ts';
+
+/** Which indices of which axes a plan removes, for every value of the graph. */
+export class Removal {
+  readonly #sweeps: readonly { dependencies: Dependencies; gone: ReadonlySet<number> }[];
+
+  constructor({ elements, wholes }: Grouping, plan: Plan) {
+    const goneOf = (heads: boolean) =>
+      new Set(
+        [...plan].flatMap(([group, units]) =>
+          (group.kind === 'heads') === heads ? units.flatMap((unit) => group.labels[unit]!) : [],
+        ),
+      );
+    this.#sweeps = [
+      { dependencies: elements, gone: goneOf(false) },
+      { dependencies: wholes, gone: goneOf(true) },
+    ].filter(({ gone }) => gone.size > 0);
+  }
+
+  /** Constants with labelled axes. */
+  get constants(): readonly Value[] {
+    return this.#sweeps[0]?.dependencies.constants ?? [];
+  }
+
+  /** The indices of an axis that stay, ascending; undefined when all do. Not for an axis that is part of a box. */
+  kept(value: Value, axis: number): number[] | undefined {
+    const mask = this.#mask(value, axis);
+    if (!mask?.gone.includes(1)) return undefined;
+    return [...mask.gone.keys()].filter((i) => !mask.gone[i]);
+  }
+
+  /** The length of an axis afterwards; undefined when it does not change. */
+  length(value: Value, axis: number): number | undefined {
+    const mask = this.#mask(value, axis);
+    if (!mask?.gone.includes(1)) return undefined;
+    return lengthAlong(mask, mask.axes.indexOf(axis), value);
+  }
+
+  /** How many indices of `from..to` (not included) of an axis stay. */
+  count(value: Value, axis: number, from: number, to: number): number {
+    const mask = this.#mask(value, axis);
+    if (!mask) return to - from;
+    const position = mask.axes.indexOf(axis);
+    const inner = product(mask.dims.slice(position + 1));
+    const length = mask.dims[position]!;
+    const gone = mask.gone.map((bit, e) => {
+      const index = Math.floor(e / inner) % length;
+      return index < from || index >= to ? 1 : bit;
+    });
+    return lengthAlong({ ...mask, gone }, position, value);
+  }
+
+  /** The elements that go, over all axes that are in a factor with this one in any sweep. */
+  #mask(value: Value, axis: number): Mask | undefined {
+    const factors: { factor: Factor; gone: (label: number) => boolean }[] = [];
+    let axes = [axis];
+    for (let grown = true; grown; ) {
+      grown = false;
+      for (const { dependencies, gone } of this.#sweeps) {
+        for (const factor of dependencies.layout(value)) {
+          if (factors.some((known) => known.factor === factor)) continue;
+          if (!factor.axes.some((a) => axes.includes(a))) continue;
+          factors.push({ factor, gone: (label) => gone.has(dependencies.layouts.labels.find(label)) });
+          axes = [...new Set([...axes, ...factor.axes])].sort((a, b) => a - b);
+          grown = true;
+        }
+      }
+    }
+    if (factors.length === 0) return undefined;
+    const dims = axes.map((a) => value.shape![a] as number);
+    const gone = new Uint8Array(product(dims));
+    for (const { factor, gone: isGone } of factors) {
+      const bits = factor.labels.map((label) => Number(isGone(label)));
+      const strides = axes.map((a) => {
+        const position = factor.axes.indexOf(a);
+        return position < 0 ? 0 : product(factor.dims.slice(position + 1));
+      });
+      for (let e = 0; e < gone.length; e++) {
+        let at = 0;
+        for (let i = dims.length - 1, rest = e; i >= 0; i--) {
+          at += (rest % dims[i]!) * strides[i]!;
+          rest = Math.floor(rest / dims[i]!);
+        }
+        if (bits[at]) gone[e] = 1;
+      }
+    }
+    const boxed = factors.find(({ factor }) => factor.axes.length === axes.length)?.factor;
+    if (!boxed) throw new Error(`${value.name} has channels that overlap in axes ${axes}`);
+    return { axes, dims, gone, inner: boxed.inner };
+  }
+}
+
+interface Mask {
+  readonly axes: readonly number[];
+  readonly dims: readonly number[];
+  readonly gone: Uint8Array;
+  /** Which of `axes` may keep different indices in each index of the others. */
+  readonly inner: number;
+}
+
+const product = (dims: readonly number[]) => dims.reduce((p, d) => p * d, 1);
+
+/**
+ * Of an outer axis those indices stay that have a kept element; of the inner one as many as are kept
+ * in every outer index that stays.
+ */
+function lengthAlong({ dims, gone, inner }: Mask, position: number, value: Value): number {
+  const stride = product(dims.slice(position + 1));
+  const length = dims[position]!;
+  const counts = new Map<number, number>();
+  gone.forEach((bit, e) => {
+    if (bit) return;
+    const index = Math.floor(e / stride) % length;
+    const line = position === inner ? e - index * stride : index;
+    counts.set(line, (counts.get(line) ?? 0) + 1);
+  });
+  if (position !== inner) return counts.size;
+  const [count = 0, ...others] = new Set(counts.values());
+  if (others.length)
+    throw new Error(`pruning would leave ${value.name} ragged: ${[count, ...others]} along one axis`);
+  return count;
+}
