@@ -20,7 +20,7 @@ const lineInterval = 10_000;
 const worthALine = 1000;
 /** Rates are averaged over this much of the recent past. */
 const rateWindow = 15_000;
-const barWidth = 24;
+const barWidth = { most: 24, least: 8 };
 
 /** Bars while tasks run, a line for each when it ends; only lines when the stream is no terminal. */
 export function terminalProgress(options: TerminalProgressOptions = {}): Progress {
@@ -63,6 +63,7 @@ function bars(stream: ProgressStream, now: () => number): Progress {
       stopOnComplete: false,
       hideCursor: false,
       gracefulExit: false,
+      linewrap: true,
       fps: 10,
       format: drawBar as unknown as string,
     });
@@ -178,14 +179,17 @@ function summary(label: string, unit: string, meter: Meter): string {
   return `${label}: ${meter.done} ${unit} in ${formatDuration(meter.elapsed)}${figures.join('')}`;
 }
 
+/** Label, bar, figures; the bar gives way when the line is narrow, then the line is cut. */
 function drawBar(_: Options, params: Params & { maxWidth?: number }, payload: BarPayload): string {
   const { label, unit, meter } = payload;
-  const share = meter.total > 0 ? Math.min(1, meter.done / meter.total) : 1;
-  const full = Math.round(share * barWidth);
-  const bar = '━'.repeat(full) + '─'.repeat(barWidth - full);
-  const percent = `${Math.floor(share * 100)}%`.padStart(4);
-  const text = `${label} ${bar} ${percent}  ${meter.done}/${meter.total} ${unit}${details(meter, unit)}`;
   const width = params.maxWidth || 80;
+  const share = meter.total > 0 ? Math.min(1, meter.done / meter.total) : 1;
+  const percent = `${Math.floor(share * 100)}%`.padStart(4);
+  const figures = ` ${percent}  ${meter.done}/${meter.total} ${unit}${details(meter, unit)}`;
+  const room = width - label.length - figures.length - 1;
+  const length = Math.max(barWidth.least, Math.min(barWidth.most, room));
+  const full = Math.round(share * length);
+  const text = `${label} ${'━'.repeat(full)}${'─'.repeat(length - full)}${figures}`;
   return text.length > width ? `${text.slice(0, width - 1)}…` : text;
 }
 

@@ -14,7 +14,7 @@ export interface EvaluateOptions {
   /** Measure on this many images, evenly spread over the split; default all. */
   limit?: number;
   threads?: number;
-  /** Predictions to keep as examples: this many evenly spread ones, and as many of the surest mistakes. Default 0. */
+  /** Predictions to keep as examples: this many evenly spread ones, and a third as many of the surest mistakes. Default 0. */
   examples?: number;
   progress?: Progress;
   /** Name of the progress bar. */
@@ -47,6 +47,7 @@ export interface Accuracy {
   /** Images left out because they can't be read. */
   readonly skipped: number;
   readonly examples: readonly Prediction[];
+  /** Surest first. */
   readonly mistakes: readonly Prediction[];
 }
 
@@ -163,7 +164,7 @@ export class Score {
     if (prediction.predicted === prediction.label || this.#wanted === 0) return;
     this.#mistakes.push(prediction);
     this.#mistakes.sort((a, b) => b.probability - a.probability);
-    this.#mistakes = this.#mistakes.slice(0, this.#wanted);
+    this.#mistakes = this.#mistakes.slice(0, Math.ceil(this.#wanted / 3));
   }
 }
 

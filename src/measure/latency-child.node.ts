@@ -95,6 +95,7 @@ async function answer(line: string): Promise<object> {
   }
 }
 
+process.on('SIGINT', () => {});
 for await (const line of createInterface({ input: process.stdin })) {
   process.stdout.write(`${JSON.stringify(await answer(line))}\n`);
 }

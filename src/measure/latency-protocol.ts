@@ -2,7 +2,7 @@
  * What the benchmark and a process that runs one model say to each other: JSON documents, one a line,
  * requests on the child's stdin and one reply to each on its stdout. A child in any language can speak
  * it. Lines on stdout that don't begin with `{` are no replies; what goes to stderr is quoted when the
- * child dies. A child ends when its stdin does.
+ * child dies. A child ends when its stdin does; it ignores SIGINT, since Ctrl-C is for the benchmark to handle.
  */
 export type LatencyRequest =
   | {

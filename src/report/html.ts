@@ -156,7 +156,7 @@ function samplesSection(samples: readonly ReportSample[]): Markup | undefined {
   const wrong = samples.filter(({ label, predicted }) => label !== predicted).length;
   return html`<section>
 <h2>Sample predictions</h2>
-<p>Of the model that ships, on held-out images. ${wrong > 0 && 'Framed in red: its mistakes, the surest ones among them.'}</p>
+<p>Of the model that ships, on held-out images from all over the set. ${wrong > 0 && 'Framed in red: mistakes, the surest of which were added.'}</p>
 <ul class="samples">
 ${samples.map(({ id, label, predicted, probability, thumbnail }) => {
   const right = label === predicted;

@@ -344,7 +344,7 @@ describe('files', () => {
 });
 
 describe('samples', () => {
-  it('come with class names and a picture; tiny ones are enlarged pixel by pixel, large ones reduced', async () => {
+  it('come once each with class names and a picture; tiny ones are enlarged pixel by pixel, large ones reduced', async () => {
     const sizes = [4, 300];
     const split = {
       name: 'squares',
@@ -358,8 +358,15 @@ describe('samples', () => {
         return { width: edge, height: edge, channels: 1 as const, data };
       },
     };
-    const predictions = [1, 0].map((i) => ({ id: `square/${i}`, label: 1, predicted: 0, probability: 0.5 }));
-    const [large, tiny] = await reportSamples(predictions, split, ['cat', 'dog']);
+    const predictions = [1, 0, 1].map((i) => ({
+      id: `square/${i}`,
+      label: 1,
+      predicted: 0,
+      probability: 0.5,
+    }));
+    const samples = await reportSamples(predictions, split, ['cat', 'dog']);
+    expect(samples).toHaveLength(2);
+    const [large, tiny] = samples;
     expect(tiny).toMatchObject({ id: 'square/0', label: 'dog', predicted: 'cat', probability: 0.5 });
     const decode = (uri: string) => sharp(Buffer.from(uri.split(',')[1]!, 'base64'));
     expect(await decode(large!.thumbnail!).metadata()).toMatchObject({ width: 112, height: 112 });

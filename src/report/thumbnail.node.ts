@@ -26,7 +26,7 @@ export async function thumbnail({ data, width, height, channels }: RawImage): Pr
 }
 
 /**
- * Predictions with their pictures and class names, for the report.
+ * Predictions with their pictures and class names, for the report; each image once.
  * @param split the one the predictions were made on
  */
 export async function reportSamples(
@@ -34,7 +34,7 @@ export async function reportSamples(
   split: Split,
   classes: readonly string[],
 ): Promise<ReportSample[]> {
-  const wanted = new Set(predictions.map(({ id }) => id));
+  const wanted = new Map(predictions.map((prediction) => [prediction.id, prediction]));
   const indices = new Map<string, number>();
   for (let i = 0; i < split.length && indices.size < wanted.size; i++) {
     const id = split.id(i);
@@ -42,7 +42,7 @@ export async function reportSamples(
   }
   const name = (index: number) => classes[index] ?? String(index);
   return Promise.all(
-    predictions.map(async ({ id, label, predicted, probability }) => ({
+    [...wanted.values()].map(async ({ id, label, predicted, probability }) => ({
       id,
       label: name(label),
       predicted: name(predicted),
