@@ -70,7 +70,7 @@ export function storedBytes(dtype: DataType, shape: readonly number[]): number {
 export function viewBytes(dtype: NumericType, bytes: Uint8Array): TypedArray {
   const { array } = dataTypes[dtype];
   const width = array.BYTES_PER_ELEMENT;
-  const aligned = bytes.byteOffset % width === 0 ? bytes : bytes.slice();
+  const aligned = bytes.byteOffset % width === 0 ? bytes : new Uint8Array(bytes);
   return new array(aligned.buffer as ArrayBuffer, aligned.byteOffset, aligned.byteLength / width);
 }
 

@@ -4,7 +4,7 @@ import { storedBytes, Tensor } from '../graph/tensor.ts';
 import { type Engine, runOnce, type Tensors } from '../runtime/session.ts';
 
 /** A result may be this much larger than what it is computed from, in bytes. */
-const allowedGrowth = 1 << 14;
+const allowedGrowth = 1 << 9;
 /** Operands with more elements are fed to the engine instead of being encoded into the graph it loads. */
 const fedAbove = 256;
 

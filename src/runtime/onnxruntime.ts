@@ -84,6 +84,7 @@ function sessionOptions(
     graphOptimizationLevel: options.optimization ?? 'all',
     enableCpuMemArena: options.memoryArena ?? true,
     logSeverityLevel: 3,
+    ...(options.saveTo ? { optimizedModelFilePath: options.saveTo } : {}),
     ...(options.config ? { extra: nested(options.config) } : {}),
   };
 }

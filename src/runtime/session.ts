@@ -10,6 +10,8 @@ export interface SessionOptions {
   optimization?: 'disabled' | 'basic' | 'extended' | 'all';
   /** Keep freed memory for the next run (default), or give it back: slower, smaller peak. */
   memoryArena?: boolean;
+  /** Write the model as the engine rewrote it to this file. */
+  saveTo?: string;
   /** Engine configuration entries (`session.*`, `optimization.*`), passed through. */
   config?: Record<string, string>;
 }

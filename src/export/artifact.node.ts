@@ -1,0 +1,32 @@
+import { mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { fileError } from '../files.node.ts';
+
+/**
+ * Writes an artifact beside its place, and moves it there once `check` is content with it. What was
+ * there before stays when it is not.
+ * @param write is given the path to write to; files it makes beside it come along
+ * @param check is given the same path
+ * @throws UserError when the place can't be written; what `write` and `check` throw
+ */
+export async function writeChecked<R>(
+  path: string,
+  write: (path: string) => void | Promise<void>,
+  check: (path: string) => Promise<R>,
+): Promise<R> {
+  const folder = dirname(path);
+  let temporary: string | undefined;
+  try {
+    mkdirSync(folder, { recursive: true });
+    temporary = mkdtempSync(join(folder, `.${basename(path)}.`));
+    const draft = join(temporary, basename(path));
+    await write(draft);
+    const result = await check(draft);
+    for (const name of readdirSync(temporary)) renameSync(join(temporary, name), join(folder, name));
+    return result;
+  } catch (error) {
+    throw fileError(error, `can't write ${path}`);
+  } finally {
+    if (temporary) rmSync(temporary, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,27 @@
+import type { Graph } from '../graph/graph.ts';
+import { optimizeForOrt } from '../optimize/optimize.ts';
+import type { Engine } from '../runtime/session.ts';
+import { writeChecked } from './artifact.node.ts';
+import { type Verification, verifyArtifact } from './verify.ts';
+
+/**
+ * Writes the model in ORT format, ONNX Runtime's own flatbuffer, which minimal builds for phones and the
+ * browser load without an ONNX parser. The engine writes it itself, after its hardware-independent
+ * rewrites (which widen weights that are only stored as float16); it is then loaded, run and compared with the graph before it takes its place.
+ * @throws UserError when the place can't be written; Error when the file does not compute what the graph does
+ */
+export async function writeOrtArtifact(engine: Engine, graph: Graph, path: string): Promise<Verification> {
+  const optimized = await optimizeForOrt(engine, graph);
+  return writeChecked(
+    path,
+    async (draft) => {
+      const session = await engine.load(optimized, {
+        optimization: 'extended',
+        saveTo: draft,
+        config: { 'session.save_model_format': 'ORT' },
+      });
+      await session.dispose();
+    },
+    (draft) => verifyArtifact(engine, graph, draft),
+  );
+}

@@ -1,0 +1,95 @@
+import { Random } from '../dataset/random.ts';
+import { UserError } from '../errors.ts';
+import type { Graph, Value } from '../graph/graph.ts';
+import { elementCount, Tensor } from '../graph/tensor.ts';
+import { castTensors } from '../quantize/cast.ts';
+import { quantization } from '../quantize/record.ts';
+import type { Engine, Session, Tensors } from '../runtime/session.ts';
+
+export interface Verification {
+  /** Largest distance of an output from the source's, over the source's norm (Euclidean). */
+  readonly relative: number;
+  /** How much was allowed. */
+  readonly tolerance: number;
+}
+
+/**
+ * How far an artifact may be from the graph it was written from. Reordered float sums differ in the
+ * last bits; where activations are rounded to 8 or 11 bits such a bit can tip a rounding.
+ */
+const tolerances = { fp32: 1e-4, fp16: 5e-3, int8: 3e-2 };
+
+/** Images that an artifact is tried on: more than one, so that a batch axis that got lost is noticed. */
+const batch = 2;
+
+/**
+ * Loads a written artifact, runs it, and compares every output with that of the graph it came from.
+ * @param artifact a file's path, or its bytes
+ * @throws Error when it does not load, does not run, or computes something else
+ */
+export async function verifyArtifact(
+  engine: Engine,
+  source: Graph,
+  artifact: string | Uint8Array,
+): Promise<Verification> {
+  const tolerance = tolerances[quantization(source)?.dtype ?? 'fp32'];
+  const feeds: Tensors = {};
+  for (const input of source.inputs) feeds[input.name] = await sampleFor(engine, input);
+  const expected = await runWith(engine, source, feeds);
+  const found = await runWith(engine, artifact, feeds);
+  let relative = 0;
+  for (const [name, tensor] of Object.entries(expected)) {
+    const twin = found[name];
+    if (`${twin?.dtype}[${twin?.shape}]` !== `${tensor.dtype}[${tensor.shape}]`) {
+      throw new Error(
+        `the written model's output ${name} is ${twin ? `${twin.dtype} [${twin.shape}]` : 'missing'}, expected ${tensor.dtype} [${tensor.shape}]`,
+      );
+    }
+    const [a, b] = [await inType(engine, twin!, 'float32'), await inType(engine, tensor, 'float32')];
+    relative = Math.max(relative, distance(a.floats, b.floats));
+  }
+  if (!(relative <= tolerance)) {
+    throw new Error(
+      `the written model computes something else: relative distance ${relative.toPrecision(3)}`,
+    );
+  }
+  return { relative, tolerance };
+}
+
+async function runWith(engine: Engine, model: Graph | string | Uint8Array, feeds: Tensors): Promise<Tensors> {
+  let session: Session | undefined;
+  try {
+    session = await engine.load(model);
+    return await session.run(feeds);
+  } finally {
+    await session?.dispose();
+  }
+}
+
+/** Standard normal numbers, as normalized images roughly are. */
+async function sampleFor(engine: Engine, input: Value): Promise<Tensor> {
+  const shape = input.shape?.map((dim) => (typeof dim === 'number' ? dim : batch));
+  if (!shape || (input.dtype !== 'float32' && input.dtype !== 'float16')) {
+    throw new UserError(
+      `input ${input.name} [${input.shape ?? '?'}] of type ${input.dtype} can't be tried out`,
+    );
+  }
+  const random = new Random(20);
+  const data = Float32Array.from({ length: elementCount(shape) }, () => random.normal());
+  return inType(engine, Tensor.float32(shape, data), input.dtype);
+}
+
+async function inType(engine: Engine, tensor: Tensor, dtype: 'float32' | 'float16'): Promise<Tensor> {
+  return tensor.dtype === dtype ? tensor : (await castTensors(engine, [tensor], dtype))[0]!;
+}
+
+/** Euclidean distance over the norm of `expected`. */
+function distance(found: Float32Array, expected: Float32Array): number {
+  let difference = 0;
+  let norm = 0;
+  expected.forEach((value, i) => {
+    difference += (found[i]! - value) ** 2;
+    norm += value ** 2;
+  });
+  return difference === 0 ? 0 : Math.sqrt(difference / norm);
+}
