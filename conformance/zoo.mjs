@@ -1,0 +1,31 @@
+/**
+ * Loads, makes and runs models for check_zoo.py. A request is a list of
+ * { folder, input, shape, output } and for models of our own making also { init: ModelConfig, seed };
+ * the answer says what each folder's model is.
+ */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { text } from 'node:stream/consumers';
+import { Tensor } from '../dist/graph/tensor.js';
+import { onnxruntime } from '../dist/runtime/onnxruntime.node.js';
+import { runOnce } from '../dist/runtime/session.js';
+import { describeModel } from '../dist/zoo/describe.js';
+import { loadModel } from '../dist/zoo/load.node.js';
+import { initModel } from '../dist/zoo/model.js';
+import { saveModel } from '../dist/zoo/save.node.js';
+
+const answers = [];
+for (const { folder, input, shape, output, init, seed } of JSON.parse(await text(process.stdin))) {
+  try {
+    const files = init ? saveModel(initModel(init, seed), folder) : [];
+    const graph = await loadModel(folder);
+    const bytes = readFileSync(input);
+    const pixels = new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
+    const feeds = { pixel_values: new Tensor('float32', shape, pixels) };
+    const { logits } = await runOnce(onnxruntime, graph, feeds);
+    writeFileSync(output, logits.bytes);
+    answers.push({ shape: logits.shape, files, description: await describeModel(graph) });
+  } catch (error) {
+    answers.push({ error: error.message });
+  }
+}
+process.stdout.write(JSON.stringify(answers));
