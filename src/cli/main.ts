@@ -13,7 +13,9 @@ function version(): string {
 
 function program(): Command {
   const root = new Command('pqv')
-    .description('Make Vision Transformers small and fast for phones, browsers and edge boxes, and measure it.')
+    .description(
+      'Make Vision Transformers small and fast for phones, browsers and edge boxes, and measure it.',
+    )
     .version(version())
     .showSuggestionAfterError()
     .exitOverride()

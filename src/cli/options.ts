@@ -28,7 +28,9 @@ export const parse = {
   ratio(text: string): number {
     const value = Number(text);
     if (!(text.trim() !== '' && value > 0 && value < 1)) {
-      throw new InvalidArgumentError('It must be a number between 0 and 1, both excluded (0.25 prunes a quarter).');
+      throw new InvalidArgumentError(
+        'It must be a number between 0 and 1, both excluded (0.25 prunes a quarter).',
+      );
     }
     return value;
   },
@@ -79,7 +81,11 @@ export function command(name: string, summary: string, examples: readonly string
 /** Adds the common options; last, so that help lists them after the command's own. */
 export function withCommonOptions(target: Command): Command {
   return target
-    .addOption(new Option('--threads <n>', 'threads for the engine').argParser(parse.integer(1, 1024)).default(availableParallelism()))
+    .addOption(
+      new Option('--threads <n>', 'threads for the engine')
+        .argParser(parse.integer(1, 1024))
+        .default(availableParallelism()),
+    )
     .addOption(new Option('--seed <n>', 'seed of everything random').argParser(parse.integer(0)).default(0))
     .option('--json', 'print one JSON document on stdout')
     .option('--quiet', 'no progress on stderr');

@@ -51,6 +51,8 @@ export const quantizeSchema = z.strictObject({
   dtype: z.enum(precisions).default('int8'),
   scheme: z.enum(schemes).default('dynamic'),
   backend: z.enum(backends).default('mlas'),
+  /** Images that ranges are found on. */
+  samples: whole(1).default(128),
 });
 
 /** Everything `pqv optimize` was asked to do; written into the run directory and the report. */

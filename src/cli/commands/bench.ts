@@ -1,0 +1,36 @@
+import { type Command, Option } from 'commander';
+import { formatBench } from '../format.ts';
+import {
+  type CommonOptions,
+  command,
+  interruptible,
+  parse,
+  print,
+  progressFor,
+  withCommonOptions,
+} from '../options.ts';
+
+interface Options extends CommonOptions {
+  runtime: 'ort';
+  runs: number;
+  warmup: number;
+  batchSize: number;
+}
+
+export function benchCommand(): Command {
+  const bench = command('bench', 'Time models against each other, interleaved, each in its own process.', [
+    'pqv bench deit/ pruned/ int8/',
+    'pqv bench model.onnx model.ort --runs 100 --threads 1 --json',
+  ])
+    .argument('<models...>', 'folders or files')
+    .addOption(new Option('--runtime <name>', 'what runs them').choices(['ort']).default('ort'))
+    .option('--runs <n>', 'timed runs of each', parse.integer(1), 50)
+    .option('--warmup <n>', 'runs before timing starts', parse.integer(0), 5)
+    .option('--batch-size <n>', 'images a run', parse.integer(1), 1);
+  return withCommonOptions(bench).action(async (models: string[], options: Options) => {
+    const { benchModels } = await import('../../pipeline/models.node.ts');
+    const progress = await progressFor(options);
+    const results = await interruptible((signal) => benchModels(models, { ...options, progress, signal }));
+    print(options, { results }, () => formatBench(results));
+  });
+}

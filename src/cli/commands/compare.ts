@@ -1,0 +1,29 @@
+import type { Command } from 'commander';
+import { type CommonOptions, command, parse, print, withCommonOptions } from '../options.ts';
+
+interface Options extends CommonOptions {
+  data?: string;
+  samples: number;
+}
+
+export function compareCommand(): Command {
+  const compare = command('compare', 'Compare the outputs of two models on the same inputs.', [
+    'pqv compare deit/ exported.onnx',
+    'pqv compare runs/demo/dense runs/demo/quantized --data mnist',
+  ])
+    .argument('<a>', 'the reference model')
+    .argument('<b>', 'the model to compare with it')
+    .option('--data <data>', 'use images of this data set instead of random inputs')
+    .option('--samples <n>', 'inputs to compare on', parse.integer(1), 16);
+  return withCommonOptions(compare).action(async (a: string, b: string, options: Options) => {
+    const { compareFiles } = await import('../../pipeline/models.node.ts');
+    const result = await compareFiles(a, b, options);
+    print(options, result, () =>
+      [
+        `largest difference   ${result.maxAbs.toPrecision(4)}`,
+        `relative             ${result.relative.toPrecision(4)}`,
+        `same prediction      ${(100 * result.agreement).toFixed(2)} %`,
+      ].join('\n'),
+    );
+  });
+}

@@ -1,0 +1,27 @@
+import type { Command } from 'commander';
+import { formatAccuracy } from '../format.ts';
+import { type CommonOptions, command, parse, print, progressFor, withCommonOptions } from '../options.ts';
+
+interface Options extends CommonOptions {
+  data: string;
+  arch?: string;
+  batchSize: number;
+  samples?: number;
+}
+
+export function evalCommand(): Command {
+  const evaluate = command('eval', 'Measure accuracy on the held-out images of a data set.', [
+    'pqv eval deit/ --data imagenet/',
+    'pqv eval runs/demo/quantized --data mnist --json',
+  ])
+    .argument('<model>', 'folder, .onnx file, or checkpoint file with --arch')
+    .requiredOption('--data <data>', 'folder in ImageFolder layout, or "mnist"')
+    .option('--arch <name>', 'architecture of a bare checkpoint file')
+    .option('--batch-size <n>', 'images at a time', parse.integer(1), 32)
+    .option('--samples <n>', 'evaluate only this many held-out images', parse.integer(1));
+  return withCommonOptions(evaluate).action(async (model: string, options: Options) => {
+    const { evaluateModel } = await import('../../pipeline/models.node.ts');
+    const result = await evaluateModel(model, { ...options, progress: await progressFor(options) });
+    print(options, result, () => formatAccuracy(result));
+  });
+}

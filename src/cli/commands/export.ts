@@ -1,0 +1,26 @@
+import { type Command, Option } from 'commander';
+import { formats } from '../../pipeline/recipe.ts';
+import { formatBytes } from '../../report/format.ts';
+import { type CommonOptions, command, print, withCommonOptions } from '../options.ts';
+
+interface Options extends CommonOptions {
+  output: string;
+  format: (typeof formats)[number];
+  arch?: string;
+}
+
+export function exportCommand(): Command {
+  const write = command('export', 'Write the file that a runtime loads, and check it by running it.', [
+    'pqv export runs/demo/quantized --format onnx -o model.onnx',
+    'pqv export runs/demo/quantized --format ort -o model.ort',
+  ])
+    .argument('<model>', 'folder, .onnx file, or checkpoint file with --arch')
+    .requiredOption('-o, --output <file>', 'file to write')
+    .addOption(new Option('--format <name>', 'file format').choices(formats).makeOptionMandatory())
+    .option('--arch <name>', 'architecture of a bare checkpoint file');
+  return withCommonOptions(write).action(async (model: string, options: Options) => {
+    const { exportModel } = await import('../../pipeline/models.node.ts');
+    const artifact = await exportModel(model, options.format, options.output, options);
+    print(options, artifact, () => `${artifact.file}  ${formatBytes(artifact.bytes)}`);
+  });
+}

@@ -1,0 +1,42 @@
+import { type Command, Option } from 'commander';
+import { backends, schemes } from '../../pipeline/recipe.ts';
+import { formatQuantized } from '../format.ts';
+import { type CommonOptions, command, parse, print, progressFor, withCommonOptions } from '../options.ts';
+
+interface Options extends CommonOptions {
+  output: string;
+  dtype: 'int8' | 'fp16';
+  scheme: (typeof schemes)[number];
+  backend: (typeof backends)[number];
+  data?: string;
+  samples: number;
+  arch?: string;
+}
+
+export function quantizeCommand(): Command {
+  const quantize = command('quantize', 'Turn FP32 weights into int8 or FP16.', [
+    'pqv quantize tuned/ -o int8/ --dtype int8',
+    'pqv quantize tuned/ -o half/ --dtype fp16',
+  ])
+    .argument('<model>', 'folder, .onnx file, or checkpoint file with --arch')
+    .requiredOption('-o, --output <dir>', 'folder to write')
+    .addOption(new Option('--dtype <type>', 'number type').choices(['int8', 'fp16']).default('int8'))
+    .addOption(
+      new Option('--scheme <how>', 'activation ranges found at run time (dynamic) or by calibration (static)')
+        .choices(schemes)
+        .default('dynamic'),
+    )
+    .addOption(
+      new Option('--backend <name>', 'whose int8 arithmetic the numbers are made for')
+        .choices(backends)
+        .default('mlas'),
+    )
+    .option('--data <data>', 'images for calibration: ImageFolder layout, or "mnist"')
+    .option('--samples <n>', 'images for calibration', parse.integer(1), 128)
+    .option('--arch <name>', 'architecture of a bare checkpoint file');
+  return withCommonOptions(quantize).action(async (model: string, options: Options) => {
+    const { quantizeModel } = await import('../../pipeline/models.node.ts');
+    const result = await quantizeModel(model, { ...options, progress: await progressFor(options) });
+    print(options, result, () => formatQuantized(result, options.output));
+  });
+}

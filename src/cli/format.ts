@@ -1,0 +1,95 @@
+import type { Accuracy } from '../measure/accuracy.ts';
+import type { BenchResult, Inspection, StageSummary } from '../pipeline/models.node.ts';
+import { formatBytes } from '../report/format.ts';
+
+const count = (value: number) => value.toLocaleString('en');
+const gmacs = (macs: number) => `${(macs / 1e9).toPrecision(4)} GMACs`;
+
+/** Rows with aligned columns; numbers to the right. */
+export function columns(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const all = [head, ...rows];
+  const widths = head.map((_, i) => Math.max(...all.map((row) => (row[i] ?? '').length)));
+  const line = (row: readonly string[]) =>
+    row
+      .map((cell, i) => (i === 0 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!)))
+      .join('  ')
+      .trimEnd();
+  return [line(head), widths.map((w) => '-'.repeat(w)).join('  '), ...rows.map(line)].join('\n');
+}
+
+export function formatInspection(found: Inspection): string {
+  const lines = [
+    `${found.architecture ?? 'imported graph'}: ${count(found.parameters)} parameters, ${gmacs(found.macs)}`,
+    `input [${found.input.join(', ')}], ${count(found.classes)} classes, state hash ${found.stateHash}`,
+  ];
+  if (found.blocks.length) {
+    const rows = found.blocks.map(({ name, embedDim, numHeads, headDim, mlpHidden }) =>
+      [name, embedDim, `${numHeads} x ${headDim}`, mlpHidden].map(String),
+    );
+    lines.push('', columns(['block', 'embed', 'heads', 'MLP'], rows));
+  }
+  if (found.groups) {
+    const rows = found.groups.map(({ name, kind, units, parameters }) => [
+      name,
+      kind,
+      count(units),
+      count(parameters.length),
+    ]);
+    lines.push('', columns(['group', 'kind', 'units', 'tensors'], rows));
+  }
+  return lines.join('\n');
+}
+
+export function formatAccuracy(result: Accuracy): string {
+  const skipped = result.skipped ? `, ${result.skipped} unreadable` : '';
+  return [
+    `top-1  ${(100 * result.top1).toFixed(2)} %`,
+    `top-5  ${(100 * result.top5).toFixed(2)} %`,
+    `loss   ${result.loss.toFixed(4)}`,
+    `       ${count(result.samples)} images${skipped}, ${result.imagesPerSecond.toFixed(1)} images/s`,
+  ].join('\n');
+}
+
+const summary = (stage: StageSummary) => `${count(stage.parameters)} parameters, ${gmacs(stage.macs)}`;
+
+export function formatPruned(
+  { before, after, blocks }: { before: StageSummary; after: StageSummary; blocks: string },
+  folder: string,
+): string {
+  const share = (key: 'parameters' | 'macs') => `${(100 * (1 - after[key] / before[key])).toFixed(1)} %`;
+  return [
+    `before  ${summary(before)}`,
+    `after   ${summary(after)}  (-${share('parameters')} parameters, -${share('macs')} MACs)`,
+    ...(blocks ? [blocks] : []),
+    `in ${folder}`,
+  ].join('\n');
+}
+
+export function formatFinetuned(
+  result: { loss: number; epochs: number; steps: number; top1: number },
+  folder: string,
+): string {
+  return `${result.epochs} epochs, ${count(result.steps)} steps, loss ${result.loss.toFixed(4)}, top-1 ${(100 * result.top1).toFixed(2)} %\nin ${folder}`;
+}
+
+export function formatQuantized(
+  result: { before: number; after: number; dtype: string; backend: string | undefined },
+  folder: string,
+): string {
+  const to = result.backend ? `${result.dtype} (${result.backend})` : result.dtype;
+  return `${to}: weights ${formatBytes(result.before)} -> ${formatBytes(result.after)}\nin ${folder}`;
+}
+
+export function formatBench(results: readonly BenchResult[]): string {
+  const first = results[0]?.median ?? Number.NaN;
+  return columns(
+    ['model', 'median', 'p95', 'speedup', 'peak memory'],
+    results.map(({ model, median, p95, peakRssBytes }) => [
+      model,
+      `${median.toFixed(2)} ms`,
+      `${p95.toFixed(2)} ms`,
+      `${(first / median).toFixed(2)}x`,
+      formatBytes(peakRssBytes),
+    ]),
+  );
+}

@@ -1,0 +1,44 @@
+import type { Dataset } from '../dataset/dataset.ts';
+import { openDataset } from '../dataset/open.node.ts';
+import type { Preprocessing } from '../dataset/preprocessing.ts';
+import { UserError } from '../errors.ts';
+import type { Graph } from '../graph/graph.ts';
+import type { Progress } from '../progress.ts';
+import { onnxruntime } from '../runtime/onnxruntime.node.ts';
+import type { Engine } from '../runtime/session.ts';
+import { modelInfo } from '../zoo/model-info.ts';
+
+/** What every stage needs beside its model. */
+export interface Context {
+  engine: Engine;
+  threads: number;
+  seed: number;
+  progress: Progress;
+  signal?: AbortSignal;
+}
+
+/** A context that runs on ONNX Runtime's CPU provider. */
+export function localContext(options: Omit<Context, 'engine'>): Context {
+  return { engine: onnxruntime, ...options };
+}
+
+/** A data set and the way its images become the model's inputs. */
+export interface ModelData {
+  dataset: Dataset;
+  preprocessing: Preprocessing;
+}
+
+/**
+ * Opens a data set for a model.
+ * @throws UserError when it is missing or empty, or its classes can't be the model's
+ */
+export async function openModelData(graph: Graph, reference: string): Promise<ModelData> {
+  const { numClasses, preprocessing } = modelInfo(graph);
+  const dataset = await openDataset(reference);
+  if (dataset.classes.length !== numClasses) {
+    throw new UserError(
+      `${reference} has ${dataset.classes.length} classes and the model ${numClasses}; they must be the same`,
+    );
+  }
+  return { dataset, preprocessing };
+}

@@ -1,0 +1,169 @@
+import { copyFileSync, existsSync, mkdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import sharp from 'sharp';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { Random } from '../src/dataset/random.ts';
+import { pqv, scratch, tinyArgs } from './command.ts';
+
+const at = scratch();
+
+/** Writes `bytes` where the safetensors header's length stands. */
+function withHeaderLength(path: string, length: bigint): void {
+  const bytes = readFileSync(path);
+  bytes.writeBigUInt64LE(length, 0);
+  writeFileSync(path, bytes);
+}
+
+async function photo(path: string, seed: number): Promise<void> {
+  const random = new Random(seed);
+  const data = Uint8Array.from({ length: 28 * 28 }, () => random.below(256));
+  await sharp(data, { raw: { width: 28, height: 28, channels: 1 } })
+    .png()
+    .toFile(path);
+}
+
+/** A timm-layout copy of the model whose files can be damaged. */
+function damaged(name: string): string {
+  mkdirSync(at(name));
+  for (const file of ['config.json', 'model.safetensors']) copyFileSync(at('model', file), at(name, file));
+  return at(name);
+}
+
+beforeAll(async () => {
+  const made = await pqv('init', ...tinyArgs, '-o', at('model'));
+  expect(made).toMatchObject({ code: 0 });
+});
+
+/** One clear line, exit code 2, nothing written. */
+async function refuses(args: string[], message: RegExp): Promise<void> {
+  const { code, stdout, stderr } = await pqv(...args);
+  expect(stderr).toMatch(message);
+  expect(stderr.trim().split('\n')).toHaveLength(1);
+  expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
+  const output = args[args.indexOf('-o') + 1];
+  if (args.includes('-o')) expect(existsSync(output!)).toBe(false);
+}
+
+const prune = (model: string, ...rest: string[]) => ['prune', model, '-o', at('out'), ...rest];
+
+describe('the command line says no in one line, exits with 2 and writes nothing', () => {
+  it('a missing file', () => refuses(['inspect', at('nowhere')], /nowhere: no such file or folder/));
+
+  it('a truncated checkpoint', async () => {
+    const folder = damaged('truncated');
+    truncateSync(`${folder}/model.safetensors`, 5000);
+    await refuses(prune(folder, '--ratio', '0.1'), /model\.safetensors.*truncated/);
+  });
+
+  it('a header larger than the file', async () => {
+    const folder = damaged('header');
+    withHeaderLength(`${folder}/model.safetensors`, 1n << 40n);
+    await refuses(['inspect', folder], /model\.safetensors.*header/);
+  });
+
+  it('a tensor of the wrong shape', async () => {
+    const folder = damaged('shape');
+    const config = JSON.parse(readFileSync(`${folder}/config.json`, 'utf8'));
+    config.model_args.mlp_ratio = 2;
+    writeFileSync(`${folder}/config.json`, JSON.stringify(config));
+    await refuses(
+      ['inspect', folder],
+      /blocks\.0\.mlp\.fc1\.weight.*\[128, ?32\].*\[64, ?32\]|\[64, ?32\].*\[128, ?32\]/,
+    );
+  });
+
+  it('an unknown architecture, with a suggestion', () =>
+    refuses(
+      ['init', 'deit_bse_patch16_224', '-o', at('out')],
+      /deit_bse_patch16_224.*deit_base_patch16_224/,
+    ));
+
+  it('an unknown option value', () =>
+    refuses(
+      prune(at('model'), '--ratio', '0.1', '--importance', 'magic'),
+      /importance.*magic.*l1, l2, taylor/,
+    ));
+
+  it('an unknown option', () => refuses(prune(at('model'), '--ratios', '0.1'), /unknown option '--ratios'/));
+
+  it.each(['0', '1', '-0.5', '1.5', 'many'])('a ratio of %s', (ratio) =>
+    refuses(prune(at('model'), `--ratio=${ratio}`), /--ratio.*between 0 and 1/),
+  );
+
+  it('data-driven importance without data', () =>
+    refuses(prune(at('model'), '--ratio', '0.1', '--importance', 'taylor'), /taylor.*--data/));
+
+  it('a data folder with nothing in it', async () => {
+    mkdirSync(at('empty'));
+    await refuses(['eval', at('model'), '--data', at('empty')], /empty/);
+  });
+
+  it('a data set of other classes', async () => {
+    mkdirSync(at('two', 'a'), { recursive: true });
+    mkdirSync(at('two', 'b'));
+    await photo(at('two', 'a', '1.png'), 1);
+    await photo(at('two', 'b', '1.png'), 2);
+    await refuses(['eval', at('model'), '--data', at('two')], /2 classes and the model 10/);
+  });
+
+  it('quantizing a quantized model', async () => {
+    expect(await pqv('quantize', at('model'), '-o', at('int8'), '--quiet')).toMatchObject({ code: 0 });
+    await refuses(['quantize', at('int8'), '-o', at('out')], /quantized/);
+  });
+
+  it('static quantization without data', () =>
+    refuses(['quantize', at('model'), '-o', at('out'), '--scheme', 'static'], /static.*--data/));
+
+  it('a file that is no model', async () => {
+    writeFileSync(at('noise.onnx'), 'this is no model');
+    await refuses(['inspect', at('noise.onnx')], /noise\.onnx: not an ONNX model/);
+  });
+
+  it('a report of no run', () => refuses(['report', at('model')], /report\.json/));
+});
+
+describe('corrupt images', () => {
+  beforeAll(async () => {
+    for (let digit = 0; digit < 10; digit++) {
+      mkdirSync(at('photos', 'val', String(digit)), { recursive: true });
+      mkdirSync(at('photos', 'train', String(digit)), { recursive: true });
+      for (let i = 0; i < 20; i++)
+        await photo(at('photos', 'val', String(digit), `${i}.png`), digit * 100 + i);
+      await photo(at('photos', 'train', String(digit), '0.png'), digit);
+    }
+  });
+
+  it('are named, skipped and counted', async () => {
+    writeFileSync(at('photos', 'val', '3', '7.png'), 'not a picture');
+    const { code, stdout, stderr } = await pqv('eval', at('model'), '--data', at('photos'), '--json');
+    expect(stderr).toMatch(/3\/7\.png/);
+    expect(code).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject({ samples: 199, skipped: 1 });
+  });
+
+  it('fail above one percent', async () => {
+    for (const i of [1, 2]) writeFileSync(at('photos', 'val', '5', `${i}.png`), 'not a picture');
+    const { code, stderr } = await pqv('eval', at('model'), '--data', at('photos'), '--quiet');
+    expect(stderr).toMatch(/1 %/);
+    expect(code).toBe(2);
+  });
+});
+
+describe('training that diverges', () => {
+  it('stops, says when, and keeps the last good checkpoint', async () => {
+    const args = [
+      'finetune',
+      at('model'),
+      '-o',
+      at('diverged'),
+      '--data',
+      'mnist',
+      '--epochs',
+      '2',
+      '--quiet',
+    ];
+    const { code, stderr } = await pqv(...args, '--lr', '1e30', '--clip-norm', '0', '--warmup', '0');
+    expect(stderr).toMatch(/loss.*epoch \d+/i);
+    expect(code).toBe(2);
+    expect(existsSync(at('diverged', 'model.onnx'))).toBe(false);
+  });
+});
