@@ -3,7 +3,7 @@ import { writeFileWhole } from '../files.node.ts';
 import type { Graph } from '../graph/graph.ts';
 import type { Engine } from '../runtime/session.ts';
 import { writeChecked } from './artifact.node.ts';
-import { exportOnnx } from './onnx.ts';
+import { exportOnnx, type OnnxOptions } from './onnx.ts';
 import { type Verification, verifyArtifact } from './verify.ts';
 
 /**
@@ -11,9 +11,14 @@ import { type Verification, verifyArtifact } from './verify.ts';
  * runs it and compares it with the graph before it takes its place.
  * @throws UserError when the place can't be written; Error when the file does not compute what the graph does
  */
-export async function writeOnnxArtifact(engine: Engine, graph: Graph, path: string): Promise<Verification> {
+export async function writeOnnxArtifact(
+  engine: Engine,
+  graph: Graph,
+  path: string,
+  options: OnnxOptions = {},
+): Promise<Verification> {
   const external = `${basename(path)}.data`;
-  const { model, weights } = await exportOnnx(engine, graph, external);
+  const { model, weights } = await exportOnnx(engine, graph, { ...options, external });
   return writeChecked(
     path,
     (draft) => {

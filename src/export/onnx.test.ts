@@ -8,6 +8,7 @@ import { readOnnx } from '../onnx/read.ts';
 import { writeOnnx } from '../onnx/write.ts';
 import { quantizeDynamic } from '../quantize/dynamic.ts';
 import { toFloat16 } from '../quantize/float16.ts';
+import { forms } from '../quantize/forms.ts';
 import { quantization } from '../quantize/record.ts';
 import { onnxruntime } from '../runtime/onnxruntime.node.ts';
 import { randomParameters } from '../zoo/parameter-source.ts';
@@ -48,6 +49,21 @@ describe.each(precisions)('%s', (name, lower) => {
     const { relative, tolerance } = await writeOrtArtifact(onnxruntime, await lower(build()), path);
     expect(relative).toBeLessThan(tolerance);
     expect(readFileSync(path).subarray(4, 8).toString()).toBe('ORTM');
+  });
+});
+
+describe('int8 forms', () => {
+  it.each(forms)('%s is written as ONNX, verified', async (form) => {
+    const graph = await quantizeDynamic(onnxruntime, build());
+    const path = join(folder, `${form}.onnx`);
+    await writeOnnxArtifact(onnxruntime, graph, path, { form });
+    const ops = readOnnx(readFileSync(path)).nodes.map((node) => node.op);
+    expect(ops.includes('com.microsoft.DynamicQuantizeMatMul')).toBe(form === 'fused');
+  });
+
+  it('are for int8 models', async () => {
+    const refused = writeOnnxArtifact(onnxruntime, build(), join(folder, 'none.onnx'), { form: 'qdq' });
+    await expect(refused).rejects.toThrow(UserError);
   });
 });
 

@@ -1,7 +1,7 @@
 import type { Graph } from '../graph/graph.ts';
-import { optimizeForOrt } from '../optimize/optimize.ts';
 import type { Engine } from '../runtime/session.ts';
 import { writeChecked } from './artifact.node.ts';
+import { deployable, type OnnxOptions } from './onnx.ts';
 import { type Verification, verifyArtifact } from './verify.ts';
 
 /**
@@ -10,8 +10,13 @@ import { type Verification, verifyArtifact } from './verify.ts';
  * rewrites (which widen weights that are only stored as float16); it is then loaded, run and compared with the graph before it takes its place.
  * @throws UserError when the place can't be written; Error when the file does not compute what the graph does
  */
-export async function writeOrtArtifact(engine: Engine, graph: Graph, path: string): Promise<Verification> {
-  const optimized = await optimizeForOrt(engine, graph);
+export async function writeOrtArtifact(
+  engine: Engine,
+  graph: Graph,
+  path: string,
+  options: OnnxOptions = {},
+): Promise<Verification> {
+  const optimized = await deployable(engine, graph, options);
   return writeChecked(
     path,
     async (draft) => {
