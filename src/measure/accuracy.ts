@@ -5,7 +5,7 @@ import { UserError } from '../errors.ts';
 import type { Graph } from '../graph/graph.ts';
 import { type Progress, silent } from '../progress.ts';
 import type { Engine } from '../runtime/session.ts';
-import { argMax, imageInput, logitsOutput, logitsShape } from './outputs.ts';
+import { argMax, loadClassifier } from './classifier.ts';
 
 export interface EvaluateOptions {
   /** How images become inputs; the model's own (`modelInfo(graph).preprocessing`). */
@@ -69,26 +69,22 @@ export async function evaluate(
     progress,
     ...(options.limit === undefined ? {} : { limit: options.limit }),
   });
-  const session = await engine.load(model, options.threads ? { threads: options.threads } : {});
+  const classifier = await loadClassifier(engine, model, options.threads);
   const task = progress.task(options.label ?? 'evaluate', loader.images, 'images');
   const score = new Score(examples, loader.images);
   const start = performance.now();
   try {
-    const input = imageInput(session);
-    const output = logitsOutput(session);
     for await (const { pixels, labels, ids } of loader) {
       signal?.throwIfAborted();
-      const results = await session.run({ [input]: pixels }, [output]);
-      const logits = results[output]!;
-      const [, classes] = logitsShape(logits, ids.length);
-      score.add(logits.floats, classes, labels.integers, ids);
+      const logits = await classifier.logits(pixels);
+      score.add(logits.floats, logits.shape[1]!, labels.integers, ids);
       task.update(score.samples + loader.unreadable.length, {
         'top-1': `${(score.top1 * 100).toFixed(2)} %`,
       });
     }
   } finally {
     task.done();
-    await session.dispose();
+    await classifier.dispose();
   }
   const seconds = (performance.now() - start) / 1000;
   return {

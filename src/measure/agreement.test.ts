@@ -33,6 +33,25 @@ describe('compareModels', () => {
     expect(result).toEqual({ maxAbs: 0, relative: 0, agreement: 1, samples: 5 });
   });
 
+  it('compares a model that takes and gives float16 with one in float32', async () => {
+    const half = new Graph();
+    const input = half.addInput('pixel_values', 'float16', ['N', 1, 1, 3]);
+    half.outputs.push(new Builder(half).op('Flatten', [input], { axis: 1 }, 'logits'));
+    const inputs = [pixels([1 + 2 ** -11, 2, -3], [0.5, 0.25, 4])];
+    const result = await compareModels(onnxruntime, shifted([0, 0, 0]), half, inputs);
+    expect(result).toEqual({ maxAbs: 2 ** -11, relative: 2 ** -11 / 4, agreement: 1, samples: 2 });
+  });
+
+  it('refuses a model of which nobody knows the image input', async () => {
+    const graph = new Graph();
+    const b = new Builder(graph);
+    const [x, y] = ['left', 'right'].map((name) => graph.addInput(name, 'float32', ['N', 2]));
+    graph.outputs.push(b.op('Add', [x, y], {}, 'logits'));
+    await expect(compareModels(onnxruntime, graph, graph, [pixels([1, 2, 3])])).rejects.toThrow(
+      'the model has the inputs left, right; one must be named pixel_values',
+    );
+  });
+
   it('refuses models with different numbers of classes', async () => {
     const one = shifted([0, 0, 0]);
     const two = new Graph();

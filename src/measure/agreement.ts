@@ -4,7 +4,7 @@ import type { Graph } from '../graph/graph.ts';
 import { elementCount, Tensor } from '../graph/tensor.ts';
 import { type Progress, silent } from '../progress.ts';
 import type { Engine } from '../runtime/session.ts';
-import { argMax, imageInput, logitsOutput, logitsShape } from './outputs.ts';
+import { argMax, type Classifier, loadClassifier } from './classifier.ts';
 
 export interface CompareOptions {
   threads?: number;
@@ -39,10 +39,9 @@ export async function compareModels(
   options: CompareOptions = {},
 ): Promise<Agreement> {
   const { progress = silent, signal } = options;
-  const load = (model: typeof a) => engine.load(model, options.threads ? { threads: options.threads } : {});
-  const first = await load(a);
+  const first = await loadClassifier(engine, a, options.threads);
   try {
-    const second = await load(b);
+    const second = await loadClassifier(engine, b, options.threads);
     const task = progress.task('compare', options.images ?? 0, 'images');
     try {
       let maxAbs = 0;
@@ -52,7 +51,7 @@ export async function compareModels(
       for await (const pixels of inputs) {
         signal?.throwIfAborted();
         const [x, y] = [await logitsOf(first, pixels, 'first'), await logitsOf(second, pixels, 'second')];
-        const [rows, classes] = logitsShape(x, pixels.shape[0]!);
+        const [rows, classes] = x.shape as [number, number];
         if (`${x.shape}` !== `${y.shape}`) {
           throw new UserError(
             `the models don't compare: one gives logits [${x.shape}], the other [${y.shape}]`,
@@ -85,15 +84,8 @@ function relativeTo(maxAbs: number, largest: number): number {
   return maxAbs === 0 ? 0 : maxAbs / largest;
 }
 
-async function logitsOf(
-  session: Awaited<ReturnType<Engine['load']>>,
-  pixels: Tensor,
-  which: string,
-): Promise<Tensor> {
-  const output = logitsOutput(session);
-  const results = await session.run({ [imageInput(session)]: pixels }, [output]);
-  const logits = results[output]!;
-  logitsShape(logits, pixels.shape[0]!);
+async function logitsOf(model: Classifier, pixels: Tensor, which: string): Promise<Tensor> {
+  const logits = await model.logits(pixels);
   if (!logits.floats.every(Number.isFinite)) {
     throw new UserError(`the ${which} model's logits are not all finite numbers; it overflows or is damaged`);
   }

@@ -5,8 +5,8 @@ import type { Shape } from '../graph/graph.ts';
 import { dataTypes, elementCount, Tensor } from '../graph/tensor.ts';
 import { onnxruntime } from '../runtime/onnxruntime.node.ts';
 import type { InputSignature, Session } from '../runtime/session.ts';
+import { imageInput } from './classifier.ts';
 import type { LatencyReplies, LatencyRequest } from './latency-protocol.ts';
-import { imageInput } from './outputs.ts';
 import { peakRssBytes } from './peak-memory.node.ts';
 
 type Handlers = {
