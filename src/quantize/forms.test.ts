@@ -1,0 +1,94 @@
+import * as ort from 'onnxruntime-web';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { checkGraph } from '../graph/check.ts';
+import type { Graph } from '../graph/graph.ts';
+import { Tensor } from '../graph/tensor.ts';
+import { onnxruntime } from '../runtime/onnxruntime.node.ts';
+import { onnxruntimeWeb } from '../runtime/onnxruntime-web.ts';
+import { type Engine, runOnce } from '../runtime/session.ts';
+import { initModel } from '../zoo/model.ts';
+import { quantizeDynamic } from './dynamic.ts';
+import { toFloat16 } from './float16.ts';
+import { type Form, forms, toForm } from './forms.ts';
+import { quantizeStatic } from './static.ts';
+
+const images = (count: number, seed: number) =>
+  Tensor.float32(
+    [count, 3, 32, 32],
+    Float32Array.from(
+      { length: count * 3072 },
+      (_, i) => 2 * ((Math.sin((i + 1) * 12.9898 * seed) * 43758.5453) % 1),
+    ),
+  );
+
+const feeds = { pixel_values: images(2, 3) };
+const distance = (a: Float32Array, b: Float32Array) =>
+  Math.hypot(...a.map((v, i) => v - b[i]!)) / Math.hypot(...b);
+const logits = async (engine: Engine, graph: Graph) =>
+  (await runOnce(engine, graph, feeds, { threads: 1 })).logits!.floats;
+
+const engines = [onnxruntime, onnxruntimeWeb(ort)];
+const schemes = ['dynamic', 'static'] as const;
+const source = initModel({
+  architecture: 'deit_tiny_patch16_224',
+  modelArgs: { img_size: 32, patch_size: 8, depth: 2, embed_dim: 64, num_heads: 2 },
+  numClasses: 10,
+});
+const quantized = {} as Record<(typeof schemes)[number], Graph>;
+let exact: Float32Array;
+
+beforeAll(async () => {
+  async function* data() {
+    for (const seed of [1, 2]) yield { pixels: images(4, seed) };
+  }
+  quantized.dynamic = await quantizeDynamic(onnxruntime, source);
+  quantized.static = await quantizeStatic(onnxruntime, source, { data: data() });
+  exact = await logits(onnxruntime, source);
+});
+
+/** The ops that a Linear becomes, besides the bias. */
+const expected: Record<(typeof schemes)[number], Record<Form, string[]>> = {
+  dynamic: {
+    fused: ['com.microsoft.DynamicQuantizeMatMul'],
+    integer: ['DynamicQuantizeLinear', 'MatMulInteger'],
+    qdq: ['DynamicQuantizeLinear', 'DequantizeLinear'],
+  },
+  static: {
+    fused: ['QuantizeLinear', 'com.microsoft.MatMulIntegerToFloat'],
+    integer: ['QuantizeLinear', 'MatMulInteger'],
+    qdq: ['QuantizeLinear', 'DequantizeLinear'],
+  },
+};
+
+describe.each(schemes)('%s int8', (scheme) => {
+  it.each(forms)('as %s is close to float32 on ONNX Runtime, native and WebAssembly', async (form) => {
+    const before = quantized[scheme].nodes.length;
+    const graph = toForm(quantized[scheme], form);
+    expect(quantized[scheme].nodes.length).toBe(before);
+    expect(checkGraph(graph)).toEqual([]);
+    const integerOps = graph.nodes.map(({ op }) => op).filter((op) => /Quantize|Dequantize|Integer/.test(op));
+    expect(new Set(integerOps)).toEqual(new Set(expected[scheme][form]));
+    if (form !== 'fused') expect(graph.nodes.every(({ domain }) => domain === '')).toBe(true);
+    const canonical = await logits(onnxruntime, quantized[scheme]);
+    for (const engine of engines) {
+      const found = await logits(engine, graph);
+      expect(distance(found, exact)).toBeLessThan(0.03);
+      expect(distance(found, canonical)).toBeLessThan(0.015);
+    }
+  });
+});
+
+describe('float models', () => {
+  it('compute the same on both engines in float32 and in float16', async () => {
+    const half = await toFloat16(onnxruntime, source);
+    for (const graph of [source, half]) {
+      const [native, wasm] = await Promise.all(engines.map((engine) => logits(engine, graph)));
+      expect(distance(wasm!, native!)).toBeLessThan(1e-3);
+    }
+  });
+
+  it('have no int8 form', () => {
+    expect(() => toForm(source, 'qdq')).toThrow(/no int8 linear layers/);
+    expect(() => toForm(toForm(quantized.static, 'integer'), 'qdq')).toThrow(/no int8 linear layers/);
+  });
+});
