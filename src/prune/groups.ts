@@ -74,13 +74,15 @@ function elementGroups(
   const residual = dependencies.layouts.residual();
   return [
     ...channelGroups(owners, new Set([...boxed, ...outer]), residual),
-    ...connectBoxes(boxes, labels).flatMap((set) => headDimGroups(set, owners, labels, outer, headDims)),
+    ...connectBoxes(boxes, labels).flatMap((set) => headDimGroups(set, owners, labels, outer, residual, headDims)),
   ];
 }
 
 function wholeGroups(dependencies: Dependencies, owners: readonly Owner[]): PruningGroup[] {
   const { labels } = dependencies.layouts;
-  return connectBoxes(distinctBoxes(dependencies), labels).flatMap((set) => headGroups(set, owners, labels));
+  return connectBoxes(distinctBoxes(dependencies), labels).flatMap((set) =>
+    headGroups(set, owners, labels, dependencies.layouts.residual()),
+  );
 }
 
 const outerRoots = (box: Box, labels: Labels): number[] =>
@@ -125,6 +127,17 @@ function slicesOf(owners: readonly Owner[], unitOf: ReadonlyMap<number, number>)
   });
 }
 
+/** Channels into which branches are added, outputs of more than one layer. */
+function isResidual(
+  slices: readonly GroupSlice[],
+  roots: Iterable<number>,
+  residual: ReadonlySet<number>,
+): boolean {
+  if (slices.filter((slice) => slice.role === 'output').length < 2) return false;
+  for (const root of roots) if (residual.has(root)) return true;
+  return false;
+}
+
 function nameOf(slices: readonly GroupSlice[]): string {
   const named = slices.find((slice) => slice.role === 'output') ?? slices[0];
   return named?.parameter.name.replace(/\.weight$/, '') ?? '';
@@ -165,7 +178,7 @@ function channelGroups(
       slices,
       scopes: new Int32Array(roots.length),
       scopeCount: 1,
-      residual: roots.some((root) => residual.has(root)),
+      residual: isResidual(slices, roots, residual),
       labels: roots.map((root) => [root]),
     };
   });
@@ -224,24 +237,25 @@ export function rowsOf(box: Factor): Int32Array[] {
 /**
  * The elements of an attention's boxes. Rows that share elements choose together; among those, units
  * with the same place in all rows are one scope. Every row is then made of whole scopes, so equal
- * numbers per scope keep every box a box. An attention whose rows don't fall into equal scopes, or
- * that has a pinned element, gives no group.
+ * numbers per scope keep every box a box. Where free elements don't fall into equal scopes, tied ones
+ * are taken; an attention of which those don't either, or that has a pinned element, gives no group.
  */
 function headDimGroups(
   boxes: readonly Box[],
   owners: readonly Owner[],
   labels: Labels,
   outer: ReadonlySet<number>,
+  residual: ReadonlySet<number>,
   headDims: HeadDims,
 ): PruningGroup[] {
   const rows = boxes.flatMap(rowsOf).map((row) => row.map((label) => labels.find(label)));
   const elements = new Set(rows.flatMap((row) => [...row]));
   for (const root of elements) if (root === Labels.pinned || outer.has(root)) return [];
-  const units = headDims === 'tied' ? tiedUnits(rows) : [...elements].map((root) => [root]);
-  const unitOf = new Map(units.flatMap((unit, i) => unit.map((root) => [root, i])));
-  const scopes = scopesOf(rows, units.length, (root) => unitOf.get(root)!);
+  const free = [...elements].map((root) => [root]);
+  const units = headDims === 'free' && scopesOf(rows, free) ? free : tiedUnits(rows);
+  const scopes = scopesOf(rows, units);
   if (!scopes) return [];
-  const slices = slicesOf(owners, unitOf);
+  const slices = slicesOf(owners, unitNumbers(units));
   return [
     {
       kind: 'headDims',
@@ -249,11 +263,14 @@ function headDimGroups(
       size: units.length,
       slices,
       ...scopes,
-      residual: false,
+      residual: isResidual(slices, elements, residual),
       labels: units,
     },
   ];
 }
+
+const unitNumbers = (units: readonly (readonly number[])[]) =>
+  new Map(units.flatMap((unit, i) => unit.map((root): [number, number] => [root, i])));
 
 /** The same place in every row of a length is one unit. */
 function tiedUnits(rows: readonly Int32Array[]): number[][] {
@@ -284,13 +301,13 @@ function tiedUnits(rows: readonly Int32Array[]): number[][] {
 /** Units by the places they have in the rows; undefined when the scopes differ in size. */
 function scopesOf(
   rows: readonly Int32Array[],
-  count: number,
-  unitOf: (root: number) => number,
+  units: readonly (readonly number[])[],
 ): { scopes: Int32Array; scopeCount: number } | undefined {
-  const places = Array.from({ length: count }, () => new Map<number, number>());
+  const unitOf = unitNumbers(units);
+  const places = units.map(() => new Map<number, number>());
   rows.forEach((row, i) => {
     for (const root of row) {
-      const counts = places[unitOf(root)]!;
+      const counts = places[unitOf.get(root)!]!;
       counts.set(i, (counts.get(i) ?? 0) + 1);
     }
   });
@@ -309,44 +326,88 @@ function scopesOf(
 /**
  * Outer indices of an attention's boxes as units: a head takes with it its elements in every box, and
  * what belongs to the head as a whole (a bias per head). Only axes of which every index is free are
- * alternatives (queries, keys and values are not), and no two heads may share an element.
+ * alternatives (queries, keys and values are not), no two heads share an element, and in every box a
+ * head is whole outer indices.
  */
-function headGroups(boxes: readonly Box[], owners: readonly Owner[], labels: Labels): PruningGroup[] {
-  const parts = new Map<number, Set<number>>();
-  const elements = new Set<number>();
-  for (const box of boxes) {
-    for (const label of box.labels) elements.add(labels.find(label));
-    box.outer.forEach((axis, position) => {
-      if (!axis) return;
-      const stride = product(box.dims.slice(position + 1));
-      box.labels.forEach((label, e) => {
-        const head = labels.find(axis[Math.floor(e / stride) % box.dims[position]!]!);
-        const part = parts.get(head) ?? new Set<number>();
-        parts.set(head, part.add(labels.find(label)));
-      });
-    });
-  }
-  const heads = [...parts.keys()].filter((head) => head !== Labels.pinned);
-  const unitOf = new Map<number, number>();
-  for (const [unit, head] of heads.entries()) {
-    if (elements.has(head)) return [];
-    unitOf.set(head, unit);
-    for (const element of parts.get(head)!) {
-      if (element === Labels.pinned || unitOf.has(element)) return [];
+function headGroups(
+  boxes: readonly Box[],
+  owners: readonly Owner[],
+  labels: Labels,
+  residual: ReadonlySet<number>,
+): PruningGroup[] {
+  const elements = new Set(boxes.flatMap((box) => [...box.labels].map((label) => labels.find(label))));
+  return outerAxes(boxes, labels).flatMap((heads) => {
+    const unitOf = new Map([...heads].map((head, unit) => [head, unit]));
+    if ([...heads].some((head) => head === Labels.pinned || elements.has(head))) return [];
+    for (const [head, element] of elementsOfHeads(boxes, labels, heads)) {
+      const unit = unitOf.get(head)!;
+      if (element === Labels.pinned || (unitOf.get(element) ?? unit) !== unit) return [];
       unitOf.set(element, unit);
     }
+    if (!boxes.every((box) => wholeIndices(box, labels, heads, unitOf))) return [];
+    const slices = slicesOf(owners, unitOf);
+    const units = [...heads].map((): number[] => []);
+    for (const [root, unit] of unitOf) units[unit]!.push(root);
+    return [
+      {
+        kind: 'heads',
+        name: nameOf(slices),
+        size: heads.size,
+        slices,
+        scopes: new Int32Array(heads.size),
+        scopeCount: 1,
+        residual: isResidual(slices, elements, residual),
+        labels: units,
+      },
+    ];
+  });
+}
+
+/** Representatives of outer indices, those of one axis together, over all boxes. */
+function outerAxes(boxes: readonly Box[], labels: Labels): Set<number>[] {
+  const axes: Set<number>[] = [];
+  for (const axis of boxes.flatMap((box) => box.outer)) {
+    if (!axis) continue;
+    const roots = new Set([...axis].map((label) => labels.find(label)));
+    const same = axes.find((known) => [...roots].some((root) => known.has(root)));
+    if (same) for (const root of roots) same.add(root);
+    else axes.push(roots);
   }
-  const slices = slicesOf(owners, unitOf);
-  return [
-    {
-      kind: 'heads',
-      name: nameOf(slices),
-      size: heads.length,
-      slices,
-      scopes: new Int32Array(heads.length),
-      scopeCount: 1,
-      residual: false,
-      labels: heads.map((head) => [head, ...parts.get(head)!]),
-    },
-  ];
+  return axes;
+}
+
+/** Outer representative of an element at one position of its box. */
+const outerRoot = (box: Box, labels: Labels, position: number, element: number): number => {
+  const stride = product(box.dims.slice(position + 1));
+  return labels.find(box.outer[position]![Math.floor(element / stride) % box.dims[position]!]!);
+};
+
+function* elementsOfHeads(
+  boxes: readonly Box[],
+  labels: Labels,
+  heads: ReadonlySet<number>,
+): Generator<[head: number, element: number]> {
+  for (const box of boxes) {
+    for (const [position, axis] of box.outer.entries()) {
+      if (!axis || !heads.has(labels.find(axis[0]!))) continue;
+      for (const [e, label] of box.labels.entries()) {
+        yield [outerRoot(box, labels, position, e), labels.find(label)];
+      }
+    }
+  }
+}
+
+/** Whether every element of a head in this box lies in outer indices that are the head's. */
+function wholeIndices(
+  box: Box,
+  labels: Labels,
+  heads: ReadonlySet<number>,
+  unitOf: ReadonlyMap<number, number>,
+): boolean {
+  const position = box.outer.findIndex((axis) => axis && heads.has(labels.find(axis[0]!)));
+  return box.labels.every((label, e) => {
+    const unit = unitOf.get(labels.find(label));
+    if (unit === undefined) return true;
+    return position >= 0 && unitOf.get(outerRoot(box, labels, position, e)) === unit;
+  });
 }

@@ -108,7 +108,7 @@ function globalCounts(steps: readonly (readonly Step[])[], ratio: number): numbe
 }
 
 function wanted(group: PruningGroup, { bottleneck, ignore = [] }: PlanOptions): boolean {
-  if (bottleneck && group.residual) return false;
+  if (group.residual && (bottleneck || group.kind === 'heads')) return false;
   const ignored = ignore.map(globPattern);
   return !group.slices.some(
     ({ parameter, role }) => role !== 'input' && ignored.some((pattern) => pattern.test(parameter.name)),
