@@ -74,7 +74,9 @@ function elementGroups(
   const residual = dependencies.layouts.residual();
   return [
     ...channelGroups(owners, new Set([...boxed, ...outer]), residual),
-    ...connectBoxes(boxes, labels).flatMap((set) => headDimGroups(set, owners, labels, outer, residual, headDims)),
+    ...connectBoxes(boxes, labels).flatMap((set) =>
+      headDimGroups(set, owners, labels, outer, residual, headDims),
+    ),
   ];
 }
 
