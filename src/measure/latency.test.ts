@@ -59,7 +59,7 @@ describe('benchmark', () => {
       // Not the memory of the process that started it.
       expect(result.peakRssBytes).toBeLessThan(ballast.length);
     }
-    await expect.poll(children).toBe(0);
+    await expect.poll(children, { timeout: 10_000 }).toBe(0);
   });
 
   it('takes the input size from the file or from the caller, and says when they disagree', async () => {
@@ -78,7 +78,7 @@ describe('benchmark', () => {
     expect(error).toBeInstanceOf(UserError);
     expect(error.message.startsWith(`${file(name).path}: `)).toBe(true);
     expect(error.message).not.toContain('\n');
-    await expect.poll(children).toBe(0);
+    await expect.poll(children, { timeout: 10_000 }).toBe(0);
   });
 
   it('refuses files the runtime does not take', async () => {
@@ -100,7 +100,7 @@ describe('benchmark', () => {
       signal: stop.signal,
     });
     await expect(running).rejects.toThrow('Ctrl-C');
-    await expect.poll(children).toBe(0);
+    await expect.poll(children, { timeout: 10_000 }).toBe(0);
   });
 });
 
