@@ -4,7 +4,7 @@
 
 First timm makes each model and our engine runs the folder; then we make each model and timm runs
 the folder. Outputs must agree to 1e-4 of the largest one. What we write must satisfy onnx.checker.
-Large architectures are cut to few blocks and small images through their arguments, which tests those too.
+Larger architectures are made narrow and shallow, for small images, by their arguments, which tests those too.
 """
 
 import json
@@ -19,24 +19,25 @@ from safetensors.torch import save_file
 from judge import node, relative, timm, torch, verdict
 
 TOLERANCE = 1e-4
-SMALL = {"depth": 2, "img_size": 64}
+SMALL = {"depth": 2, "img_size": 64, "embed_dim": 192, "num_heads": 6}
+SMALL14 = {**SMALL, "img_size": 70}
 CASES = [
     ("vit_tiny_patch16_224", {}),
     ("deit_tiny_patch16_224", {}),
     ("deit_tiny_distilled_patch16_224", {}),
     ("deit_base_distilled_patch16_384", SMALL),
     ("deit3_small_patch16_224", SMALL),
-    ("deit3_huge_patch14_224", {"depth": 1, "img_size": 56}),
-    ("vit_base_patch8_224", {"depth": 1, "img_size": 32}),
+    ("deit3_huge_patch14_224", SMALL14),
+    ("vit_base_patch8_224", {**SMALL, "img_size": 32}),
     ("vit_base_patch16_224_miil", SMALL),
     ("vit_base_patch32_clip_224", SMALL),
     ("vit_base_patch16_clip_quickgelu_224", SMALL),
     ("vit_base_patch32_siglip_256", SMALL),
     ("vit_base_patch16_siglip_gap_224", SMALL),
-    ("vit_so400m_patch14_siglip_224", {"depth": 1, "img_size": 56}),
-    ("vit_small_patch14_dinov2", {"depth": 2, "img_size": 70}),
-    ("vit_small_patch14_reg4_dinov2", {"depth": 2, "img_size": 70}),
-    ("vit_giant_patch14_dinov2", {"depth": 1, "img_size": 42}),
+    ("vit_so400m_patch14_siglip_224", SMALL14),
+    ("vit_small_patch14_dinov2", SMALL14),
+    ("vit_small_patch14_reg4_dinov2", SMALL14),
+    ("vit_giant_patch14_dinov2", SMALL14),
     ("vit_base_patch16_rpn_224", SMALL),
     ("vit_base_patch16_18x2_224", SMALL),
     ("vit_base_patch16_xp_224", SMALL),
@@ -48,11 +49,11 @@ CASES = [
     ("vit_betwixt_patch16_reg4_gap_256", SMALL),
     ("vit_base_patch16_plus_240", SMALL),
     ("vit_xsmall_patch16_clip_224", SMALL),
-    ("vit_intern300m_patch14_448", {"depth": 1, "img_size": 56}),
-    ("vit_base_patch14_reg1_tipsv2", {"depth": 1, "img_size": 56}),
+    ("vit_intern300m_patch14_448", SMALL14),
+    ("vit_base_patch14_reg1_tipsv2", SMALL14),
     ("vit_so150m_patch16_reg4_map_256", SMALL),
     ("flexivit_small", SMALL),
-    ("aimv2_large_patch14_224", {"depth": 1, "img_size": 56}),
+    ("aimv2_large_patch14_224", SMALL14),
     ("beit3_base_patch16_224", SMALL),
     ("test_vit", {}),
     ("test_vit2", {}),
@@ -103,7 +104,7 @@ def timm_folder(name, args, folder, generator):
     return model
 
 
-def request(model, folder, generator, batch):
+def request_for(model, folder, generator, batch):
     size = model.patch_embed.img_size
     pixels = torch.randn((batch, model.patch_embed.proj.in_channels, *size), generator=generator)
     pixels.numpy().tofile(folder.with_suffix(".in"))
@@ -125,38 +126,54 @@ def report(label, name, args, error, note=""):
     return int(bad)
 
 
+def timm_to_ours(cases, root, generator):
+    asked, theirs, counts = [], [], []
+    for index, (name, args) in enumerate(cases):
+        folder = root / f"timm{index}"
+        model = timm_folder(name, args, folder, generator)
+        pixels, request = request_for(model, folder, generator, 2)
+        asked.append(request)
+        theirs.append(model(pixels))
+        counts.append(sum(parameter.numel() for parameter in model.parameters()))
+    failed = 0
+    for index, answer in enumerate(node("zoo.mjs", asked)):
+        name, args = cases[index]
+        if "error" in answer:
+            failed += report("timm->pqv", name, args, float("inf"), answer["error"])
+        elif answer["description"]["parameters"] != counts[index]:
+            failed += report("timm->pqv", name, args, float("inf"), "parameter counts differ")
+        else:
+            failed += report("timm->pqv", name, args, relative(output_of(asked[index], answer), theirs[index]))
+    return failed
+
+
+def ours_to_timm(cases, root, generator):
+    asked, images = [], []
+    for index, (name, args) in enumerate(cases):
+        folder = root / f"pqv{index}"
+        pixels, request = request_for(timm.create_model(name, **args), folder, generator, 1)
+        asked.append({**request, "init": {"architecture": name, "modelArgs": args}, "seed": index})
+        images.append(pixels)
+    failed = 0
+    for index, answer in enumerate(node("zoo.mjs", asked)):
+        name, args = cases[index]
+        if "error" in answer:
+            failed += report("pqv->timm", name, args, float("inf"), answer["error"])
+            continue
+        folder = asked[index]["folder"]
+        onnx.checker.check_model(f"{folder}/model.onnx", full_check=True)
+        loaded = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
+        failed += report("pqv->timm", name, args, relative(output_of(asked[index], answer), loaded(images[index])))
+    return failed
+
+
 def main():
     wanted = sys.argv[1] if len(sys.argv) > 1 else ""
     cases = [case for case in CASES if wanted in case[0]]
     generator = torch.Generator().manual_seed(1)
-    failed = 0
     with tempfile.TemporaryDirectory() as temporary, torch.inference_mode():
-        for index, (name, args) in enumerate(cases):
-            folder = Path(temporary, f"timm{index}")
-            model = timm_folder(name, args, folder, generator)
-            pixels, asked = request(model, folder, generator, 2)
-            theirs = model(pixels)
-            (answer,) = node("zoo.mjs", [asked])
-            if "error" in answer:
-                failed += report("timm->pqv", name, args, float("inf"), answer["error"])
-            else:
-                count = sum(p.numel() for p in model.parameters())
-                error = relative(output_of(asked, answer), theirs)
-                if answer["description"]["parameters"] != count:
-                    error = float("inf")
-                failed += report("timm->pqv", name, args, error)
-            ours = Path(temporary, f"pqv{index}")
-            made = {"architecture": name, "modelArgs": args}
-            pixels, asked = request(model, ours, generator, 1)
-            (answer,) = node("zoo.mjs", [{**asked, "init": made, "seed": index}])
-            if "error" in answer:
-                failed += report("pqv->timm", name, args, float("inf"), answer["error"])
-            else:
-                onnx.checker.check_model(str(ours / "model.onnx"), full_check=True)
-                loaded = timm.create_model(f"local-dir:{ours}", pretrained=True).eval()
-                failed += report("pqv->timm", name, args, relative(output_of(asked, answer), loaded(pixels)))
-            for file in [*folder.iterdir(), *(ours.iterdir() if ours.exists() else [])]:
-                file.unlink()
+        root = Path(temporary)
+        failed = timm_to_ours(cases, root, generator) + ours_to_timm(cases, root, generator)
     verdict(failed, 2 * len(cases))
 
 
