@@ -186,15 +186,11 @@ class Run {
     const bar = this.#progress.task('finetune', epochs * imagesAnEpoch, 'images');
     try {
       while (this.at.epoch < epochs) {
-        const start = performance.now();
-        const before = this.at.images;
         await this.#epoch((loss, lr) => {
-          const rate = ((this.at.images - before) * 1000) / (performance.now() - start);
           bar.update(this.at.epoch * imagesAnEpoch + this.at.images, {
             epoch: `${this.at.epoch + 1}/${epochs}`,
             loss: loss.toFixed(4),
             lr: lr.toExponential(2),
-            'images/s': rate.toFixed(rate < 10 ? 1 : 0),
           });
         });
       }
