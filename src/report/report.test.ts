@@ -96,9 +96,9 @@ describe('table', () => {
 
   it('has the same text in colour', () => {
     const coloured = stageTable(exampleReport(), { colour: true });
-    const escape = String.fromCharCode(27);
-    expect(coloured).toContain(`${escape}[32m  1.60x${escape}[39m`);
-    expect(coloured.replaceAll(new RegExp(`${escape}\\[\\d+m`, 'g'), '')).toBe(stageTable(exampleReport()));
+    const esc = String.fromCharCode(27);
+    expect(coloured).toContain(`${esc}[32m  1.60x${esc}[39m`);
+    expect(coloured.replaceAll(new RegExp(`${esc}\\[\\d+m`, 'g'), '')).toBe(stageTable(exampleReport()));
   });
 
   it('puts a dash where nothing was measured', () => {
