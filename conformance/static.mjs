@@ -1,0 +1,70 @@
+// Quantizes a small ViT in every form and with every observer, on calibration images given as raw float32.
+// Request on stdin: { folder, images: path, shape }; answer: { models: [{ file, scheme, form, observer, backend }] }.
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Tensor } from '../dist/graph/tensor.js';
+import { writeOnnx } from '../dist/onnx/write.js';
+import { quantizeDynamic } from '../dist/quantize/dynamic.js';
+import { forms, toForm } from '../dist/quantize/forms.js';
+import { observers } from '../dist/quantize/observers.js';
+import { quantizedLinears } from '../dist/quantize/quantized-linear.js';
+import { quantizeStatic } from '../dist/quantize/static.js';
+import { onnxruntime } from '../dist/runtime/onnxruntime.node.js';
+import { initModel } from '../dist/zoo/model.js';
+
+const { folder, images, shape } = JSON.parse(readFileSync(0, 'utf8'));
+const graph = initModel({
+  architecture: 'deit_tiny_patch16_224',
+  modelArgs: { img_size: shape[2], patch_size: 8, depth: 4 },
+  numClasses: 100,
+});
+// Fresh weights are so small that every block is nearly the identity: make them count.
+for (const value of graph.constants.values()) {
+  if (value.shape.length === 2) {
+    const { floats } = value.tensor;
+    graph.setConstant(
+      value,
+      Tensor.float32(
+        value.shape,
+        floats.map((w) => 3 * w),
+      ),
+    );
+  }
+}
+const bytes = readFileSync(images);
+const pixels = new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
+const size = pixels.length / shape[0];
+const batchSize = 7;
+async function* data() {
+  for (let from = 0; from < shape[0]; from += batchSize) {
+    const to = Math.min(shape[0], from + batchSize);
+    yield { pixels: Tensor.float32([to - from, ...shape.slice(1)], pixels.subarray(from * size, to * size)) };
+  }
+}
+
+const models = [];
+const write = (file, model, about = {}) => {
+  writeFileSync(join(folder, file), writeOnnx(model));
+  models.push({ file, ...about });
+};
+write('fp32.onnx', graph, { scheme: 'fp32' });
+for (const backend of ['mlas', 'fbgemm']) {
+  const variants = [{ scheme: 'dynamic', model: await quantizeDynamic(onnxruntime, graph, { backend }) }];
+  for (const observer of Object.keys(observers)) {
+    const model = await quantizeStatic(onnxruntime, graph, { backend, observer, data: data() });
+    variants.push({ scheme: 'static', observer, model });
+  }
+  for (const { model, ...about } of variants) {
+    const layers = quantizedLinears(model).map(({ input, activation, weight, weightScale }) => ({
+      input: input.name,
+      weight: weight.name,
+      weightScale: weightScale.name,
+      ...(activation ? { scale: activation.scale.name, zeroPoint: activation.zeroPoint.name } : {}),
+    }));
+    for (const form of forms) {
+      const file = `${backend}-${about.scheme}-${about.observer ?? ''}-${form}.onnx`;
+      write(file, toForm(model, form), { ...about, backend, form, ...(form === 'qdq' ? { layers } : {}) });
+    }
+  }
+}
+process.stdout.write(JSON.stringify({ models }));
