@@ -1,0 +1,51 @@
+/**
+ * Prunes a model folder for check_prune.py. The request:
+ * { folder, images, shape, labels, batchSize, sensitivities: FILE, cases: [{ options, output, logits }] }.
+ * The answer holds for each case what was kept; the mean squared gradients of all scored parameters go to
+ * the file as safetensors.
+ */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { text } from 'node:stream/consumers';
+import { saveSafetensors } from '../dist/checkpoint/safetensors.node.js';
+import { Tensor } from '../dist/graph/tensor.js';
+import { findGroups } from '../dist/prune/groups.js';
+import { scoredParameters } from '../dist/prune/importance.js';
+import { prune } from '../dist/prune/prune.js';
+import { meanSquaredGradients } from '../dist/prune/sensitivity.js';
+import { onnxruntime } from '../dist/runtime/onnxruntime.node.js';
+import { runOnce } from '../dist/runtime/session.js';
+import { loadModel } from '../dist/zoo/load.node.js';
+import { saveModel } from '../dist/zoo/save.node.js';
+
+const { folder, images, shape, labels, batchSize, sensitivities, cases } = JSON.parse(await text(process.stdin));
+const bytes = readFileSync(images);
+const pixels = new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
+const imageSize = pixels.length / shape[0];
+
+async function* batches() {
+  for (let start = 0; start < labels.length; start += batchSize) {
+    const part = labels.slice(start, start + batchSize);
+    const data = pixels.slice(start * imageSize, (start + part.length) * imageSize);
+    yield { pixels: new Tensor('float32', [part.length, ...shape.slice(1)], data), labels: Tensor.int64(part) };
+  }
+}
+
+const graph = await loadModel(folder);
+const squares = await meanSquaredGradients(
+  onnxruntime,
+  graph,
+  scoredParameters(findGroups(graph).groups),
+  batches(),
+);
+saveSafetensors(sensitivities, new Map([...squares].map(([{ name }, tensor]) => [name, tensor])));
+
+const answers = [];
+for (const { options, output, logits } of cases) {
+  const result = await prune(onnxruntime, graph, options, batches());
+  const files = saveModel(result.graph, output);
+  const first = new Tensor('float32', [1, ...shape.slice(1)], pixels.slice(0, imageSize));
+  const outputs = await runOnce(onnxruntime, result.graph, { pixel_values: first });
+  writeFileSync(logits, outputs.logits.bytes);
+  answers.push({ kept: result.kept, files });
+}
+process.stdout.write(JSON.stringify(answers));
