@@ -74,6 +74,14 @@ describe('WeightQuantizer', () => {
     expect(Array.from(values.data as Int8Array)).toEqual(columns.flat());
   });
 
+  it('multiplies by the inverse scale, which decides whether the largest weight becomes -128', async () => {
+    const many = Array.from({ length: 200 }, (_, row) => [...noise(6, row + 1)]);
+    const { values } = await quantized(many, 'mlas');
+    const expected = many.map(reference);
+    const columns = expected[0]!.values.map((_, i) => expected.map((row) => row.values[i]! + 0));
+    expect(Array.from(values.data as Int8Array)).toEqual(columns.flat());
+  });
+
   it('has one scale for the whole matrix under qnnpack', async () => {
     const { values, scale } = await quantized(rows, 'qnnpack');
     const expected = reference(rows.flat());

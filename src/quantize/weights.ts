@@ -37,7 +37,9 @@ export class WeightQuantizer {
   async quantize({ weight, layout }: Pick<Linear, 'weight' | 'layout'>): Promise<QuantizedWeight> {
     let session = this.#sessions.get(layout);
     if (!session) {
-      session = await this.#engine.load(quantizingGraph(layout, this.#granularity));
+      // ONNX Runtime would rewrite w * (1 / scale) as w / scale, which rounds other numbers.
+      const options = { optimization: 'disabled' } as const;
+      session = await this.#engine.load(quantizingGraph(layout, this.#granularity), options);
       this.#sessions.set(layout, session);
     }
     const { values, scale, zero } = await session.run({ weight: weight.tensor! });
