@@ -83,7 +83,8 @@ describe('the command line says no in one line, exits with 2 and writes nothing'
       /importance.*magic.*l1, l2, taylor/,
     ));
 
-  it('an unknown option', () => refuses(prune(at('model'), '--ratios', '0.1'), /unknown option '--ratios'/));
+  it('an unknown option', () =>
+    refuses(prune(at('model'), '--ratio', '0.1', '--ratios', '0.1'), /unknown option '--ratios'/));
 
   it.each(['0', '1', '-0.5', '1.5', 'many'])('a ratio of %s', (ratio) =>
     refuses(prune(at('model'), `--ratio=${ratio}`), /--ratio.*between 0 and 1/),
