@@ -5,7 +5,8 @@
  * in the file when we wrote it (`extra/pqv.json`).
  */
 export const pytorchChild = `
-import json, resource, sys, time, zipfile
+import json, resource, signal, sys, time, zipfile
+signal.signal(signal.SIGINT, signal.SIG_IGN)
 import torch
 from torch.jit.mobile import _load_for_lite_interpreter
 
