@@ -2,7 +2,7 @@
  * Trains the small ViT of the demo on MNIST digits and writes it as a timm folder. Run after
  * `npm run build`:
  *
- *     node examples/train-mnist.mjs [--epochs N] [-o DIR] [--seed N] [--threads N]
+ *     node examples/train-mnist.mjs [--epochs N] [--patch-size N] [-o DIR] [--seed N] [--threads N]
  *
  * Interrupted with Ctrl-C, it goes on where it stopped when run again with --resume.
  */
@@ -20,6 +20,7 @@ import { saveTimm } from '../dist/zoo/save.node.js';
 const { values } = parseArgs({
   options: {
     epochs: { type: 'string', default: '40' },
+    'patch-size': { type: 'string', default: '4' },
     output: { type: 'string', short: 'o', default: 'examples/mnist_vit' },
     seed: { type: 'string', default: '0' },
     threads: { type: 'string', default: '2' },
@@ -40,7 +41,14 @@ const digits = await openDataset('mnist');
 const model = initModel(
   {
     architecture: 'vit_tiny_patch16_224',
-    modelArgs: { img_size: 28, patch_size: 4, in_chans: 1, embed_dim: 96, depth: 4, num_heads: 3 },
+    modelArgs: {
+      img_size: 28,
+      patch_size: Number(values['patch-size']),
+      in_chans: 1,
+      embed_dim: 96,
+      depth: 4,
+      num_heads: 3,
+    },
     numClasses: 10,
     classNames: digits.classes,
     preprocessing,
