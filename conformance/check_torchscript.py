@@ -193,7 +193,7 @@ def check_models(folder, judge_list):
                 for backend, scheme in backends.items() if batch > 1 else ():
                     for engine in engines:
                         reference = references[(name, *scheme, engine, batch)]
-                        job(f"{backend}.ptl", batch, reference, f"int8 {backend} file, {engine}", engine)
+                        job(f"{backend}.ptl", batch, reference, f"int8 {engine}", engine)
                         if backend == "qnnpack":
                             job("int8.pt", batch, reference, f"int8 .pt, {engine}", engine)
             worst = {}
