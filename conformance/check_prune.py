@@ -1,6 +1,6 @@
 """Judges pruning against Torch-Pruning, PyTorch and timm.
 
-    TORCH_PRUNING=checkout python conformance/check_prune.py
+    TORCH_PRUNING=checkout python conformance/check_prune.py [--write-golden]
 
 On a DeiT-Tiny with randomized weights and random images:
 - the channels that L1, L2, Taylor and (from one image) Hessian remove are those that Torch-Pruning removes,
@@ -9,7 +9,7 @@ On a DeiT-Tiny with randomized weights and random images:
 - timm loads what was written, and computes what our engine computes, to 1e-4 of the largest output.
 
 TORCH_PRUNING is a checkout of VainF/Torch-Pruning, which is on no package index; without it the first part
-is left out, and said to be.
+is left out, and said to be. --write-golden renews the small case that the unit tests compare with instead.
 """
 
 import json
@@ -21,11 +21,15 @@ from pathlib import Path
 import numpy
 from safetensors.torch import load_file, save_file
 
-from judge import node, relative, timm, torch, verdict
+from judge import ROOT, node, relative, timm, torch, verdict
 
 ARCHITECTURE = "deit_tiny_patch16_224"
 SIZES = {"img_size": 64, "depth": 12, "num_classes": 10}
 RATIO = 0.09375
+GOLDEN = ROOT / "src/prune/golden"
+GOLDEN_SIZES = {
+    "img_size": 16, "patch_size": 8, "embed_dim": 24, "depth": 1, "num_heads": 3, "mlp_ratio": 2, "num_classes": 5,
+}
 
 
 def report(label, error, tolerance, note=""):
@@ -34,13 +38,19 @@ def report(label, error, tolerance, note=""):
     return int(bad)
 
 
-def dense_folder(folder, generator):
-    """A model whose every parameter is random, in timm's layout."""
-    model = timm.create_model(ARCHITECTURE, **SIZES).eval()
+def random_model(sizes, generator):
+    """A model whose every parameter is random."""
+    model = timm.create_model(ARCHITECTURE, **sizes).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             noise = torch.randn(parameter.shape, generator=generator)
             parameter.copy_(1 + 0.2 * noise if parameter.ndim == 1 else noise * parameter[0].numel() ** -0.5)
+    return model
+
+
+def dense_folder(folder, generator):
+    """A random model in timm's layout."""
+    model = random_model(SIZES, generator)
     folder.mkdir()
     save_file(model.state_dict(), folder / "model.safetensors")
     size = SIZES["img_size"]
@@ -137,6 +147,24 @@ def torch_pruning():
     return torch_pruning
 
 
+def write_golden(tp):
+    """Weights, images and what Torch-Pruning removes at a quarter, small enough to commit."""
+    generator = torch.Generator().manual_seed(1)
+    state = random_model(GOLDEN_SIZES, generator).state_dict()
+    pixels = torch.randn((4, 3, 16, 16), generator=generator)
+    labels = torch.randint(0, 5, (4,), generator=generator)
+    removed = {}
+    for importance in ("l1", "l2", "taylor", "hessian"):
+        model = timm.create_model(ARCHITECTURE, **GOLDEN_SIZES).eval()
+        model.load_state_dict(state)
+        gone = torch_pruning_removes(tp, model, importance, pixels, labels, 0.25, 2)
+        removed[importance] = {name: gone[name] for name in layers_compared(1)}
+    GOLDEN.mkdir(exist_ok=True)
+    save_file({**state, "pixels": pixels}, GOLDEN / "vit.safetensors")
+    facts = {"args": GOLDEN_SIZES, "labels": labels.tolist(), "ratio": 0.25, "removed": removed}
+    (GOLDEN / "torch-pruning.json").write_text(json.dumps(facts) + "\n")
+
+
 def ask(folder, root, pixels, labels, batch_size, cases):
     images = root / "images.bin"
     pixels.numpy().tofile(images)
@@ -162,6 +190,8 @@ def ask(folder, root, pixels, labels, batch_size, cases):
 
 def main():
     tp = torch_pruning()
+    if "--write-golden" in sys.argv:
+        return write_golden(tp)
     failed = total = 0
     generator = torch.Generator().manual_seed(0)
     with tempfile.TemporaryDirectory() as temporary:

@@ -1,0 +1,92 @@
+import { describe, expect, it } from 'vitest';
+import { Graph } from '../graph/graph.ts';
+import { Tensor } from '../graph/tensor.ts';
+import type { PruningGroup } from './groups.ts';
+import { planPruning } from './plan.ts';
+
+const owner = new Graph();
+
+function group(name: string, size: number, extra: Partial<PruningGroup> = {}): PruningGroup {
+  const parameter = owner.addConstant(owner.uniqueName(`${name}.weight`), Tensor.zeros('float32', [size, 1]));
+  const units = Int32Array.from({ length: size }, (_, i) => i);
+  return {
+    kind: 'channels',
+    name,
+    size,
+    slices: [{ parameter, axis: 0, role: 'output', units }],
+    scopes: new Int32Array(size),
+    scopeCount: 1,
+    residual: false,
+    labels: [],
+    ...extra,
+  };
+}
+
+const scores = (...values: number[]) => Float64Array.from(values);
+const rising = (size: number) => Float64Array.from({ length: size }, (_, i) => i);
+
+describe('plan', () => {
+  it('keeps floor(n (1 - ratio)) as Torch-Pruning does', () => {
+    for (const [size, ratio, gone] of [
+      [768, 0.09375, 72],
+      [64, 0.09375, 6],
+      [10, 0.25, 3],
+      [2, 0.9, 1],
+    ] as const) {
+      const one = group('a', size);
+      expect(planPruning([one], [rising(size)], { ratio }).get(one)).toHaveLength(gone);
+    }
+  });
+
+  it('takes the least important, ties by index', () => {
+    const one = group('b', 5);
+    expect(planPruning([one], [scores(3, 1, 2, 1, 9)], { ratio: 0.4 }).get(one)).toEqual([1, 3]);
+  });
+
+  it('rounds what stays down to a multiple, but keeps one', () => {
+    const one = group('c', 64);
+    expect(planPruning([one], [rising(64)], { ratio: 0.1, roundTo: 8 }).get(one)).toHaveLength(8);
+    expect(planPruning([one], [rising(64)], { ratio: 0.95, roundTo: 8 }).get(one)).toHaveLength(56);
+  });
+
+  it('takes as many from every scope', () => {
+    const heads = group('d', 6, {
+      kind: 'headDims',
+      scopes: Int32Array.from([0, 1, 0, 1, 0, 1]),
+      scopeCount: 2,
+    });
+    expect(planPruning([heads], [scores(1, 60, 2, 50, 3, 40)], { ratio: 0.34 }).get(heads)).toEqual([
+      0, 2, 3, 5,
+    ]);
+  });
+
+  it('ranks across groups with global', () => {
+    const [low, high] = [group('e', 4), group('f', 4)];
+    const plan = planPruning([low, high], [scores(1, 2, 3, 9), scores(5, 6, 7, 8)], {
+      ratio: 0.5,
+      global: true,
+    });
+    expect(plan.get(low)).toEqual([0, 1, 2]);
+    expect(plan.get(high)).toEqual([0]);
+  });
+
+  it('takes heads by their own share', () => {
+    const heads = group('g', 12, { kind: 'heads' });
+    expect(planPruning([heads], [rising(12)], { ratio: 0.5 }).size).toBe(0);
+    expect(planPruning([heads], [rising(12)], { ratio: 0.5, heads: 0.2 }).get(heads)).toEqual([0, 1, 2]);
+  });
+
+  it('leaves the embedding with bottleneck, and what ignore names', () => {
+    const [embedding, hidden] = [group('h', 8, { residual: true }), group('blocks.0.mlp.fc1', 8)];
+    const chosen = (options: object) => [
+      ...planPruning([embedding, hidden], [rising(8), rising(8)], { ratio: 0.5, ...options }).keys(),
+    ];
+    expect(chosen({})).toEqual([embedding, hidden]);
+    expect(chosen({ bottleneck: true })).toEqual([hidden]);
+    expect(chosen({ ignore: ['blocks.?.mlp.*'] })).toEqual([embedding]);
+  });
+
+  it('refuses a rounding that is none', () => {
+    expect(() => planPruning([], [], { ratio: 0.5, roundTo: 0 })).toThrow(/can't round channels to 0/);
+  });
+});
