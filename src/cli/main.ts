@@ -19,7 +19,9 @@ function program(): Command {
     .version(version())
     .showSuggestionAfterError()
     .exitOverride()
-    .configureHelp({ sortSubcommands: false })
+    .configureOutput({
+      outputError: (text, write) => write(`pqv: ${text.trim().replace(/\s*\n\s*/g, ' ')}\n`),
+    })
     .addHelpText(
       'after',
       `
@@ -31,7 +33,7 @@ Examples:
 
 Every command explains itself: pqv COMMAND --help`,
     );
-  for (const add of commands) root.addCommand(add().exitOverride());
+  for (const add of commands) root.addCommand(add().copyInheritedSettings(root));
   return root;
 }
 
