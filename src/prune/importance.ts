@@ -3,7 +3,7 @@ import { Builder } from '../graph/builder.ts';
 import { Graph, type Value } from '../graph/graph.ts';
 import { Tensor } from '../graph/tensor.ts';
 import type { Engine, Session } from '../runtime/session.ts';
-import type { GroupSlice, PruningGroup } from './groups.ts';
+import type { GroupSlice, PruningGroup } from './group.ts';
 
 export const importances = ['l1', 'l2', 'taylor', 'hessian', 'random'] as const;
 export type Importance = (typeof importances)[number];

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { Graph } from '../graph/graph.ts';
 import { Tensor } from '../graph/tensor.ts';
-import type { PruningGroup } from './groups.ts';
+import type { PruningGroup } from './group.ts';
 import { planPruning } from './plan.ts';
 
 const owner = new Graph();

@@ -1,5 +1,5 @@
 import { UserError } from '../errors.ts';
-import type { PruningGroup } from './groups.ts';
+import type { PruningGroup } from './group.ts';
 
 export interface PlanOptions {
   /** Share of the units of every group (or of all together, with `global`) that goes; in (0, 1). */

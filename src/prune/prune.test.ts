@@ -11,7 +11,8 @@ import { runOnce } from '../runtime/session.ts';
 import type { ModelArgs } from '../zoo/model-args.ts';
 import { buildVisionTransformer, buildVisionTransformerDistilled } from '../zoo/vision-transformer.ts';
 import { applyPlan } from './apply.ts';
-import { findGroups, type PruningGroup } from './groups.ts';
+import type { PruningGroup } from './group.ts';
+import { findGroups } from './groups.ts';
 import { type Plan, planPruning } from './plan.ts';
 import { groupsSummary, prune } from './prune.ts';
 
