@@ -1,0 +1,169 @@
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { Split } from '../dataset/dataset.ts';
+import { InterruptedError, UserError } from '../errors.ts';
+import type { Graph } from '../graph/graph.ts';
+import { parameters } from '../graph/parameters.ts';
+import { Tensor } from '../graph/tensor.ts';
+import { onnxruntime } from '../runtime/onnxruntime.node.ts';
+import { initModel } from '../zoo/model.ts';
+import { modelInfo } from '../zoo/model-info.ts';
+import { fileCheckpoints } from './checkpoint.node.ts';
+import { type FinetuneOptions, finetune } from './finetune.ts';
+
+const edge = 8;
+const tiny = () =>
+  initModel({
+    architecture: 'vit_tiny_patch16_224',
+    modelArgs: { img_size: edge, patch_size: 4, in_chans: 1, embed_dim: 8, depth: 1, num_heads: 2 },
+    numClasses: 2,
+    preprocessing: {
+      inputSize: [1, edge, edge],
+      mean: [0.5],
+      std: [0.5],
+      interpolation: 'bicubic',
+      cropPct: 1,
+      cropMode: 'center',
+    },
+  });
+
+/** Class 0 is bright on top, class 1 below. */
+const bars = (length: number, labels = 2): Split => ({
+  name: 'bars',
+  length,
+  label: (index) => index % labels,
+  id: (index) => `${index}`,
+  async read(index) {
+    const data = new Uint8Array(edge * edge);
+    data.forEach((_, i) => {
+      const top = i < data.length / 2;
+      data[i] = (top === (index % 2 === 0) ? 150 : 60) + ((index * 37 + i * 11) % 60);
+    });
+    return { width: edge, height: edge, channels: 1, data };
+  },
+});
+const data = { train: bars(40), val: bars(10) };
+
+const options = (over: Partial<FinetuneOptions> = {}): FinetuneOptions => ({
+  preprocessing: modelInfo(tiny()).preprocessing,
+  epochs: 3,
+  batchSize: 8,
+  lr: 0.01,
+  weightDecay: 0.05,
+  warmup: 0.1,
+  labelSmoothing: 0.1,
+  clipNorm: 1,
+  mixup: 0.2,
+  augment: { crop: { kind: 'shift', pixels: 1 } },
+  seed: 5,
+  threads: 1,
+  ...over,
+});
+
+const weights = (graph: Graph) => parameters(graph).map((value) => Array.from(value.tensor!.floats));
+
+/** Aborts when the bar reaches so many images. */
+function stopAt(images: number) {
+  const controller = new AbortController();
+  return {
+    signal: controller.signal,
+    progress: {
+      task: () => ({
+        update(done: number) {
+          if (done >= images) controller.abort();
+        },
+        done() {},
+      }),
+      note() {},
+    },
+  };
+}
+
+let folder: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'finetune-'));
+});
+afterEach(() => {
+  rmSync(folder, { recursive: true, force: true });
+});
+
+describe('finetune', () => {
+  it('learns, says how, and leaves the model it was given alone', async () => {
+    const model = tiny();
+    const before = weights(model);
+    const plain = options({ epochs: 12, mixup: 0, evaluate: true });
+    const { graph, history } = await finetune(onnxruntime, model, data, plain);
+    expect(history.epochs).toHaveLength(12);
+    expect(history.steps).toHaveLength(60);
+    expect(history.steps.at(-1)!.step).toBe(60);
+    expect(history.epochs.at(-1)!.loss).toBeLessThan(history.epochs[0]!.loss);
+    expect(history.epochs.at(-1)!.top1).toBe(1);
+    expect(weights(model)).toEqual(before);
+    expect(weights(graph)).not.toEqual(before);
+  });
+
+  it.each([
+    ['in the middle of an epoch', 56, {}],
+    ['at the end of an epoch', 80, {}],
+    ['in the first step', 1, {}],
+    ['between updates of accumulated batches', 56, { batchSize: 4, accumulate: 2 }],
+  ])('interrupted %s and resumed, it ends with the same weights bit for bit', async (_, images, over) => {
+    const whole = await finetune(onnxruntime, tiny(), data, options(over));
+    const checkpoints = fileCheckpoints(folder);
+    const stopped = finetune(onnxruntime, tiny(), data, options(over), { checkpoints, ...stopAt(images) });
+    await expect(stopped).rejects.toThrow(InterruptedError);
+    expect(readdirSync(folder)).toEqual(['checkpoint.safetensors']);
+    const resumed = await finetune(onnxruntime, tiny(), data, options(over), { checkpoints, resume: true });
+    expect(weights(resumed.graph)).toEqual(weights(whole.graph));
+    expect(resumed.history).toEqual(whole.history);
+  });
+
+  it('distils: a model taught by another with full weight comes to agree with it', async () => {
+    const { graph: teacher } = await finetune(onnxruntime, tiny(), data, options({ epochs: 12, mixup: 0 }));
+    const student = initModel({ ...modelOf(), modelArgs: { ...modelOf().modelArgs, depth: 2 } }, 3);
+    const taught = options({ teacher, distill: 1, temperature: 2, epochs: 15, mixup: 0 });
+    const { history } = await finetune(onnxruntime, student, data, taught);
+    expect(history.epochs.at(-1)!.loss).toBeLessThan(history.epochs[0]!.loss / 2);
+    expect(history.epochs.at(-1)!.trainTop1).toBe(1);
+  });
+
+  it('stops when the loss is not finite: says when, and keeps the last good checkpoint', async () => {
+    const checkpoints = fileCheckpoints(folder);
+    const stop = { checkpoints, ...stopAt(40) };
+    await expect(finetune(onnxruntime, tiny(), data, options(), stop)).rejects.toThrow(InterruptedError);
+    const good = await checkpoints.load();
+    const broken = tiny();
+    const value = broken.constants.get('norm.weight')!;
+    broken.setConstant(value, Tensor.float32([8], Array(8).fill(Number.NaN)));
+    const run = finetune(onnxruntime, broken, data, options(), { checkpoints });
+    await expect(run).rejects.toThrow(/diverged: the loss is NaN in epoch 1, step 1/);
+    expect(await checkpoints.load()).toEqual(good);
+  });
+
+  it('refuses what can not be trained or resumed, in one line', async () => {
+    const refused = (over: Partial<FinetuneOptions>, given = data) =>
+      expect(finetune(onnxruntime, tiny(), given, options(over))).rejects;
+    await refused({ epochs: 0 }).toThrow(UserError);
+    await refused({ lr: Number.NaN }).toThrow(/learning rate/);
+    await refused({ warmup: 1 }).toThrow(/warm-up/);
+    await refused({}, { train: bars(0), val: bars(1) }).toThrow(/no images/);
+    await refused({ mixup: 0 }, { train: bars(40, 3), val: bars(1) }).toThrow(/label 2.*2 classes/);
+    const checkpoints = fileCheckpoints(folder);
+    const stop = { checkpoints, ...stopAt(1) };
+    await expect(finetune(onnxruntime, tiny(), data, options(), stop)).rejects.toThrow(InterruptedError);
+    await expect(
+      finetune(onnxruntime, tiny(), data, options({ lr: 0.02 }), { checkpoints, resume: true }),
+    ).rejects.toThrow(/other options \(lr\)/);
+    writeFileSync(join(folder, 'checkpoint.safetensors'), 'x');
+    await expect(
+      finetune(onnxruntime, tiny(), data, options(), { checkpoints, resume: true }),
+    ).rejects.toThrow(UserError);
+  });
+});
+
+function modelOf() {
+  const { architecture, modelArgs, numClasses, preprocessing } = modelInfo(tiny());
+  return { architecture: architecture!, modelArgs: modelArgs!, numClasses, preprocessing };
+}
