@@ -1,5 +1,7 @@
 import { statSync } from 'node:fs';
+import { UserError } from '../errors.ts';
 import { writeOnnxArtifact } from '../export/onnx.node.ts';
+import type { OnnxOptions } from '../export/onnx.ts';
 import { writeOrtArtifact } from '../export/ort.node.ts';
 import { saveLite, saveTorchScript } from '../export/torchscript/files.node.ts';
 import type { Graph } from '../graph/graph.ts';
@@ -19,7 +21,7 @@ export interface Artifact {
 interface Format {
   extension: string;
   /** Writes the file and checks it; what can't be right does not stay. */
-  write(engine: Engine, graph: Graph, path: string): Promise<unknown>;
+  write(engine: Engine, graph: Graph, path: string, options: OnnxOptions): Promise<unknown>;
 }
 
 export const formatTable: Record<ExportFormat, Format> = {
@@ -29,14 +31,20 @@ export const formatTable: Record<ExportFormat, Format> = {
   ptl: { extension: 'ptl', write: async (_engine, graph, path) => saveLite(graph, path) },
 };
 
-/** Writes a model in a format. @throws UserError when the place can't be written or an op has no form there */
+/**
+ * Writes a model in a format.
+ * @throws UserError when the place can't be written, an op has no form there, or `form` is asked of a
+ *   format other than ONNX
+ */
 export async function exportModelFile(
   engine: Engine,
   graph: Graph,
   format: ExportFormat,
   path: string,
+  options: OnnxOptions = {},
 ): Promise<Artifact> {
-  await formatTable[format].write(engine, graph, path);
+  if (options.form && format !== 'onnx') throw new UserError(`--form is for --format onnx, not ${format}`);
+  await formatTable[format].write(engine, graph, path, options);
   const external = statSync(`${path}.data`, { throwIfNoEntry: false })?.size ?? 0;
   return { format, file: path, bytes: statSync(path).size + external };
 }

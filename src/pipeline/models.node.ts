@@ -4,11 +4,18 @@ import { extname, join } from 'node:path';
 import { batches } from '../dataset/loader.ts';
 import { openDataset } from '../dataset/open.node.ts';
 import { UserError } from '../errors.ts';
+import type { OnnxOptions } from '../export/onnx.ts';
 import { countMacs } from '../graph/cost.ts';
 import type { Graph } from '../graph/graph.ts';
 import { type Accuracy, evaluate } from '../measure/accuracy.ts';
 import { type Agreement, compareModels, randomInputs } from '../measure/agreement.ts';
-import { benchmark, type Latency, type LatencyRuntimeName } from '../measure/latency.node.ts';
+import {
+  type BenchmarkFile,
+  benchmark,
+  type Latency,
+  type LatencyRuntimeName,
+  latencyRuntimes,
+} from '../measure/latency.node.ts';
 import { weightBytes } from '../onnx/write.ts';
 import { type Progress, silent } from '../progress.ts';
 import { type GroupSummary, groupsSummary } from '../prune/prune.ts';
@@ -206,28 +213,42 @@ export async function exportModel(
   reference: string,
   format: ExportFormat,
   output: string,
-  options: StepOptions,
+  options: StepOptions & OnnxOptions,
 ): Promise<Artifact> {
-  return exportModelFile(contextOf(options).engine, await open(reference, options), format, output);
+  const { form } = options;
+  const graph = await open(reference, options);
+  return exportModelFile(contextOf(options).engine, graph, format, output, form ? { form } : {});
 }
 
+/** What a runtime is given when a model is no file it could load as it is. */
+const deployed: Record<LatencyRuntimeName, ExportFormat> = { ort: 'onnx', pytorch: 'ptl' };
+
 /**
- * Latency of models, interleaved. A `.onnx` or `.ort` file is timed as it is; a folder or checkpoint in
- * the form that would be deployed.
+ * Latency of models, interleaved. A file that the runtime loads is timed as it is; a folder or checkpoint
+ * in the form that would be deployed there.
+ * @param options.engine PyTorch's quantized engine
  */
 export async function benchModels(
   references: readonly string[],
-  options: StepOptions & { runtime: LatencyRuntimeName; runs: number; warmup: number; batchSize: number },
+  options: StepOptions & {
+    runtime: LatencyRuntimeName;
+    engine?: string;
+    runs: number;
+    warmup: number;
+    batchSize: number;
+  },
 ): Promise<BenchResult[]> {
   const context = contextOf(options);
+  const { extensions } = latencyRuntimes[options.runtime];
+  const format = deployed[options.runtime];
   const scratch = mkdtempSync(join(tmpdir(), 'pqv-bench-'));
   try {
-    const files: { name: string; path: string }[] = [];
+    const files: BenchmarkFile[] = [];
     for (const [i, reference] of references.entries()) {
       let path = reference;
-      if (!['.onnx', '.ort'].includes(extname(reference))) {
-        path = join(scratch, `${i}.onnx`);
-        await exportModelFile(context.engine, await open(reference, options), 'onnx', path);
+      if (!(extensions as readonly string[]).includes(extname(reference))) {
+        path = join(scratch, `${i}.${format}`);
+        await exportModelFile(context.engine, await open(reference, options), format, path);
       }
       files.push({ name: reference, path });
     }
@@ -238,6 +259,7 @@ export async function benchModels(
       threads: options.threads,
       batch: options.batchSize,
       progress: context.progress,
+      ...(options.engine ? { settings: { engine: options.engine } } : {}),
       ...(options.signal ? { signal: options.signal } : {}),
     });
   } finally {

@@ -5,6 +5,8 @@ export const importances = ['l1', 'l2', 'taylor', 'hessian', 'random'] as const;
 export const backends = ['mlas', 'x86', 'fbgemm', 'onednn', 'qnnpack'] as const;
 export const precisions = ['fp32', 'fp16', 'int8'] as const;
 export const schemes = ['dynamic', 'static'] as const;
+export const forms = ['fused', 'integer', 'qdq'] as const;
+export const observers = ['minmax', 'percentile', 'mse'] as const;
 export const formats = ['onnx', 'ort', 'torchscript', 'ptl'] as const;
 
 const whole = (low: number) => z.number().int().min(low);
@@ -51,6 +53,8 @@ export const quantizeSchema = z.strictObject({
   dtype: z.enum(precisions).default('int8'),
   scheme: z.enum(schemes).default('dynamic'),
   backend: z.enum(backends).default('mlas'),
+  /** How a static range follows from what was seen. */
+  observer: z.enum(observers).default('mse'),
   /** Images that ranges are found on. */
   samples: whole(1).default(128),
 });

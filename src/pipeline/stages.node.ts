@@ -120,7 +120,7 @@ export async function quantizeGraph(
   recipe: QuantizeRecipe,
   data: string | undefined,
 ): Promise<Graph> {
-  const { dtype, scheme, backend, samples } = recipe;
+  const { dtype, scheme, backend, observer, samples } = recipe;
   const { engine, progress } = context;
   if (dtype === 'fp32') return graph;
   const images = data ? await someImages(context, graph, data, samples) : undefined;
@@ -128,7 +128,7 @@ export async function quantizeGraph(
     dtype === 'fp16'
       ? await toFloat16(engine, graph, images ? { calibration: feeds(graph, images) } : {})
       : scheme === 'static'
-        ? await quantizeStatic(engine, graph, { backend, data: images, progress })
+        ? await quantizeStatic(engine, graph, { backend, data: images, observer, progress })
         : await quantizeDynamic(engine, graph, { backend, progress });
   remember(quantized, dtype === 'fp16' ? 'quantized: fp16' : `quantized: int8 ${scheme}, ${backend}`);
   return quantized;

@@ -11,7 +11,8 @@ import {
 } from '../options.ts';
 
 interface Options extends CommonOptions {
-  runtime: 'ort';
+  runtime: 'ort' | 'pytorch';
+  engine?: string;
   runs: number;
   warmup: number;
   batchSize: number;
@@ -21,9 +22,18 @@ export function benchCommand(): Command {
   const bench = command('bench', 'Time models against each other, interleaved, each in its own process.', [
     'pqv bench deit/ pruned/ int8/',
     'pqv bench model.onnx model.ort --runs 100 --threads 1 --json',
+    'pqv bench model.ptl --runtime pytorch --engine qnnpack',
   ])
     .argument('<models...>', 'folders or files')
-    .addOption(new Option('--runtime <name>', 'what runs them').choices(['ort']).default('ort'))
+    .addOption(new Option('--runtime <name>', 'what runs them').choices(['ort', 'pytorch']).default('ort'))
+    .addOption(
+      new Option('--engine <name>', "PyTorch's quantized engine").choices([
+        'x86',
+        'fbgemm',
+        'onednn',
+        'qnnpack',
+      ]),
+    )
     .option('--runs <n>', 'timed runs of each', parse.integer(1), 50)
     .option('--warmup <n>', 'runs before timing starts', parse.integer(0), 5)
     .option('--batch-size <n>', 'images a run', parse.integer(1), 1);

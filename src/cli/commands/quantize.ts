@@ -1,5 +1,5 @@
 import { type Command, Option } from 'commander';
-import { backends, schemes } from '../../pipeline/recipe.ts';
+import { backends, observers, schemes } from '../../pipeline/recipe.ts';
 import { formatQuantized } from '../format.ts';
 import { type CommonOptions, command, parse, print, progressFor, withCommonOptions } from '../options.ts';
 
@@ -8,6 +8,7 @@ interface Options extends CommonOptions {
   dtype: 'int8' | 'fp16';
   scheme: (typeof schemes)[number];
   backend: (typeof backends)[number];
+  observer: (typeof observers)[number];
   data?: string;
   samples: number;
   arch?: string;
@@ -16,6 +17,8 @@ interface Options extends CommonOptions {
 export function quantizeCommand(): Command {
   const quantize = command('quantize', 'Turn FP32 weights into int8 or FP16.', [
     'pqv quantize tuned/ -o int8/ --dtype int8',
+    'pqv quantize tuned/ -o int8/ --dtype int8 --scheme static --data imagenet/',
+    'pqv quantize tuned/ -o phone/ --dtype int8 --backend qnnpack',
     'pqv quantize tuned/ -o half/ --dtype fp16',
   ])
     .argument('<model>', 'folder, .onnx file, or checkpoint file with --arch')
@@ -30,6 +33,11 @@ export function quantizeCommand(): Command {
       new Option('--backend <name>', 'whose int8 arithmetic the numbers are made for')
         .choices(backends)
         .default('mlas'),
+    )
+    .addOption(
+      new Option('--observer <how>', 'how a static range follows from what was seen')
+        .choices(observers)
+        .default('mse'),
     )
     .option('--data <data>', 'images for calibration: ImageFolder layout, or "mnist"')
     .option('--samples <n>', 'images for calibration', parse.integer(1), 128)
