@@ -16,6 +16,7 @@ import { parameterCount } from '../zoo/describe.ts';
 import { loadModel } from '../zoo/load.node.ts';
 import { saveModel } from '../zoo/save.node.ts';
 import { layerChannels } from './channels.ts';
+import { compareBackends } from './compare-backends.node.ts';
 import { type Context, localContext, openModelData } from './context.node.ts';
 import { exportModelFile, formatTable } from './export.node.ts';
 import { type Recipe, recipeSchema, validated } from './recipe.ts';
@@ -81,7 +82,7 @@ export async function optimizeModel(
   const run = new RunDirectory(directory, resume);
   const finished: StageResult[] = [];
   let graph = source;
-  let trained = source;
+  let trained = { graph: source, key: '' };
   let key = fingerprint(recipe.model, recipe.data, recipe.seed, recipe.evalSamples);
   for (const step of steps(recipe, context, source)) {
     signal?.throwIfAborted();
@@ -100,7 +101,7 @@ export async function optimizeModel(
     );
     if (graph === before && step.name !== 'dense')
       graph = loadOnnx(join(run.folder(step.name), 'model.onnx'));
-    if (step.name !== 'quantized') trained = graph;
+    if (step.name !== 'quantized') trained = { graph, key };
     finished.push(result);
   }
   const artifacts = await run.stage(
@@ -109,6 +110,20 @@ export async function optimizeModel(
     (folder) => writeArtifacts(graph, folder),
     (name) => progress.note(`${name}: taken over from the earlier run`),
   );
+  const backends = recipe.compareBackends
+    ? await run.stage(
+        'backends',
+        fingerprint(trained.key, recipe.quantize),
+        (folder) =>
+          compareBackends(context, trained.graph, {
+            data: recipe.data,
+            folder,
+            ...(recipe.quantize ? { quantize: recipe.quantize } : {}),
+            ...(recipe.evalSamples ? { evalSamples: recipe.evalSamples } : {}),
+          }),
+        (name) => progress.note(`${name}: taken over from the earlier run`),
+      )
+    : undefined;
   const stages = await timeStages(finished.map(({ entry }) => entry));
   const last = finished.at(-1)!;
   const report: Report = {
@@ -119,12 +134,13 @@ export async function optimizeModel(
     stages,
     artifacts,
     training: finished.flatMap(({ training }) => training ?? []),
-    channels: layerChannels(source, trained),
+    channels: layerChannels(source, trained.graph),
     samplesShown: await reportSamples(
       [...last.accuracy.examples, ...last.accuracy.mistakes],
       data.dataset.val,
       data.dataset.classes,
     ),
+    ...(backends ? { backends } : {}),
   };
   return finish(directory, report);
 

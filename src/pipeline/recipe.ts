@@ -68,6 +68,8 @@ export const recipeSchema = z.strictObject({
   finetune: finetuneSchema.optional(),
   quantize: quantizeSchema.optional(),
   formats: z.array(z.enum(formats)).default(['onnx']),
+  /** Measure the trained model under every backend and scheme, whichever one ships. */
+  compareBackends: z.boolean().default(false),
   /** Images of the held-out split that accuracy is measured on; all of them when absent. */
   evalSamples: whole(1).optional(),
   /** Timed runs for each model. */

@@ -1,9 +1,17 @@
 import { formatBytes, formatMilliseconds, formatPercent, formatPoints, formatSpeedup } from './format.ts';
 import { html, Markup } from './markup.ts';
-import { loadPlots, plotWidths } from './plots.ts';
+import { loadPlots, type Plots, plotWidths } from './plots.ts';
 import type { Report, ReportSample } from './schema.ts';
 import { styleSheet } from './style.ts';
-import { artifactToShip, type Outcome, outcome, type StageRow, stageRows } from './summary.ts';
+import {
+  artifactToShip,
+  backendRows,
+  type Outcome,
+  outcome,
+  type StageRow,
+  stageRows,
+  trainedStage,
+} from './summary.ts';
 import { stageColumns } from './table.ts';
 
 /** Who loads a file of each format. */
@@ -47,6 +55,7 @@ ${figures('Finetuning', 'Loss of each step (faint) and its running mean; below i
   plots.lossCurve(report.training ?? []),
   plots.learningRate(report.training ?? []),
 ])}
+${backendsSection(report, plots)}
 ${samplesSection(report.samplesShown ?? [])}
 ${artifactsSection(report)}
 ${factsSection('Recipe', facts(report.recipe))}
@@ -93,13 +102,14 @@ ${tile('peak memory', memory0, memory1)}
 </div>`;
 }
 
+/** A change of accuracy, coloured when it is a gain or more than a point lost. */
+const points = (change: number): Markup =>
+  html`<span class="${change < -0.01 ? 'bad' : change > 0 ? 'good' : ''}">${formatPoints(change)}</span>`;
+
 /** What stands small below a table cell. */
 const remarks: Record<string, (row: StageRow) => string | Markup | undefined> = {
   stage: ({ stage }) => (stage.stage === 'quantized' ? (stage.backend ?? undefined) : stage.precision),
-  'top-1': ({ top1Change }) =>
-    top1Change === undefined
-      ? undefined
-      : html`<span class="${top1Change < -0.01 ? 'bad' : top1Change > 0 ? 'good' : ''}">${formatPoints(top1Change)}</span>`,
+  'top-1': ({ top1Change }) => (top1Change === undefined ? undefined : points(top1Change)),
   latency: ({ stage }) => stage.latencyMs && `p95 ${formatMilliseconds(stage.latencyMs.p95)}`,
 };
 
@@ -144,10 +154,32 @@ function figures(title: string, text: string, drawings: readonly Drawing[]): Mar
   return html`<section>
 <h2>${title}</h2>
 <p>${text}</p>
-${drawn.map(
-  (drawing) =>
-    html`<figure><div class="wide">${drawing(plotWidths.wide)}</div><div class="narrow">${drawing(plotWidths.narrow)}</div></figure>`,
-)}
+${drawn.map(figure)}
+</section>`;
+}
+
+const figure = (drawing: (width: number) => Markup): Markup =>
+  html`<figure><div class="wide">${drawing(plotWidths.wide)}</div><div class="narrow">${drawing(plotWidths.narrow)}</div></figure>`;
+
+/** The model before quantization in every lower precision. */
+function backendsSection(report: Report, plots: Plots): Markup | undefined {
+  const rows = backendRows(report);
+  if (rows.length === 0) return undefined;
+  const trained = trainedStage(report);
+  const drawing = plots.backendAccuracy(rows, trained?.top1);
+  return html`<section>
+<h2>Backends compared</h2>
+<p>${trained && `The ${trained.stage} model`} in fp16 and in int8 with the numbers each backend asks for, run on ${report.machine.engine}; dynamic (blue) finds activation ranges at run time, static (orange) beforehand.</p>
+${drawing && figure(drawing)}
+<div class="scroll"><table>
+<thead><tr>${['precision', 'scheme', 'backend', 'top-1', 'points', 'size'].map((title) => html`<th scope="col">${title}</th>`)}</tr></thead>
+<tbody>
+${rows.map(
+  ({ entry: { dtype, scheme, backend, top1, bytes }, top1Change }) =>
+    html`<tr><th scope="row">${dtype}</th><td data-label="scheme">${scheme ?? '-'}</td><td data-label="backend">${backend ?? '-'}</td><td data-label="top-1">${formatPercent(top1)}</td><td data-label="points">${top1Change === undefined ? '-' : points(top1Change)}</td><td data-label="size">${formatBytes(bytes)}</td></tr>
+`,
+)}</tbody>
+</table></div>
 </section>`;
 }
 

@@ -3,7 +3,7 @@ import { formatPercent } from './format.ts';
 import { placeLabels } from './labels.ts';
 import { Markup } from './markup.ts';
 import type { LayerChannels, TrainingPoint } from './schema.ts';
-import type { StageRow } from './summary.ts';
+import type { BackendRow, StageRow } from './summary.ts';
 
 type Plot = typeof PlotModule;
 type Drawing = (width: number) => Markup;
@@ -19,6 +19,8 @@ export interface Plots {
   /** Training loss and its running mean over the steps. */
   lossCurve(points: readonly TrainingPoint[]): Drawing | undefined;
   learningRate(points: readonly TrainingPoint[]): Drawing | undefined;
+  /** Top-1 under each backend and scheme, a row each, beside a line for the float32 model. */
+  backendAccuracy(rows: readonly BackendRow[], top1: number | undefined): Drawing | undefined;
 }
 
 const fontSize = 12;
@@ -45,6 +47,7 @@ export async function loadPlots(): Promise<Plots> {
     channelsKept: (layers) => channelsKept(Plot, draw, layers),
     lossCurve: (points) => lossCurve(Plot, draw, points),
     learningRate: (points) => learningRate(Plot, draw, points),
+    backendAccuracy: (rows, top1) => backendAccuracy(Plot, draw, rows, top1),
   };
 }
 
@@ -244,6 +247,69 @@ function learningRate(Plot: Plot, draw: Draw, points: readonly TrainingPoint[]):
         Plot.line(thinned(points), { x: 'step', y: 'lr', stroke: 'var(--second)', strokeWidth: 2 }),
       ],
     });
+}
+
+function backendAccuracy(
+  Plot: Plot,
+  draw: Draw,
+  rows: readonly BackendRow[],
+  top1: number | undefined,
+): Drawing | undefined {
+  if (rows.length === 0) return undefined;
+  const reference = top1 === undefined ? [] : [top1 * 100];
+  const domain = accuracyDomain([...reference, ...rows.map(({ entry }) => entry.top1 * 100)]);
+  const shown = ({ entry }: BackendRow) => Math.max(domain[0], entry.top1 * 100);
+  return (width) =>
+    draw({
+      width,
+      height: rows.length * 22 + 64,
+      marginLeft: Math.max(...rows.map(({ name }) => name.length)) * 6.6 + 14,
+      marginRight: 66,
+      marginTop: 24,
+      marginBottom: 40,
+      ariaLabel: 'Top-1 accuracy of each backend and scheme',
+      x: {
+        domain,
+        label: 'top-1 (%)',
+        labelAnchor: 'center',
+        labelArrow: 'none',
+        ticks: width < 500 ? 3 : 5,
+      },
+      y: { domain: rows.map(({ name }) => name), label: null, tickSize: 0 },
+      marks: [
+        Plot.ruleY(rows, { y: 'name', stroke: 'var(--grid)' }),
+        Plot.ruleX(reference, { stroke: 'var(--muted)', strokeDasharray: '4 4' }),
+        Plot.text(reference, {
+          x: (value: number) => value,
+          frameAnchor: 'top',
+          dy: -16,
+          text: () => 'fp32',
+          fill: 'var(--muted)',
+        }),
+        Plot.dot(rows, {
+          x: shown,
+          y: 'name',
+          r: 5,
+          fill: ({ entry }: BackendRow) => schemeColour(entry.scheme),
+          stroke: 'var(--surface)',
+          strokeWidth: 1.5,
+        }),
+        Plot.text(rows, {
+          frameAnchor: 'right',
+          y: 'name',
+          text: ({ entry }: BackendRow) => formatPercent(entry.top1),
+          dx: 60,
+          textAnchor: 'end',
+          fill: 'var(--muted)',
+          fontVariant: 'tabular-nums',
+        }),
+      ],
+    });
+}
+
+function schemeColour(scheme: string | undefined): string {
+  if (scheme === undefined) return 'var(--muted)';
+  return scheme === 'static' ? 'var(--second)' : 'var(--accent)';
 }
 
 const largestRate = (points: readonly TrainingPoint[]): number =>

@@ -203,6 +203,36 @@ describe('page', () => {
       expect(bars!.textContent).toContain(text);
   });
 
+  it('compares backends with the float32 model, where that was asked for', async () => {
+    const report: Report = {
+      ...exampleReport(),
+      backends: [
+        { dtype: 'fp16', top1: 0.9784, bytes: 700_000 },
+        { dtype: 'int8', scheme: 'dynamic', backend: 'mlas', top1: 0.978, bytes: 402_000 },
+        { dtype: 'int8', scheme: 'static', backend: 'qnnpack', top1: 0.42, bytes: 399_000 },
+      ],
+    };
+    const document = await page(report);
+    const section = [...document.querySelectorAll('section')].find((element) =>
+      element.textContent!.includes('Backends compared'),
+    )!;
+    expect(
+      [...section.querySelectorAll('tbody tr')].map((row) => [...row.children].map((c) => c.textContent)),
+    ).toEqual([
+      ['fp16', '-', '-', '97.84 %', '0.00', '700 kB'],
+      ['int8', 'dynamic', 'mlas', '97.80 %', '−0.04', '402 kB'],
+      ['int8', 'static', 'qnnpack', '42.00 %', '−55.84', '399 kB'],
+    ]);
+    const [wide] = section.querySelectorAll('svg');
+    for (const name of ['fp32', 'fp16', 'dynamic, mlas', 'static, qnnpack', '42.00 %']) {
+      expect(wide!.textContent).toContain(name);
+    }
+    const places = [...wide!.querySelectorAll('circle')].map((circle) => Number(circle.getAttribute('cx')));
+    expect(places[0]).toBeGreaterThan(places[1]!);
+    expect(places[1]).toBeGreaterThan(places[2]!);
+    expect(texts(await page(exampleReport()), 'h2')).not.toContain('Backends compared');
+  });
+
   it('asks the network for nothing and runs no script', async () => {
     const text = await reportHtml(exampleReport());
     expect(text).not.toMatch(/https?:|<script|<link|@import|url\(/);

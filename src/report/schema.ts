@@ -67,6 +67,17 @@ const sampleSchema = z.looseObject({
   thumbnail: z.string().startsWith('data:image/').optional(),
 });
 
+/** What a lower precision would have given; float16 has neither backend nor scheme. */
+const backendSchema = z.looseObject({
+  backend: z.string().optional(),
+  scheme: z.string().optional(),
+  dtype: z.enum(['fp16', 'int8']),
+  /** Share of the held-out images. */
+  top1: share,
+  /** Size of the file, external weights included. */
+  bytes: count,
+});
+
 /** The content of `report.json`; fields that are not known here are kept. */
 export const reportSchema = z.looseObject({
   model: z.string(),
@@ -87,6 +98,8 @@ export const reportSchema = z.looseObject({
   training: z.array(trainingPointSchema).optional(),
   channels: z.array(channelsSchema).optional(),
   samplesShown: z.array(sampleSchema).optional(),
+  /** The model before quantization under every backend and scheme, where that was asked for. */
+  backends: z.array(backendSchema).optional(),
 });
 
 export type Report = z.infer<typeof reportSchema>;
@@ -95,3 +108,4 @@ export type ReportArtifact = z.infer<typeof artifactSchema>;
 export type TrainingPoint = z.infer<typeof trainingPointSchema>;
 export type LayerChannels = z.infer<typeof channelsSchema>;
 export type ReportSample = z.infer<typeof sampleSchema>;
+export type ReportBackend = z.infer<typeof backendSchema>;

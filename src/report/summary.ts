@@ -1,4 +1,4 @@
-import type { Report, ReportArtifact, ReportStage } from './schema.ts';
+import type { Report, ReportArtifact, ReportBackend, ReportStage } from './schema.ts';
 
 /** A stage with what only its neighbours tell. */
 export interface StageRow {
@@ -41,6 +41,29 @@ export function outcome(report: Report): Outcome | undefined {
   const final = rows.at(-1);
   if (!dense || !final || final.stage === dense) return undefined;
   return { dense, final, smaller: dense.bytes / final.stage.bytes };
+}
+
+/** A lower precision beside the model it was made from. */
+export interface BackendRow {
+  readonly entry: ReportBackend;
+  /** `fp16`, or scheme and backend: `dynamic, mlas`. */
+  readonly name: string;
+  /** Top-1 minus that of the float32 model. */
+  readonly top1Change: number | undefined;
+}
+
+/** The last float32 stage, from which every lower precision is made. */
+export const trainedStage = (report: Report): ReportStage | undefined =>
+  report.stages.findLast(({ precision }) => precision === 'fp32');
+
+/** The backend comparison of a report in order; none when it was not asked for. */
+export function backendRows(report: Report): BackendRow[] {
+  const top1 = trainedStage(report)?.top1;
+  return (report.backends ?? []).map((entry) => ({
+    entry,
+    name: [entry.scheme, entry.backend].filter((part) => part !== undefined).join(', ') || entry.dtype,
+    top1Change: top1 === undefined ? undefined : entry.top1 - top1,
+  }));
 }
 
 /**

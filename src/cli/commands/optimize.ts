@@ -28,6 +28,7 @@ interface Options extends CommonOptions {
   formats: (typeof formats)[number][];
   samples?: number;
   runs: number;
+  compareBackends?: boolean;
   resume?: boolean;
 }
 
@@ -63,6 +64,7 @@ export function optimizeCommand(): Command {
     .option('--formats <list>', `files to write: ${formats.join(', ')}`, parse.list(formats), ['onnx'])
     .option('--samples <n>', 'measure accuracy on only this many held-out images', parse.integer(1))
     .option('--runs <n>', 'timed runs of each model', parse.integer(1), 50)
+    .option('--compare-backends', 'measure accuracy in fp16 and under every int8 backend and scheme too')
     .option('--resume', 'take over the finished stages of an earlier run')
     .option('--arch <name>', 'architecture of a bare checkpoint file');
   return withCommonOptions(optimize).action(async (model: string, options: Options) => {
@@ -93,6 +95,7 @@ export function optimizeCommand(): Command {
           ? undefined
           : { dtype: options.dtype, scheme: options.scheme, backend: options.backend },
       formats: options.formats,
+      compareBackends: options.compareBackends ?? false,
       evalSamples: options.samples,
       runs: options.runs,
       seed: options.seed,

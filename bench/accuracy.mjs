@@ -1,0 +1,131 @@
+/**
+ * What pruning and lower precision cost in accuracy, on a trained model and its held-out images:
+ * (a) the dense model in fp16 and in int8 with the numbers of every backend, dynamic and static;
+ * (b) every importance at every ratio: top-1 after pruning, and after a short finetuning.
+ *
+ *     npm run build && node bench/accuracy.mjs [--model DIR] [--data DATA] [--ratios 0.09375,0.25] \
+ *         [--epochs 2] [--calibration 256] [--samples N] [--threads N] [--seed N] [--json FILE]
+ *
+ * Exits with 1 when an int8 form is more than 0.3 points off FP32, or FP16 more than 0.05.
+ */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { availableParallelism, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { columns } from '../dist/cli/format.js';
+import { terminalProgress } from '../dist/cli/progress-bar.js';
+import { evaluate } from '../dist/measure/accuracy.js';
+import { describeMachine } from '../dist/measure/machine.node.js';
+import { weightBytes } from '../dist/onnx/write.js';
+import { compareBackends } from '../dist/pipeline/compare-backends.node.js';
+import { localContext, openModelData } from '../dist/pipeline/context.node.js';
+import { finetuneSchema, importances, pruneSchema, validated } from '../dist/pipeline/recipe.js';
+import { finetuneGraph, pruneGraph } from '../dist/pipeline/stages.node.js';
+import { formatBytes, formatPercent, formatPoints } from '../dist/report/format.js';
+import { parameterCount } from '../dist/zoo/describe.js';
+import { loadModel } from '../dist/zoo/load.node.js';
+
+const { values } = parseArgs({
+  options: {
+    model: { type: 'string', default: 'examples/mnist_vit' },
+    data: { type: 'string', default: 'mnist' },
+    ratios: { type: 'string', default: '0.09375,0.25' },
+    epochs: { type: 'string', default: '2' },
+    calibration: { type: 'string', default: '256' },
+    samples: { type: 'string' },
+    threads: { type: 'string', default: String(availableParallelism()) },
+    seed: { type: 'string', default: '0' },
+    json: { type: 'string' },
+  },
+});
+const { data } = values;
+const evalSamples = values.samples ? Number(values.samples) : undefined;
+/** How far top-1 may be from FP32's, as shares. */
+const allowed = { int8: 0.003, fp16: 0.0005 };
+
+const context = localContext({
+  threads: Number(values.threads),
+  seed: Number(values.seed),
+  progress: terminalProgress(),
+});
+const dense = await loadModel(values.model);
+const { dataset, preprocessing } = await openModelData(dense, data);
+const folder = mkdtempSync(join(tmpdir(), 'pqv-accuracy-'));
+
+function measure(graph) {
+  return evaluate(context.engine, graph, dataset.val, {
+    preprocessing,
+    batchSize: 32,
+    threads: context.threads,
+    ...(evalSamples ? { limit: evalSamples } : {}),
+  });
+}
+
+async function pruned(importance, ratio) {
+  const recipe = validated(pruneSchema, { importance, ratio });
+  const { graph } = await pruneGraph(context, dense, recipe, data, folder);
+  const before = await measure(graph);
+  const training = validated(finetuneSchema, { epochs: Number(values.epochs) });
+  const tuned = await finetuneGraph(context, graph, training, data, folder, { resume: false });
+  const after = await measure(tuned.graph);
+  const parameters = parameterCount(graph);
+  return { importance, ratio, parameters, pruned: before.top1, finetuned: after.top1 };
+}
+
+try {
+  const reference = await measure(dense);
+  const lower = await compareBackends(context, dense, {
+    data,
+    quantize: { samples: Number(values.calibration), observer: 'mse' },
+    ...(evalSamples ? { evalSamples } : {}),
+    folder,
+  });
+  const forms = lower.map((form) => {
+    const difference = form.top1 - reference.top1;
+    return { ...form, difference, passed: Math.abs(difference) <= allowed[form.dtype] + 1e-9 };
+  });
+  console.log(`${values.model}: ${reference.samples} held-out images of ${data}\n`);
+  console.log(
+    columns(
+      ['precision', 'scheme', 'backend', 'top-1', 'points', 'size', ''],
+      [
+        ['fp32', '', '', formatPercent(reference.top1), '', formatBytes(weightBytes(dense)), ''],
+        ...forms.map(({ dtype, scheme = '', backend = '', top1, difference, bytes, passed }) => [
+          dtype,
+          scheme,
+          backend,
+          formatPercent(top1),
+          formatPoints(difference),
+          formatBytes(bytes),
+          passed ? 'ok' : 'FAILED',
+        ]),
+      ],
+    ),
+  );
+  const importanceRows = [];
+  for (const ratio of values.ratios.split(',').map(Number)) {
+    for (const importance of importances) importanceRows.push(await pruned(importance, ratio));
+  }
+  console.log(
+    `\n${columns(
+      ['importance', 'ratio', 'parameters', 'pruned', 'finetuned', 'points'],
+      importanceRows.map(({ importance, ratio, parameters, pruned, finetuned }) => [
+        importance,
+        `${100 * ratio} %`,
+        parameters.toLocaleString('en'),
+        formatPercent(pruned),
+        formatPercent(finetuned),
+        formatPoints(finetuned - reference.top1),
+      ]),
+    )}`,
+  );
+  if (values.json) {
+    const machine = describeMachine(context.engine.name, context.threads);
+    const fp32 = { top1: reference.top1, samples: reference.samples, bytes: weightBytes(dense) };
+    const result = { model: values.model, data, machine, fp32, forms, importance: importanceRows };
+    writeFileSync(values.json, `${JSON.stringify(result, null, 2)}\n`);
+  }
+  if (!forms.every(({ passed }) => passed)) process.exitCode = 1;
+} finally {
+  rmSync(folder, { recursive: true, force: true });
+}

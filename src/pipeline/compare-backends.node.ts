@@ -1,0 +1,86 @@
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Graph } from '../graph/graph.ts';
+import { evaluate } from '../measure/accuracy.ts';
+import { silent } from '../progress.ts';
+import { backendNamed } from '../quantize/backends.ts';
+import type { ReportBackend } from '../report/schema.ts';
+import { type Context, openModelData } from './context.node.ts';
+import { exportModelFile } from './export.node.ts';
+import { backends, type QuantizeRecipe, quantizeSchema, schemes, validated } from './recipe.ts';
+import { quantizeGraph } from './stages.node.ts';
+
+export interface CompareBackendsOptions {
+  data: string;
+  /** How static ranges are found; backend, scheme and precision in it are not used. */
+  quantize?: Partial<QuantizeRecipe>;
+  /** Images of the held-out split that accuracy is measured on; all of them when absent. */
+  evalSamples?: number;
+  /** A place for the files while they are measured; they don't stay. */
+  folder: string;
+}
+
+/**
+ * What a float32 model would be in every lower precision: float16, and int8 with the numbers of each
+ * backend under each scheme. Each is written as the `.onnx` file that would ship, which is then measured
+ * on ONNX Runtime. Backends that ask for the same numbers (`onednn` and `mlas`, `x86` and `fbgemm`) share
+ * one file and its measurement.
+ * @throws UserError when the data don't fit the model
+ * @throws InterruptedError when the context's signal fires
+ */
+export async function compareBackends(
+  context: Context,
+  graph: Graph,
+  { data, quantize, evalSamples, folder }: CompareBackendsOptions,
+): Promise<ReportBackend[]> {
+  const { dataset, preprocessing } = await openModelData(graph, data);
+  const variants = [
+    { dtype: 'fp16' as const },
+    ...schemes.flatMap((scheme) => backends.map((backend) => ({ dtype: 'int8' as const, scheme, backend }))),
+  ];
+  const measured = new Map<string, Promise<Pick<ReportBackend, 'top1' | 'bytes'>>>();
+  const task = context.progress.task('compare backends', variants.length, 'variants');
+  const compared: ReportBackend[] = [];
+  try {
+    for (const variant of variants) {
+      context.signal?.throwIfAborted();
+      const numbers = numbersOf(variant);
+      if (!measured.has(numbers)) measured.set(numbers, measure(variant));
+      const { top1, bytes } = await measured.get(numbers)!;
+      compared.push({ ...variant, top1, bytes });
+      task.update(compared.length, { 'top-1': `${(top1 * 100).toFixed(2)} %` });
+    }
+  } finally {
+    task.done();
+  }
+  return compared;
+
+  async function measure(variant: Variant): Promise<Pick<ReportBackend, 'top1' | 'bytes'>> {
+    const recipe = validated(quantizeSchema, { ...quantize, ...variant });
+    const quiet = { ...context, progress: silent };
+    const quantized = await quantizeGraph(quiet, graph, recipe, data);
+    const file = join(folder, 'compared.onnx');
+    try {
+      const { bytes } = await exportModelFile(context.engine, quantized, 'onnx', file);
+      const { top1 } = await evaluate(context.engine, file, dataset.val, {
+        preprocessing,
+        batchSize: 32,
+        threads: context.threads,
+        ...(evalSamples ? { limit: evalSamples } : {}),
+        ...(context.signal ? { signal: context.signal } : {}),
+      });
+      return { top1, bytes };
+    } finally {
+      for (const path of [file, `${file}.data`]) rmSync(path, { force: true });
+    }
+  }
+}
+
+type Variant = Pick<ReportBackend, 'dtype' | 'scheme'> & { backend?: QuantizeRecipe['backend'] };
+
+/** Variants with the same text are the same numbers. */
+function numbersOf({ dtype, scheme, backend }: Variant): string {
+  if (!backend) return dtype;
+  const { weights, reduceRange } = backendNamed(backend);
+  return `${dtype} ${scheme} ${weights} ${reduceRange}`;
+}
