@@ -53,6 +53,8 @@ export const quantizeSchema = z.strictObject({
   dtype: z.enum(precisions).default('int8'),
   scheme: z.enum(schemes).default('dynamic'),
   backend: z.enum(backends).default('mlas'),
+  /** Element type of an FP16 model's inputs and outputs. */
+  io: z.enum(['float32', 'float16']).default('float32'),
   /** How a static range follows from what was seen. */
   observer: z.enum(observers).default('mse'),
   /** Images that ranges are found on. */

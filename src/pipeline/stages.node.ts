@@ -120,13 +120,13 @@ export async function quantizeGraph(
   recipe: QuantizeRecipe,
   data: string | undefined,
 ): Promise<Graph> {
-  const { dtype, scheme, backend, observer, samples } = recipe;
+  const { dtype, scheme, backend, observer, samples, io } = recipe;
   const { engine, progress } = context;
   if (dtype === 'fp32') return graph;
   const images = data ? await someImages(context, graph, data, samples) : undefined;
   const quantized =
     dtype === 'fp16'
-      ? await toFloat16(engine, graph, images ? { calibration: feeds(graph, images) } : {})
+      ? await toFloat16(engine, graph, { io, ...(images ? { calibration: feeds(graph, images) } : {}) })
       : scheme === 'static'
         ? await quantizeStatic(engine, graph, { backend, data: images, observer, progress })
         : await quantizeDynamic(engine, graph, { backend, progress });

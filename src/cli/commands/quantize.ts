@@ -6,6 +6,7 @@ import { type CommonOptions, command, parse, print, progressFor, withCommonOptio
 interface Options extends CommonOptions {
   output: string;
   dtype: 'int8' | 'fp16';
+  io: 'float32' | 'float16';
   scheme: (typeof schemes)[number];
   backend: (typeof backends)[number];
   observer: (typeof observers)[number];
@@ -24,6 +25,11 @@ export function quantizeCommand(): Command {
     .argument('<model>', 'folder, .onnx file, or checkpoint file with --arch')
     .requiredOption('-o, --output <dir>', 'folder to write')
     .addOption(new Option('--dtype <type>', 'number type').choices(['int8', 'fp16']).default('int8'))
+    .addOption(
+      new Option('--io <type>', 'type of the inputs and outputs of an FP16 model')
+        .choices(['float32', 'float16'])
+        .default('float32'),
+    )
     .addOption(
       new Option('--scheme <how>', 'activation ranges found at run time (dynamic) or by calibration (static)')
         .choices(schemes)
