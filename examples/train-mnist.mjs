@@ -19,8 +19,8 @@ import { saveTimm } from '../dist/zoo/save.node.js';
 
 const { values } = parseArgs({
   options: {
-    epochs: { type: 'string', default: '40' },
-    'patch-size': { type: 'string', default: '4' },
+    epochs: { type: 'string', default: '60' },
+    'patch-size': { type: 'string', default: '7' },
     output: { type: 'string', short: 'o', default: 'examples/mnist_vit' },
     seed: { type: 'string', default: '0' },
     threads: { type: 'string', default: '2' },
