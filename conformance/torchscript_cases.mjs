@@ -21,13 +21,26 @@ const random = () => {
 };
 const count = (shape) => shape.reduce((a, b) => a * b, 1);
 const noise = (shape, low = -2, high = 2) =>
-  Tensor.float32(shape, Float32Array.from({ length: count(shape) }, () => low + (high - low) * random()));
+  Tensor.float32(
+    shape,
+    Float32Array.from({ length: count(shape) }, () => low + (high - low) * random()),
+  );
 const positive = (shape) => noise(shape, 0.2, 2);
 const ints = (...values) => Tensor.int64(values);
 const scalar = (value) => Tensor.scalar(value);
 const index = (value) => Tensor.scalar(value, 'int64');
-const int8 = (shape) => new Tensor('int8', shape, Int8Array.from({ length: count(shape) }, () => 254 * random() - 127));
-const bool = (shape) => new Tensor('bool', shape, Uint8Array.from({ length: count(shape) }, () => (random() > 0.5 ? 1 : 0)));
+const int8 = (shape) =>
+  new Tensor(
+    'int8',
+    shape,
+    Int8Array.from({ length: count(shape) }, () => 254 * random() - 127),
+  );
+const bool = (shape) =>
+  new Tensor(
+    'bool',
+    shape,
+    Uint8Array.from({ length: count(shape) }, () => (random() > 0.5 ? 1 : 0)),
+  );
 const x = () => noise([3, 6, 8]);
 const image = () => noise([3, 4, 9, 9]);
 
@@ -36,13 +49,17 @@ const fed = (tensor, free = true) => ({ tensor, free });
 const cases = [];
 const add = (op, inputs, attributes = {}, more = {}) => cases.push({ op, inputs, attributes, ...more });
 
-for (const op of 'Abs Ceil Cos Erf Exp Floor Mish Neg Relu Round Sigmoid Sign Sin Softplus Tan Tanh HardSwish Elu Celu LeakyRelu HardSigmoid Gelu Softmax LogSoftmax Identity Dropout'.split(' ')) add(op, [fed(x())]);
+for (const op of 'Abs Ceil Cos Erf Exp Floor Mish Neg Relu Round Sigmoid Sign Sin Softplus Tan Tanh HardSwish Elu Celu LeakyRelu HardSigmoid Gelu Softmax LogSoftmax Identity Dropout'.split(
+  ' ',
+))
+  add(op, [fed(x())]);
 for (const op of 'Log Reciprocal Sqrt'.split(' ')) add(op, [fed(positive([3, 6, 8]))]);
 add('Gelu', [fed(x())], { approximate: 'tanh' });
 add('Softmax', [fed(x())], { axis: 1 });
 add('LeakyRelu', [fed(x())], { alpha: float(0.25) });
 add('HardSigmoid', [fed(x())], { alpha: float(1 / 6) });
-for (const op of ['com.microsoft.Gelu', 'com.microsoft.QuickGelu', 'com.microsoft.FastGelu']) add(op, [fed(x())]);
+for (const op of ['com.microsoft.Gelu', 'com.microsoft.QuickGelu', 'com.microsoft.FastGelu'])
+  add(op, [fed(x())]);
 add('com.microsoft.BiasGelu', [fed(x()), noise([8])]);
 add('com.microsoft.FastGelu', [fed(x()), noise([8])]);
 for (const op of ['Add', 'Sub', 'Mul', 'Div', 'Min', 'Max']) {
@@ -69,7 +86,8 @@ for (const op of 'Equal Greater GreaterOrEqual Less LessOrEqual'.split(' ')) {
 }
 for (const op of 'And Or Xor'.split(' ')) add(op, [fed(bool([3, 4])), bool([4])]);
 add('Not', [fed(bool([3, 4]))]);
-for (const op of ['IsNaN', 'IsInf']) add(op, [fed(Tensor.float32([3], [0, Number.NaN, Number.POSITIVE_INFINITY]))]);
+for (const op of ['IsNaN', 'IsInf'])
+  add(op, [fed(Tensor.float32([3], [0, Number.NaN, Number.POSITIVE_INFINITY]))]);
 add('Where', [fed(bool([3, 6, 1])), fed(x()), scalar(Number.NEGATIVE_INFINITY)]);
 add('Where', [bool([6, 8]), fed(x()), noise([8])]);
 add('Clip', [fed(x()), scalar(-0.5), scalar(0.5)]);
@@ -93,13 +111,25 @@ add('Conv', [fed(image()), noise([4, 1, 3, 3])], { group: 4, dilations: [2, 2] }
 add('Conv', [fed(image()), noise([6, 4, 3, 3])], { auto_pad: 'SAME_UPPER', strides: [2, 2] });
 add('Conv', [fed(image()), noise([6, 4, 2, 2])], { pads: [0, 1, 1, 0] });
 add('Conv', [fed(x()), noise([5, 6, 3])]);
-add('com.microsoft.DynamicQuantizeMatMul', [fed(x()), int8([8, 5]), positive([5]), undefined, noise([5])], {}, { tolerance: 0.03 });
+add(
+  'com.microsoft.DynamicQuantizeMatMul',
+  [fed(x()), int8([8, 5]), positive([5]), undefined, noise([5])],
+  {},
+  { tolerance: 0.03 },
+);
 add('com.microsoft.DynamicQuantizeMatMul', [fed(x()), int8([8, 5]), scalar(0.02)], {}, { tolerance: 0.03 });
+add('DequantizeLinear', [int8([8, 5]), positive([5])], { axis: 1 });
+add('DequantizeLinear', [int8([8, 5]), scalar(0.02), new Tensor('int8', [], Int8Array.of(3))]);
 
 add('Reshape', [fed(x()), ints(0, -1)]);
 add('Reshape', [fed(x()), ints(-1, 8)]);
 add('Reshape', [fed(x()), ints(0, 0, 2, 4)]);
-for (const perm of [[2, 0, 1], [0, 2, 1], [0, 1, 2]]) add('Transpose', [fed(x())], { perm });
+for (const perm of [
+  [2, 0, 1],
+  [0, 2, 1],
+  [0, 1, 2],
+])
+  add('Transpose', [fed(x())], { perm });
 add('Transpose', [fed(x())]);
 add('Concat', [fed(x()), fed(noise([3, 2, 8]))], { axis: 1 });
 add('Split', [fed(x()), ints(2, 3, 3)], { axis: -1 }, { outputs: 3 });
@@ -127,12 +157,16 @@ add('LayerNormalization', [fed(x()), noise([8]), noise([8])], { epsilon: float(1
 add('LayerNormalization', [fed(x()), noise([6, 8])], { axis: 1 });
 add('RMSNormalization', [fed(x()), noise([8])], {}, { opset: 23 });
 add('SimplifiedLayerNormalization', [fed(x()), noise([8])], { axis: -1 });
-add('com.microsoft.SkipLayerNormalization', [fed(x()), fed(x()), noise([8]), noise([8])], { epsilon: float(1e-5) });
+add('com.microsoft.SkipLayerNormalization', [fed(x()), fed(x()), noise([8]), noise([8])], {
+  epsilon: float(1e-5),
+});
 add('BatchNormalization', [fed(image()), noise([4]), noise([4]), noise([4]), positive([4])]);
 add('GroupNormalization', [fed(image()), noise([4]), noise([4])], { num_groups: 2 }, { opset: 21 });
 add('LpNormalization', [fed(x())], { axis: -1 });
 add('LpNormalization', [fed(x())], { axis: 1, p: 1 });
-for (const op of 'ReduceSum ReduceMean ReduceMax ReduceMin ReduceL1 ReduceL2 ReduceSumSquare ReduceLogSumExp'.split(' ')) {
+for (const op of 'ReduceSum ReduceMean ReduceMax ReduceMin ReduceL1 ReduceL2 ReduceSumSquare ReduceLogSumExp'.split(
+  ' ',
+)) {
   add(op, [fed(x()), ints(-1)], { keepdims: 0 });
   add(op, [fed(x()), ints(1, 2)]);
 }
@@ -161,7 +195,39 @@ function single({ op, inputs, attributes, outputs = 1, opset }) {
 }
 
 // Graphs that only make sense as a whole.
+const uint8 = (value) => new Tensor('uint8', [], Uint8Array.of(value));
+const quantized = (b, x, scale, zero) =>
+  b.op('DequantizeLinear', [b.op('QuantizeLinear', [x, scale, zero]), scale, zero]);
+
 const wholes = {
+  'numbers rounded to 8 bits'() {
+    const graph = new Graph('case');
+    const input = graph.addInput('x', 'float32', ['N', 6, 8]);
+    const b = new Builder(graph);
+    const [scale, zero] = [graph.addConstant('scale', scalar(1 / 64)), graph.addConstant('zero', uint8(120))];
+    graph.outputs.push(quantized(b, input, scale, zero));
+    return { graph, feeds: { x: x() } };
+  },
+  'int8 layers of a known range, one beside, behind and below another'() {
+    const graph = new Graph('case');
+    const input = graph.addInput('x', 'float32', ['N', 6, 8]);
+    const b = new Builder(graph);
+    const layer = (name, x, width, bias) => {
+      const [scale, zero] = [`${name}.scale`, `${name}.zero`].map((id, i) =>
+        graph.addConstant(id, i ? uint8(120) : scalar(1 / 64)),
+      );
+      const weight = graph.addConstant(`${name}.weight`, int8([x.shape.at(-1), width]));
+      const units = graph.addConstant(`${name}.units`, positive([width]));
+      const columns = b.op('DequantizeLinear', [weight, units], { axis: 1 });
+      const product = b.op('MatMul', [quantized(b, x, scale, zero), columns]);
+      return bias ? b.op('Add', [product, graph.addConstant(`${name}.bias`, noise([width]))]) : product;
+    };
+    const first = layer('first', input, 5, true);
+    const second = layer('second', input, 5, false);
+    const flat = b.op('Reshape', [b.op('Sigmoid', [b.op('Add', [first, second])]), ints(0, -1)]);
+    graph.outputs.push(layer('head', flat, 4, true));
+    return { graph, feeds: { x: x() } };
+  },
   'Shape, expanding to the batch'() {
     const graph = new Graph('case');
     const input = graph.addInput('x', 'float32', ['N', 6, 8]);
@@ -181,9 +247,14 @@ const wholes = {
     const doubled = b.op('Div', [b.op('Mul', [b.op('Cast', [pick(1)], { to: 7 }), ints(4)]), ints(2)]);
     const head = b.op('Concat', [b.op('Slice', [shape, ints(0), ints(1)]), doubled, ints(4)], { axis: 0 });
     const reshaped = b.op('Reshape', [input, head]);
-    const zeros = b.op('ConstantOfShape', [b.op('Concat', [b.op('Sub', [b.op('Add', [pick(0), ints(3)]), ints(3)]), ints(1, 4)], { axis: 0 })]);
+    const zeros = b.op('ConstantOfShape', [
+      b.op('Concat', [b.op('Sub', [b.op('Add', [pick(0), ints(3)]), ints(3)]), ints(1, 4)], { axis: 0 }),
+    ]);
     const squeezed = b.op('Unsqueeze', [b.op('Squeeze', [pick(0), ints(0)]), ints(0)]);
-    const expanded = b.op('Expand', [graph.addConstant('bias', noise([4])), b.op('Concat', [squeezed, ints(1, 1)], { axis: 0 })]);
+    const expanded = b.op('Expand', [
+      graph.addConstant('bias', noise([4])),
+      b.op('Concat', [squeezed, ints(1, 1)], { axis: 0 }),
+    ]);
     graph.outputs.push(b.op('Add', [b.op('Add', [reshaped, zeros]), expanded]));
     return { graph, feeds: { x: x() } };
   },
@@ -191,8 +262,21 @@ const wholes = {
     const graph = new Graph('main-graph 1');
     const input = graph.addInput('input.1', 'float32', ['N', 4]);
     const b = new Builder(graph);
-    const names = ['a', 'a.b', 'onnx::MatMul_12', '/block/0/w', 'lambda.0.1', 'x.forward', '0.weight', 'a.b.c', 'p-1.w', 'p_1.w'];
-    graph.outputs.push(names.reduce((at, name) => b.op('Mul', [at, graph.addConstant(name, noise([4]))]), input));
+    const names = [
+      'a',
+      'a.b',
+      'onnx::MatMul_12',
+      '/block/0/w',
+      'lambda.0.1',
+      'x.forward',
+      '0.weight',
+      'a.b.c',
+      'p-1.w',
+      'p_1.w',
+    ];
+    graph.outputs.push(
+      names.reduce((at, name) => b.op('Mul', [at, graph.addConstant(name, noise([4]))]), input),
+    );
     return { graph, feeds: { 'input.1': noise([3, 4]) } };
   },
   'an input nobody reads, an output read inside, the same value twice'() {
@@ -225,7 +309,8 @@ async function write(title, { graph, feeds }, tolerance = 1e-5) {
   written.push(entry);
 }
 
-for (const one of cases) await write(`${one.op} ${JSON.stringify(one.attributes)}`, single(one), one.tolerance);
+for (const one of cases)
+  await write(`${one.op} ${JSON.stringify(one.attributes)}`, single(one), one.tolerance);
 for (const [title, make] of Object.entries(wholes)) await write(title, make());
 const missing = Object.keys(torchscriptLowering).filter((op) => !seen.has(op));
 writeFileSync(join(folder, 'cases.json'), JSON.stringify({ cases: written, missing }));

@@ -1,13 +1,34 @@
-// Exports models for check_torchscript.py. Standard input: JSON [{"model": FOLDER, "backend"?: NAME, "files": [PATH]}],
-// each file .pt or .ptl by its ending; with a backend the model is quantized to dynamic int8 first.
-import { readFileSync } from 'node:fs';
+// Exports models for check_torchscript.py. Standard input: JSON [{"model": FOLDER, "backend"?: NAME, "scheme"?, "images"?:
+// {"file", "shape"}, "onnx"?: PATH, "files": [PATH]}], each file .pt or .ptl by its ending; with a backend the model is
+// quantized to int8 first (static: calibrated on the images). What ONNX Runtime computes of the images goes to "onnx".
+import { readFileSync, writeFileSync } from 'node:fs';
 import { saveLite, saveTorchScript } from '../dist/export/torchscript/files.node.js';
+import { Tensor } from '../dist/graph/tensor.js';
 import { quantizeDynamic } from '../dist/quantize/dynamic.js';
+import { quantizeStatic } from '../dist/quantize/static.js';
 import { onnxruntime } from '../dist/runtime/onnxruntime.node.js';
+import { runOnce } from '../dist/runtime/session.js';
 import { loadModel } from '../dist/zoo/load.node.js';
 
-for (const { model, backend, files } of JSON.parse(readFileSync(0, 'utf8'))) {
-  const dense = await loadModel(model);
-  const graph = backend ? await quantizeDynamic(onnxruntime, dense, { backend }) : dense;
-  for (const file of files) (file.endsWith('.ptl') ? saveLite : saveTorchScript)(graph, file);
+const read = ({ file, shape }) => {
+  const bytes = readFileSync(file);
+  return Tensor.float32(shape, new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4));
+};
+
+async function int8(dense, { backend, scheme = 'dynamic', images }) {
+  if (scheme === 'dynamic') return quantizeDynamic(onnxruntime, dense, { backend });
+  const data = (async function* () {
+    yield { pixels: read(images) };
+  })();
+  return quantizeStatic(onnxruntime, dense, { backend, data });
+}
+
+for (const order of JSON.parse(readFileSync(0, 'utf8'))) {
+  const dense = await loadModel(order.model);
+  const graph = order.backend ? await int8(dense, order) : dense;
+  for (const file of order.files) (file.endsWith('.ptl') ? saveLite : saveTorchScript)(graph, file);
+  if (order.onnx) {
+    const { logits } = await runOnce(onnxruntime, graph, { pixel_values: read(order.images) });
+    writeFileSync(order.onnx, logits.bytes);
+  }
 }

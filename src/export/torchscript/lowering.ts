@@ -2,6 +2,7 @@ import { UserError } from '../../errors.ts';
 import type { Graph, Node, Value } from '../../graph/graph.ts';
 import { parameters } from '../../graph/parameters.ts';
 import type { Tensor } from '../../graph/tensor.ts';
+import { packedNodes } from './packed-nodes.ts';
 import {
   type Call,
   float,
@@ -28,6 +29,7 @@ export class Lowering {
   readonly #bound = new Map<Value, Operand>();
   readonly #weights = new Map<string, Weight>();
   readonly #packed = new Map<string, PackedLinear>();
+  readonly #made = new Map<Value, Operand>();
   readonly #owned: ReadonlySet<Value>;
 
   constructor(graph: Graph) {
@@ -164,6 +166,16 @@ export class Lowering {
     return found;
   }
 
+  /** What several rules make of a value, made by the first of them. */
+  once(value: Value, make: () => Operand): Operand {
+    let made = this.#made.get(value);
+    if (!made) {
+      made = make();
+      this.#made.set(value, made);
+    }
+    return made;
+  }
+
   /** Every parameter and buffer of the model. */
   state(): Weight[] {
     return [...this.#owned].map((value) => this.weight(value.name, value.tensor!, this.#role(value)));
@@ -188,9 +200,9 @@ export class Lowering {
  */
 function stateValues(graph: Graph): Value[] {
   const recorded = parameters(graph);
+  const packing = packedNodes(graph);
   const readAsFloat = (value: Value) =>
-    value.uses.length === 0 ||
-    value.uses.some((use) => use.node.op !== 'com.microsoft.DynamicQuantizeMatMul');
+    value.uses.length === 0 || value.uses.some((use) => !packing.has(use.node));
   if (recorded.length) return recorded.filter(readAsFloat);
   return [...graph.constants.values()].filter(
     (value) => value.dtype?.startsWith('float') && value.tensor!.size > 1 && readAsFloat(value),

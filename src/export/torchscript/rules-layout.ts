@@ -5,7 +5,7 @@ import type { Lowering, LoweringRule } from './lowering.ts';
 import { float, int, intList, ints, type Operand, tensors } from './program.ts';
 
 /** Axis `axis` of a tensor: a number where it is known, else read at run time. */
-const axisLength = (value: Value, axis: number, lower: Lowering): Operand => {
+export const axisLength = (value: Value, axis: number, lower: Lowering): Operand => {
   const length = value.shape?.[axis];
   return typeof length === 'number'
     ? int(length)

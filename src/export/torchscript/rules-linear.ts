@@ -1,9 +1,9 @@
 import type { Node } from '../../graph/graph.ts';
 import { type Linear, matchLinear } from '../../graph/linear.ts';
-import { Tensor } from '../../graph/tensor.ts';
-import { quantization } from '../../quantize/record.ts';
+import { matchQuantizedLinear } from '../../quantize/quantized-linear.ts';
 import type { Lowering, LoweringRule } from './lowering.ts';
-import { bool, float, int, ints, none, type Operand, PackedLinear, string } from './program.ts';
+import { float, int, ints, none, type Operand, string } from './program.ts';
+import { staticLinear } from './rules-quantized.ts';
 import { windowPads } from './window.ts';
 
 /** A Linear as one call, with its bias when asked for. */
@@ -18,6 +18,8 @@ export function biasedLinear(node: Node, lower: Lowering): Operand | undefined {
   for (const input of [node.input(0), node.input(1)]) {
     const found = input.producer && matchLinear(lower.graph, input.producer);
     if (found?.bias && found.output === node.output()) return linear(found, lower, true);
+    const int8 = input.producer && matchQuantizedLinear(lower.graph, input.producer);
+    if (int8?.bias && int8.output === node.output()) return lower.tensor(input);
   }
   return undefined;
 }
@@ -25,6 +27,8 @@ export function biasedLinear(node: Node, lower: Lowering): Operand | undefined {
 const matMul: LoweringRule = (node, lower) => {
   const found = matchLinear(lower.graph, node);
   if (found) return linear(found, lower, false);
+  const int8 = matchQuantizedLinear(lower.graph, node);
+  if (int8) return staticLinear(int8, lower);
   return lower.call('aten::matmul', [lower.tensor(node.input(0)), lower.tensor(node.input(1))]);
 };
 
@@ -58,62 +62,6 @@ const gemm: LoweringRule = (node, lower) => {
   ]);
 };
 
-/**
- * Weights int8 [in, out] (`blocks.0.attn.qkv.weight` as `blocks.0.attn.qkv._packed_params`) are packed as PyTorch's dynamically quantized Linear, which holds them as
- * [out, in]; whether activations use 7 or 8 bits is what the backend of the quantization says.
- */
-const dynamicQuantizeMatMul: LoweringRule = (node, lower) => {
-  const packed = packLinear(node, lower);
-  return lower.call('quantized::linear_dynamic', [
-    lower.tensor(node.input(0)),
-    packed,
-    bool(reducesRange(lower)),
-  ]);
-};
-
-function packLinear(node: Node, lower: Lowering): PackedLinear {
-  const [weight, scale] = [node.input(1), node.input(2)];
-  const zeroPoint = node.inputs[3];
-  const bias = node.inputs[4];
-  if (weight.dtype !== 'int8' || !weight.tensor || weight.shape?.length !== 2) {
-    throw lower.unsupported(node, `its weight ${weight.name} is no constant int8 matrix`);
-  }
-  if (!scale.tensor) throw lower.unsupported(node, `its scale ${scale.name} is no constant`);
-  if (zeroPoint && !zeroPoint.tensor?.integers.every((zero) => zero === 0)) {
-    throw lower.unsupported(node, `its weight ${weight.name} has a zero point that is not 0`);
-  }
-  if (bias && !bias.tensor) throw lower.unsupported(node, `its bias ${bias.name} is no constant`);
-  const dot = weight.name.lastIndexOf('.');
-  const name = `${weight.name.slice(0, dot + 1)}_packed_params`;
-  return lower.packed(weight, bias, name, (unique) => {
-    return new PackedLinear(unique, transposed(weight.tensor!), [...scale.tensor!.floats], bias?.tensor);
-  });
-}
-
-/** PyTorch's own layers say true, which is also the safe answer where nobody recorded one. */
-const reducesRange = (lower: Lowering): boolean => quantization(lower.graph)?.reduceRange ?? true;
-
-/** An int8 matrix with its axes swapped, when it is read; in square tiles that stay in the cache. */
-function transposed(matrix: Tensor): Tensor {
-  const [rows, columns] = matrix.shape as [number, number];
-  const tile = 64;
-  return new Tensor('int8', [columns, rows], () => {
-    const from = matrix.data as Int8Array;
-    const to = new Int8Array(from.length);
-    for (let top = 0; top < rows; top += tile) {
-      const bottom = Math.min(top + tile, rows);
-      for (let left = 0; left < columns; left += tile) {
-        const right = Math.min(left + tile, columns);
-        for (let c = left; c < right; c++) {
-          for (let r = top; r < bottom; r++) to[c * rows + r] = from[r * columns + c]!;
-        }
-      }
-    }
-    matrix.release();
-    return to;
-  });
-}
-
 const convolutions = ['aten::conv1d', 'aten::conv2d', 'aten::conv3d'];
 
 const convolution: LoweringRule = (node, lower) => {
@@ -144,12 +92,11 @@ const einsum: LoweringRule = (node, lower) => {
   ]);
 };
 
-/** Products of matrices, convolutions, and their int8 forms. */
+/** Products of matrices and convolutions. */
 export const linearRules: Record<string, LoweringRule> = {
   MatMul: matMul,
   Gemm: gemm,
   Einsum: einsum,
   Conv: convolution,
   'com.microsoft.FusedMatMul': fusedMatMul,
-  'com.microsoft.DynamicQuantizeMatMul': dynamicQuantizeMatMul,
 };

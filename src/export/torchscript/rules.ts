@@ -2,6 +2,7 @@ import type { LoweringRule } from './lowering.ts';
 import { elementwiseRules } from './rules-elementwise.ts';
 import { layoutRules } from './rules-layout.ts';
 import { linearRules } from './rules-linear.ts';
+import { quantizedRules } from './rules-quantized.ts';
 import { reductionRules } from './rules-reduction.ts';
 
 /** How each op is written in ATen operators, keyed by `Node.op`. To support an op is to add a row. */
@@ -9,5 +10,6 @@ export const torchscriptLowering: Readonly<Record<string, LoweringRule>> = {
   ...elementwiseRules,
   ...layoutRules,
   ...linearRules,
+  ...quantizedRules,
   ...reductionRules,
 };

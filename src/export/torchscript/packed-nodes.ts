@@ -1,0 +1,16 @@
+import type { Graph, Node } from '../../graph/graph.ts';
+import { matchQuantizedLinear } from '../../quantize/quantized-linear.ts';
+
+/** The nodes that an int8 layer's operator stands for: what only they read, the packed layer holds. */
+export function packedNodes(graph: Graph): Set<Node> {
+  const found = new Set<Node>();
+  for (const node of graph.nodes) {
+    const layer = matchQuantizedLinear(graph, node);
+    if (!layer && node.op !== 'com.microsoft.DynamicQuantizeMatMul') continue;
+    found.add(node);
+    if (!layer?.activation) continue;
+    found.add(node.input(1).producer!);
+    found.add(layer.output.producer!);
+  }
+  return found;
+}

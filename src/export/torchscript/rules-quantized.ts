@@ -1,0 +1,163 @@
+import type { Node, Value } from '../../graph/graph.ts';
+import { Tensor } from '../../graph/tensor.ts';
+import type { QuantizedLinear } from '../../quantize/quantized-linear.ts';
+import { quantization } from '../../quantize/record.ts';
+import type { Lowering, LoweringRule } from './lowering.ts';
+import { bool, float, int, intList, ints, type Operand, PackedLinear, tensors } from './program.ts';
+import { axisLength } from './rules-layout.ts';
+
+/**
+ * Weights int8 [in, out] (`blocks.0.attn.qkv.weight` as `blocks.0.attn.qkv._packed_params`) are packed
+ * as PyTorch's dynamically quantized Linear, which holds them as [out, in]; whether activations use 7
+ * or 8 bits is what the backend of the quantization says.
+ */
+const dynamicQuantizeMatMul: LoweringRule = (node, lower) => {
+  const [weight, weightScale, zeroPoint, bias] = [
+    node.input(1),
+    node.input(2),
+    node.inputs[3],
+    node.inputs[4],
+  ];
+  if (zeroPoint && !zeroPoint.tensor?.integers.every((zero) => zero === 0)) {
+    throw lower.unsupported(node, `its weight ${weight.name} has a zero point that is not 0`);
+  }
+  const packed = packLinear(node, { weight, weightScale, bias }, lower);
+  const reduceRange = quantization(lower.graph)?.reduceRange ?? true;
+  return lower.call('quantized::linear_dynamic', [lower.tensor(node.input(0)), packed, bool(reduceRange)]);
+};
+
+/**
+ * A Linear whose activation range is known beforehand. PyTorch's operators with such a range either
+ * round their results to 8 bits as well or exist for some engines only; its dynamic one takes the range
+ * from the numbers it is given. So it is given the calibrated range: numbers are clamped to it, and two
+ * rows below them, cut off again behind the product, hold its ends. What is computed then are the
+ * integers of `QuantizeLinear`, saturation included, under every engine and release, in float32.
+ */
+export function staticLinear(layer: QuantizedLinear, lower: Lowering): Operand {
+  const { product, input } = layer;
+  const packed = packLinear(product, layer, lower);
+  const rows = lower.call('quantized::linear_dynamic', [boundedRows(layer, lower), packed, bool(false)]);
+  const kept = lower.call('aten::slice.Tensor', [rows, int(0), int(0), int(-2), int(1)]);
+  const leading = Array.from({ length: lower.rank(product, input) - 1 }, (_, i) => i);
+  if (leading.length === 1) return kept;
+  const open = leading.filter((i) => typeof input.shape![i] !== 'number');
+  const lengths = leading.map((i) =>
+    open.length === 1 && i === open[0] ? int(-1) : axisLength(input, i, lower),
+  );
+  return lower.call('aten::reshape', [kept, intList([...lengths, int(packed.weight.shape[0]!)])]);
+}
+
+/** The layer's input as a matrix, clamped to its range, with the ends of the range below it. */
+function boundedRows({ product, input, activation }: QuantizedLinear, lower: Lowering): Operand {
+  const { quantized, scale, zeroPoint } = activation!;
+  return lower.once(quantized, () => {
+    const width = input.shape?.at(-1);
+    const unit = scale.tensor?.size === 1 ? scale.tensor.floats[0]! : undefined;
+    const zero = zeroPoint.dtype === 'uint8' ? zeroPoint.tensor?.integers[0] : undefined;
+    if (typeof width !== 'number' || unit === undefined || zero === undefined) {
+      throw lower.unsupported(product, 'its activation has no constant uint8 scale and zero point');
+    }
+    const [low, high] = [Math.fround(-zero * unit), Math.fround((255 - zero) * unit)];
+    const ends = lower.weight(`${quantized.name}_range`, Tensor.float32([2, 1], [low, high]));
+    const x = lower.tensor(input);
+    const matrix = input.shape!.length === 2 ? x : lower.call('aten::reshape', [x, ints([-1, width])]);
+    const clamped = lower.call('aten::clamp', [matrix, float(low), float(high)]);
+    const below = lower.call('aten::expand', [ends, ints([2, width])]);
+    return lower.call('aten::cat', [tensors([clamped, below]), int(0)]);
+  });
+}
+
+interface PackedParts {
+  readonly weight: Value;
+  readonly weightScale: Value;
+  readonly bias: Value | undefined;
+}
+
+function packLinear(node: Node, { weight, weightScale, bias }: PackedParts, lower: Lowering): PackedLinear {
+  if (weight.dtype !== 'int8' || !weight.tensor || weight.shape?.length !== 2) {
+    throw lower.unsupported(node, `its weight ${weight.name} is no constant int8 matrix`);
+  }
+  const scales = weightScale.tensor;
+  if (!scales) throw lower.unsupported(node, `its scale ${weightScale.name} is no constant`);
+  if (bias && !bias.tensor) throw lower.unsupported(node, `its bias ${bias.name} is no constant`);
+  const dot = weight.name.lastIndexOf('.');
+  const name = `${weight.name.slice(0, dot + 1)}_packed_params`;
+  return lower.packed(weight, bias, name, (unique) => {
+    return new PackedLinear(unique, transposed(weight.tensor!), [...scales.floats], bias?.tensor);
+  });
+}
+
+/** An int8 matrix with its axes swapped, when it is read; in square tiles that stay in the cache. */
+function transposed(matrix: Tensor): Tensor {
+  const [rows, columns] = matrix.shape as [number, number];
+  const tile = 64;
+  return new Tensor('int8', [columns, rows], () => {
+    const from = matrix.data as Int8Array;
+    const to = new Int8Array(from.length);
+    for (let top = 0; top < rows; top += tile) {
+      const bottom = Math.min(top + tile, rows);
+      for (let left = 0; left < columns; left += tile) {
+        const right = Math.min(left + tile, columns);
+        for (let c = left; c < right; c++) {
+          for (let r = top; r < bottom; r++) to[c * rows + r] = from[r * columns + c]!;
+        }
+      }
+    }
+    matrix.release();
+    return to;
+  });
+}
+
+/** PyTorch's numbers for the element types of quantized tensors. */
+const quantizedTypes: Record<string, number> = { int8: 12, uint8: 13 };
+
+/** One scale and zero point, constant; 0 where there is no zero point. */
+function perTensor(node: Node, lower: Lowering): { scale: number; zeroPoint: number } {
+  const scale = node.input(1).tensor;
+  const zeroPoint = node.inputs[2];
+  if (scale?.size !== 1 || (zeroPoint && !zeroPoint.tensor)) {
+    throw lower.unsupported(node, 'only a constant scale and zero point for the whole tensor are lowered');
+  }
+  return { scale: scale.floats[0]!, zeroPoint: zeroPoint?.tensor?.integers[0] ?? 0 };
+}
+
+/** Quantized tensors carry scale and zero point along, which `aten::dequantize` reads. */
+const quantizeLinear: LoweringRule = (node, lower) => {
+  const dtype = quantizedTypes[node.output().dtype ?? ''];
+  if (dtype === undefined)
+    throw lower.unsupported(node, `${node.output().dtype} is no type PyTorch quantizes to`);
+  const { scale, zeroPoint } = perTensor(node, lower);
+  const args = [lower.tensor(node.input(0)), float(scale), int(zeroPoint), int(dtype)];
+  return lower.call('aten::quantize_per_tensor', args);
+};
+
+const dequantizeLinear: LoweringRule = (node, lower) => {
+  const [input, scale] = [node.input(0), node.input(1)];
+  if (input.producer?.op === 'QuantizeLinear') {
+    const { producer } = input;
+    if (producer.inputs[1] !== scale || producer.inputs[2] !== node.inputs[2]) {
+      throw lower.unsupported(node, 'its scale is not the one its input was quantized with');
+    }
+    return lower.call('aten::dequantize.self', [lower.tensor(input)]);
+  }
+  const zeroPoint = node.inputs[2];
+  const axis = node.int('axis', 1);
+  const rank = lower.rank(node, input);
+  if (scale.shape?.length && axis !== rank - 1 && axis !== -1) {
+    throw lower.unsupported(node, 'scales along an axis that is not the last are not lowered');
+  }
+  if (node.int('block_size', 0)) throw lower.unsupported(node, 'scales of blocks are not lowered');
+  const toFloat = (value: Value): Operand =>
+    lower.call('aten::to.dtype', [lower.tensor(value), int(6), bool(false), bool(false)]);
+  const shifted = zeroPoint
+    ? lower.call('aten::sub.Tensor', [toFloat(input), toFloat(zeroPoint)])
+    : toFloat(input);
+  return lower.call('aten::mul.Tensor', [shifted, lower.tensor(scale)]);
+};
+
+/** int8 layers of both schemes, and quantization by itself. */
+export const quantizedRules: Record<string, LoweringRule> = {
+  'com.microsoft.DynamicQuantizeMatMul': dynamicQuantizeMatMul,
+  QuantizeLinear: quantizeLinear,
+  DequantizeLinear: dequantizeLinear,
+};
