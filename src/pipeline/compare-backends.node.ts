@@ -22,8 +22,9 @@ export interface CompareBackendsOptions {
 
 /**
  * What a float32 model would be in every lower precision: float16, and int8 with the numbers of each
- * backend under each scheme. Each is written as the `.onnx` file that would ship, which is then measured
- * on ONNX Runtime. Backends that ask for the same numbers (`onednn` and `mlas`, `x86` and `fbgemm`) share
+ * backend under each scheme. Each is written as an `.onnx` file, which is then measured on ONNX Runtime:
+ * the one that would ship, except that dynamic 7-bit activations take standard operators (`integer`),
+ * as the fused one has 8 bits only. Backends that ask for the same numbers (`onednn` and `mlas`, `x86` and `fbgemm`) share
  * one file and its measurement.
  * @throws UserError when the data don't fit the model
  * @throws InterruptedError when the context's signal fires
@@ -61,7 +62,8 @@ export async function compareBackends(
     const quantized = await quantizeGraph(quiet, graph, recipe, data);
     const file = join(folder, 'compared.onnx');
     try {
-      const { bytes } = await exportModelFile(context.engine, quantized, 'onnx', file);
+      const form = sevenBits(variant) ? { form: 'integer' as const } : {};
+      const { bytes } = await exportModelFile(context.engine, quantized, 'onnx', file, form);
       const { top1 } = await evaluate(context.engine, file, dataset.val, {
         preprocessing,
         batchSize: 32,
@@ -77,6 +79,10 @@ export async function compareBackends(
 }
 
 type Variant = Pick<ReportBackend, 'dtype' | 'scheme'> & { backend?: QuantizeRecipe['backend'] };
+
+/** Whether the variant finds 7-bit ranges at run time. */
+const sevenBits = ({ scheme, backend }: Variant): boolean =>
+  scheme === 'dynamic' && backend !== undefined && backendNamed(backend).reduceRange;
 
 /** Variants with the same text are the same numbers. */
 function numbersOf({ dtype, scheme, backend }: Variant): string {

@@ -1,7 +1,8 @@
 import * as ort from 'onnxruntime-web';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { Builder } from '../graph/builder.ts';
 import { checkGraph } from '../graph/check.ts';
-import type { Graph } from '../graph/graph.ts';
+import { Graph } from '../graph/graph.ts';
 import { Tensor } from '../graph/tensor.ts';
 import { onnxruntime } from '../runtime/onnxruntime.node.ts';
 import { onnxruntimeWeb } from '../runtime/onnxruntime-web.ts';
@@ -75,6 +76,40 @@ describe.each(schemes)('%s int8', (scheme) => {
       expect(distance(found, exact)).toBeLessThan(0.03);
       expect(distance(found, canonical)).toBeLessThan(0.015);
     }
+  });
+});
+
+describe.each(['integer', 'qdq'] as const)('dynamic int8 of a reduced-range backend, as %s', (form) => {
+  const levelsOf = async (backend: 'x86' | 'mlas', values: number[]) => {
+    const small = new Graph('linear');
+    const x = small.addInput('x', 'float32', [1, values.length]);
+    const b = new Builder(small);
+    const weight = Tensor.float32(
+      [1, values.length],
+      Float32Array.from(values, () => 1),
+    );
+    const w = b.op('Transpose', [small.addConstant('w', weight)], { perm: [1, 0] });
+    small.outputs.push(b.op('MatMul', [x, w], {}, 'y'));
+    const graph = toForm(await quantizeDynamic(onnxruntime, small, { backend }), form);
+    const quantize = graph.nodes.find(({ op }) => /^(Dynamic)?QuantizeLinear$/.test(op))!;
+    graph.outputs.splice(0, Infinity, quantize.outputs[0]!);
+    graph.removeDead();
+    const feed = { x: Tensor.float32([1, values.length], Float32Array.from(values)) };
+    const [found] = Object.values(await runOnce(onnxruntime, graph, feed));
+    return [...(found!.data as Uint8Array)];
+  };
+
+  it('uses 7 bits, zero exact, also for values of one sign and for zeros', async () => {
+    expect(await levelsOf('x86', [-1, 0, 1.54])).toEqual([0, 50, 127]);
+    expect(await levelsOf('mlas', [-1, 0, 1.55])).toEqual([0, 100, 255]);
+    expect(await levelsOf('x86', [1, 4])).toEqual([32, 127]);
+    expect(await levelsOf('x86', [0, 0])).toEqual([0, 0]);
+  });
+
+  it('is close to float32', async () => {
+    const graph = toForm(await quantizeDynamic(onnxruntime, source, { backend: 'fbgemm' }), form);
+    expect(checkGraph(graph)).toEqual([]);
+    for (const engine of engines) expect(distance(await logits(engine, graph), exact)).toBeLessThan(0.04);
   });
 });
 

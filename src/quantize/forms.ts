@@ -4,6 +4,7 @@ import type { Graph, Value } from '../graph/graph.ts';
 import { replaceValue } from '../graph/replace.ts';
 import { dataTypes, Tensor } from '../graph/tensor.ts';
 import { type QuantizedLinear, quantizedLinears } from './quantized-linear.ts';
+import { quantization } from './record.ts';
 
 /**
  * Ways to write an int8 Linear in ONNX:
@@ -74,9 +75,33 @@ const lowerings: Record<'dynamic' | 'static', Record<Form, Lowering | undefined>
   },
 };
 
+function quantizeAtRunTime(b: Builder, input: Value): Activation {
+  const [quantized, scale, zeroPoint] = b.node('DynamicQuantizeLinear', [input], {}, 3).outputs;
+  return { quantized: quantized!, scale: scale!, zeroPoint: zeroPoint! };
+}
+
+/** Smallest normal float32: keeps the scale of a value that is zero throughout from being zero. */
+const leastScale = 2 ** -126;
+
+/**
+ * 7-bit activations, which DynamicQuantizeLinear can't give: the range of the whole value, extended to 0,
+ * over 127 steps; the zero point is where 0 falls (PyTorch's `linear_dynamic` with `reduce_range`).
+ */
+function quantizeReduced(b: Builder, input: Value): Activation {
+  const [none, levels] = [b.scalar(0), b.scalar(127)];
+  const low = b.op('Min', [b.op('ReduceMin', [input], { keepdims: 0 }), none]);
+  const high = b.op('Max', [b.op('ReduceMax', [input], { keepdims: 0 }), none]);
+  const steps = b.op('Div', [b.op('Sub', [high, low]), levels]);
+  const scale = b.op('Max', [steps, b.scalar(leastScale)]);
+  const zero = b.op('Round', [b.op('Div', [b.op('Sub', [none, low]), scale])]);
+  const zeroPoint = b.op('Cast', [b.op('Clip', [zero, none, levels])], { to: dataTypes.uint8.onnx });
+  return { quantized: b.op('QuantizeLinear', [input, scale, zeroPoint]), scale, zeroPoint };
+}
+
 /**
  * A copy of an int8 graph, as `quantizeDynamic` or `quantizeStatic` made it, in the form asked for. All
- * forms compute the same integers; float32 results differ by rounding alone.
+ * forms compute the same integers, with one exception: `DynamicQuantizeMatMul`, the `fused` form of the
+ * dynamic scheme, uses all 8 bits also for backends with a reduced range, which it has no way to ask for.
  *
  * @throws UserError when the graph has no int8 Linears in the form these passes write
  */
@@ -85,6 +110,7 @@ export function toForm(source: Graph, form: Form): Graph {
   const layers = quantizedLinears(graph);
   if (layers.length === 0) throw new UserError('the model has no int8 linear layers: quantize it first');
   const dynamic = new Map<Value, Activation>();
+  const reduceRange = quantization(source)?.reduceRange ?? false;
   for (const layer of layers) {
     const lower = lowerings[layer.activation ? 'static' : 'dynamic'][form];
     if (!lower) continue;
@@ -93,8 +119,7 @@ export function toForm(source: Graph, form: Form): Graph {
       const input = layer.product.input(0);
       let found = dynamic.get(input);
       if (!found) {
-        const [quantized, scale, zeroPoint] = b.node('DynamicQuantizeLinear', [input], {}, 3).outputs;
-        found = { quantized: quantized!, scale: scale!, zeroPoint: zeroPoint! };
+        found = (reduceRange ? quantizeReduced : quantizeAtRunTime)(b, input);
         dynamic.set(input, found);
       }
       return found;

@@ -72,14 +72,14 @@ function accuracyAgainstLatency(Plot: Plot, draw: Draw, rows: readonly StageRow[
     const height = width < 500 ? 270 : 330;
     const frame = { left: 52, right: width - 18, top: 28, bottom: height - 48 };
     const slowest = Math.max(...points.map(({ median }) => median));
-    const x = [0, slowest * 1.12] as const;
+    const x = [0, slowest * 1.15] as const;
     const placed = placeLabels(
       points.map(({ shown, median, text }) => ({
         x: frame.left + (median / x[1]) * (frame.right - frame.left),
         y: frame.bottom - ((shown - y[0]) / (y[1] - y[0])) * (frame.bottom - frame.top),
         text,
       })),
-      frame,
+      { ...frame, right: width - 4 },
       fontSize,
     );
     return draw({

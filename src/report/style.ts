@@ -35,7 +35,7 @@ th small, td small { display: block; font-weight: 400; color: var(--muted); font
 .good { color: var(--good); } .bad { color: var(--bad); }
 .narrow { display: none; }
 figure { margin: 0; }
-figure + figure { margin-top: 12px; }
+figure + figure { margin-top: 12px; } figure + .scroll { margin-top: 16px; }
 figure svg { display: block; max-width: 100%; height: auto; color: var(--muted); }
 .samples { display: grid; grid-template-columns: repeat(auto-fill, minmax(86px, 1fr)); gap: 12px; margin: 0; padding: 0; list-style: none; }
 .samples li { min-width: 0; font-size: 13px; line-height: 1.35; }
