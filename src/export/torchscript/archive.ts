@@ -13,7 +13,7 @@ import {
   writePickle,
 } from '../pickle.ts';
 import { writeZip, type ZipSource } from '../zip.ts';
-import type { PackedLinear } from './program.ts';
+import type { PackedLinear, Prepacked, Stored } from './program.ts';
 
 /** PyTorch's storage classes. Quantized int8 has one of its own. */
 const storageClasses: Partial<Record<NumericType, string>> = {
@@ -65,6 +65,20 @@ export class TensorStore {
       tuple(...this.#layout(weight, 'QInt8Storage'), this.#scheme(scales), false, orderedDict),
     );
     return instance(type, tuple(quantized, bias ? this.tensor(bias) : null));
+  }
+
+  /** A layer of XNNPACK's, which PyTorch packs as it reads it. Its output is not clamped. */
+  prepacked({ context, weight, bias, window }: Prepacked): Pickled {
+    const type = new Global('__torch__.torch.classes.xnnpack', context);
+    const settings = window.map((entry) => (typeof entry === 'number' ? entry : intListPickle(entry)));
+    const packed = [this.tensor(weight.tensor), bias ? this.tensor(bias.tensor) : null, ...settings];
+    return instance(type, tuple(...packed, null, null));
+  }
+
+  /** Anything a module holds. */
+  stored(item: Stored): Pickled {
+    if (item.kind === 'packed') return this.packed(item);
+    return item.kind === 'prepacked' ? this.prepacked(item) : this.tensor(item.tensor);
   }
 
   #scheme(scales: readonly number[]): Pickled {

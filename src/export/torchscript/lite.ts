@@ -3,6 +3,11 @@ import { Float, Global, instance, type Pickled, Tuple, tuple } from '../pickle.t
 import { archive, className, file, intListPickle, TensorStore } from './archive.ts';
 import { lowerGraph } from './lower-graph.ts';
 import { type Call, type Operand, operands, type Program, usedWeights, type Variable } from './program.ts';
+import { prepackForXnnpack } from './xnnpack.ts';
+
+export interface LiteOptions {
+  xnnpack?: boolean;
+}
 
 /** Bytecode version of zip archives. */
 const bytecodeVersion = 8;
@@ -11,17 +16,20 @@ const bytecodeVersion = 8;
  * A PyTorch Lite archive (`.ptl`) of the graph: what the Lite Interpreter of phones and
  * `_load_for_lite_interpreter` read. Weights take no gradients; an activation is freed when it is read
  * for the last time.
+ * @param options.xnnpack Linears and convolutions as XNNPACK keeps them. Only PyTorch built with XNNPACK, as
+ *   for Android, loads such a file
  * @throws UserError naming the node when an op has no TorchScript lowering
  */
-export function exportLite(graph: Graph): Iterable<Uint8Array> {
+export function exportLite(graph: Graph, { xnnpack = false }: LiteOptions = {}): Iterable<Uint8Array> {
   const program = lowerGraph(graph);
+  if (xnnpack) prepackForXnnpack(program);
   const type = `__torch__.pqv.${className(graph)}`;
   const data = new TensorStore('data');
   const state = new Map<Pickled, Pickled>();
   const slots = new Map<Operand, number>();
   for (const weight of usedWeights(program)) {
     slots.set(weight, slots.size);
-    state.set(weight.name, weight.kind === 'packed' ? data.packed(weight) : data.tensor(weight.tensor));
+    state.set(weight.name, data.stored(weight));
   }
   const assembler = new Assembler(program, slots);
   const tensorType = (count: number) =>
@@ -146,6 +154,7 @@ class Assembler {
       }
       case 'weight':
       case 'packed':
+      case 'prepacked':
         this.#emit('LOAD', 1, 0);
         this.#emit('GET_ATTR', this.#slots.get(operand)!, 0);
         break;

@@ -1,6 +1,6 @@
 import { Global, instance, type Pickled } from '../pickle.ts';
 import { identifier, type TensorStore } from './archive.ts';
-import type { PackedLinear, Weight } from './program.ts';
+import type { Stored } from './program.ts';
 
 /** Words that TorchScript's source can't use as attribute names; `getattr` reaches them. */
 export const pythonKeywords = new Set(
@@ -11,12 +11,16 @@ export const pythonKeywords = new Set(
 /** What a module has of its own, and can't also be an attribute. */
 const reserved = new Set(['forward', 'training', 'self']);
 
-const packedType = '__torch__.torch.classes.quantized.LinearPackedParamsBase';
+/** The TorchScript type of a stored thing. */
+const typeOf = (item: Stored): string => {
+  if (item.kind === 'packed') return '__torch__.torch.classes.quantized.LinearPackedParamsBase';
+  return item.kind === 'prepacked' ? `__torch__.torch.classes.xnnpack.${item.context}` : 'Tensor';
+};
 
 interface Module {
   type: string;
   children: Map<string, Module>;
-  weights: Map<string, Weight | PackedLinear>;
+  weights: Map<string, Stored>;
 }
 
 /**
@@ -40,7 +44,7 @@ export class ModuleTree {
    * Puts a weight in its place; returns the path to it. Names from a foreign file that can't be
    * attributes are changed: odd characters to `_`, and a dotted name that meets a tensor is flattened.
    */
-  add(weight: Weight | PackedLinear): string[] {
+  add(weight: Stored): string[] {
     const parts = weight.name.split('.').map(attributeName);
     const path = this.#isFree(parts) ? parts : [this.#flatName(parts)];
     let module = this.root;
@@ -66,9 +70,7 @@ export class ModuleTree {
           weight.kind === 'weight' && weight.role === role ? `${JSON.stringify(name)}, ` : [],
         );
       const attributes = [
-        ...[...module.weights].map(
-          ([name, w]) => [name, w.kind === 'packed' ? packedType : 'Tensor'] as const,
-        ),
+        ...[...module.weights].map(([name, w]) => [name, typeOf(w)] as const),
         ...[...module.children].map(([name, child]) => [name, child.type] as const),
       ];
       printed.push(
@@ -91,9 +93,9 @@ export class ModuleTree {
       const state = new Map<Pickled, Pickled>([['training', false]]);
       for (const [name, weight] of module.weights) {
         const value =
-          weight.kind === 'packed'
-            ? store.packed(weight)
-            : store.tensor(weight.tensor, weight.role === 'parameter');
+          weight.kind === 'weight'
+            ? store.tensor(weight.tensor, weight.role === 'parameter')
+            : store.stored(weight);
         state.set(name, value);
       }
       for (const [name, child] of module.children) state.set(name, object(child));

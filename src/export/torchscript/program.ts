@@ -72,11 +72,38 @@ export class PackedLinear {
   }
 }
 
+/** A float Linear or convolution in the form XNNPACK keeps it, packed when the file is loaded. */
+export class Prepacked {
+  readonly kind = 'prepacked';
+  readonly name: string;
+  readonly context: 'LinearOpContext' | 'Conv2dOpContext';
+  readonly weight: Weight;
+  readonly bias: Weight | undefined;
+  /** Stride, padding, dilation and groups of a convolution. */
+  readonly window: readonly (number | readonly number[])[];
+  constructor(
+    context: Prepacked['context'],
+    weight: Weight,
+    bias: Weight | undefined,
+    window: Prepacked['window'] = [],
+  ) {
+    this.name = `${weight.name}.prepacked`;
+    this.context = context;
+    this.weight = weight;
+    this.bias = bias;
+    this.window = window;
+  }
+}
+
+/** What a call reads from the module. */
+export type Stored = Weight | PackedLinear | Prepacked;
+
 /** An argument of a call. Ints and floats are different types there, so they are here. */
 export type Operand =
   | Variable
   | Weight
   | PackedLinear
+  | Prepacked
   | { readonly kind: 'none' }
   | { readonly kind: 'bool'; readonly value: boolean }
   | { readonly kind: 'int'; readonly value: number }
@@ -115,11 +142,12 @@ export function removeDeadCalls(program: Program): void {
 }
 
 /** The weights and packed layers that calls and outputs read, each once, in order of first use. */
-export function usedWeights(program: Program): (Weight | PackedLinear)[] {
-  const found = new Set<Weight | PackedLinear>();
+export function usedWeights(program: Program): Stored[] {
+  const found = new Set<Stored>();
   for (const args of [...program.calls.map((call) => call.args), program.outputs]) {
     for (const operand of operands(args)) {
-      if (operand.kind === 'weight' || operand.kind === 'packed') found.add(operand);
+      if (operand.kind === 'weight' || operand.kind === 'packed' || operand.kind === 'prepacked')
+        found.add(operand);
     }
   }
   return [...found];

@@ -3,14 +3,7 @@ import { type Pickled, Tuple } from '../pickle.ts';
 import { archive, className, file, TensorStore } from './archive.ts';
 import { lowerGraph } from './lower-graph.ts';
 import { attributePath, ModuleTree, pythonKeywords } from './module-tree.ts';
-import {
-  type Call,
-  type Operand,
-  type PackedLinear,
-  usedWeights,
-  type Variable,
-  type Weight,
-} from './program.ts';
+import { type Call, type Operand, type Stored, usedWeights, type Variable, type Weight } from './program.ts';
 
 /**
  * A TorchScript archive (`.pt`) of the graph: what `torch.jit.load` reads. The module has the graph's
@@ -23,7 +16,7 @@ export function exportTorchScript(graph: Graph): Iterable<Uint8Array> {
   const used = usedWeights(program);
   const tree = new ModuleTree(className(graph));
   const paths = new Map<Operand, string>();
-  const state = new Set<Weight | PackedLinear>([...program.state, ...used.filter((w) => !isConstant(w))]);
+  const state = new Set<Stored>([...program.state, ...used.filter((w) => !isConstant(w))]);
   for (const weight of state) paths.set(weight, attributePath('self', tree.add(weight)));
   const constants = used.filter(isConstant);
   constants.forEach((constant, i) => {
@@ -54,7 +47,7 @@ export function exportTorchScript(graph: Graph): Iterable<Uint8Array> {
   ]);
 }
 
-const isConstant = (weight: Weight | PackedLinear): weight is Weight =>
+const isConstant = (weight: Stored): weight is Weight =>
   weight.kind === 'weight' && weight.role === 'constant';
 
 /** Prints operands and calls as TorchScript source. */
