@@ -4,6 +4,7 @@ import { writeOnnxArtifact } from '../export/onnx.node.ts';
 import type { OnnxOptions } from '../export/onnx.ts';
 import { writeOrtArtifact } from '../export/ort.node.ts';
 import { saveLite, saveTorchScript } from '../export/torchscript/files.node.ts';
+import type { LiteOptions } from '../export/torchscript/lite.ts';
 import type { Graph } from '../graph/graph.ts';
 import type { Engine } from '../runtime/session.ts';
 import type { formats } from './recipe.ts';
@@ -18,32 +19,45 @@ export interface Artifact {
   bytes: number;
 }
 
+/** What some formats can be told. */
+export type ExportOptions = OnnxOptions & LiteOptions;
+
 interface Format {
   extension: string;
   /** Writes the file and checks it; what can't be right does not stay. */
-  write(engine: Engine, graph: Graph, path: string, options: OnnxOptions): Promise<unknown>;
+  write(engine: Engine, graph: Graph, path: string, options: ExportOptions): Promise<unknown>;
 }
 
 export const formatTable: Record<ExportFormat, Format> = {
   onnx: { extension: 'onnx', write: writeOnnxArtifact },
   ort: { extension: 'ort', write: writeOrtArtifact },
   torchscript: { extension: 'pt', write: async (_engine, graph, path) => saveTorchScript(graph, path) },
-  ptl: { extension: 'ptl', write: async (_engine, graph, path) => saveLite(graph, path) },
+  ptl: {
+    extension: 'ptl',
+    write: async (_engine, graph, path, options) => saveLite(graph, path, options),
+  },
 };
+
+/** The one format that each option is for. */
+const optionFormats: Record<keyof ExportOptions, ExportFormat> = { form: 'onnx', xnnpack: 'ptl' };
 
 /**
  * Writes a model in a format.
- * @throws UserError when the place can't be written, an op has no form there, or `form` is asked of a
- *   format other than ONNX
+ * @throws UserError when the place can't be written, an op has no form there, or an option
+ *   is of another format
  */
 export async function exportModelFile(
   engine: Engine,
   graph: Graph,
   format: ExportFormat,
   path: string,
-  options: OnnxOptions = {},
+  options: ExportOptions = {},
 ): Promise<Artifact> {
-  if (options.form && format !== 'onnx') throw new UserError(`--form is for --format onnx, not ${format}`);
+  for (const [option, wanted] of Object.entries(optionFormats)) {
+    if (options[option as keyof ExportOptions] && format !== wanted) {
+      throw new UserError(`--${option} is for --format ${wanted}, not ${format}`);
+    }
+  }
   await formatTable[format].write(engine, graph, path, options);
   const external = statSync(`${path}.data`, { throwIfNoEntry: false })?.size ?? 0;
   return { format, file: path, bytes: statSync(path).size + external };

@@ -4,7 +4,6 @@ import { extname, join } from 'node:path';
 import { batches } from '../dataset/loader.ts';
 import { openDataset } from '../dataset/open.node.ts';
 import { UserError } from '../errors.ts';
-import type { OnnxOptions } from '../export/onnx.ts';
 import { countMacs } from '../graph/cost.ts';
 import type { Graph } from '../graph/graph.ts';
 import { type Accuracy, evaluate } from '../measure/accuracy.ts';
@@ -25,7 +24,7 @@ import { initModel as randomModel } from '../zoo/model.ts';
 import { modelInfo } from '../zoo/model-info.ts';
 import { saveModel, saveTimm } from '../zoo/save.node.ts';
 import { localContext, openModelData } from './context.node.ts';
-import { type Artifact, type ExportFormat, exportModelFile } from './export.node.ts';
+import { type Artifact, type ExportFormat, type ExportOptions, exportModelFile } from './export.node.ts';
 import { finetuneSchema, pruneSchema, quantizeSchema, validated } from './recipe.ts';
 import { finetuneGraph, pruneGraph, quantizeGraph } from './stages.node.ts';
 
@@ -213,11 +212,14 @@ export async function exportModel(
   reference: string,
   format: ExportFormat,
   output: string,
-  options: StepOptions & OnnxOptions,
+  options: StepOptions & ExportOptions,
 ): Promise<Artifact> {
-  const { form } = options;
+  const { form, xnnpack } = options;
   const graph = await open(reference, options);
-  return exportModelFile(contextOf(options).engine, graph, format, output, form ? { form } : {});
+  return exportModelFile(contextOf(options).engine, graph, format, output, {
+    ...(form ? { form } : {}),
+    ...(xnnpack ? { xnnpack } : {}),
+  });
 }
 
 /** What a runtime is given when a model is no file it could load as it is. */

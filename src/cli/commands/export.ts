@@ -7,6 +7,7 @@ interface Options extends CommonOptions {
   output: string;
   format: (typeof formats)[number];
   form?: (typeof forms)[number];
+  xnnpack?: boolean;
   arch?: string;
 }
 
@@ -26,6 +27,7 @@ export function exportCommand(): Command {
         'int8 layers in ONNX: fused (fastest on ONNX Runtime), integer (standard operators), qdq',
       ).choices(forms),
     )
+    .option('--xnnpack', 'PyTorch Lite with prepacked layers, for builds with XNNPACK (Android)')
     .option('--arch <name>', 'architecture of a bare checkpoint file');
   return withCommonOptions(write).action(async (model: string, options: Options) => {
     const { exportModel } = await import('../../pipeline/models.node.ts');
