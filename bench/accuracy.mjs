@@ -6,7 +6,7 @@
  *     npm run build && node bench/accuracy.mjs [--model DIR] [--data DATA] [--ratios 0.09375,0.25] \
  *         [--epochs 2] [--calibration 256] [--samples N] [--threads N] [--seed N] [--json FILE]
  *
- * Exits with 1 when an int8 form is more than 0.3 points off FP32, or FP16 more than 0.05.
+ * An empty `--ratios` leaves (b) out. Exits with 1 when an int8 form is more than 0.3 points off FP32, or FP16 more than 0.05.
  */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
@@ -103,22 +103,24 @@ try {
     ),
   );
   const importanceRows = [];
-  for (const ratio of values.ratios.split(',').map(Number)) {
+  for (const ratio of values.ratios.split(',').filter(Boolean).map(Number)) {
     for (const importance of importances) importanceRows.push(await pruned(importance, ratio));
   }
-  console.log(
-    `\n${columns(
-      ['importance', 'ratio', 'parameters', 'pruned', 'finetuned', 'points'],
-      importanceRows.map(({ importance, ratio, parameters, pruned, finetuned }) => [
-        importance,
-        `${100 * ratio} %`,
-        parameters.toLocaleString('en'),
-        formatPercent(pruned),
-        formatPercent(finetuned),
-        formatPoints(finetuned - reference.top1),
-      ]),
-    )}`,
-  );
+  if (importanceRows.length) {
+    console.log(
+      `\n${columns(
+        ['importance', 'ratio', 'parameters', 'pruned', 'finetuned', 'points'],
+        importanceRows.map(({ importance, ratio, parameters, pruned, finetuned }) => [
+          importance,
+          `${100 * ratio} %`,
+          parameters.toLocaleString('en'),
+          formatPercent(pruned),
+          formatPercent(finetuned),
+          formatPoints(finetuned - reference.top1),
+        ]),
+      )}`,
+    );
+  }
   if (values.json) {
     const machine = describeMachine(context.engine.name, context.threads);
     const fp32 = { top1: reference.top1, samples: reference.samples, bytes: weightBytes(dense) };
