@@ -130,7 +130,7 @@ function stagesSection(rows: readonly StageRow[]): Markup {
   return html`<section>
 <h2>Stage by stage</h2>
 <p>${notes.filter((note) => note !== undefined).join(' ')}</p>
-<div class="scroll"><table>
+<div class="scroll"><table class="stacked">
 <thead><tr>${stageColumns.map(({ title }) => html`<th scope="col">${title}</th>`)}</tr></thead>
 <tbody>
 ${rows.map(
@@ -172,11 +172,11 @@ function backendsSection(report: Report, plots: Plots): Markup | undefined {
 <p>${trained && `The ${trained.stage} model`} in fp16 and in int8 with the numbers each backend asks for, run on ${report.machine.engine}; dynamic (blue) finds activation ranges at run time, static (orange) beforehand.</p>
 ${drawing && figure(drawing)}
 <div class="scroll"><table>
-<thead><tr>${['precision', 'scheme', 'backend', 'top-1', 'points', 'size'].map((title) => html`<th scope="col">${title}</th>`)}</tr></thead>
+<thead><tr>${['precision', 'top-1', 'points', 'size'].map((title) => html`<th scope="col">${title}</th>`)}</tr></thead>
 <tbody>
 ${rows.map(
-  ({ entry: { dtype, scheme, backend, top1, bytes }, top1Change }) =>
-    html`<tr><th scope="row">${dtype}</th><td data-label="scheme">${scheme ?? '-'}</td><td data-label="backend">${backend ?? '-'}</td><td data-label="top-1">${formatPercent(top1)}</td><td data-label="points">${top1Change === undefined ? '-' : points(top1Change)}</td><td data-label="size">${formatBytes(bytes)}</td></tr>
+  ({ entry: { dtype, top1, bytes }, name, top1Change }) =>
+    html`<tr><th scope="row">${name === dtype ? dtype : `${dtype} ${name}`}</th><td>${formatPercent(top1)}</td><td>${top1Change === undefined ? '-' : points(top1Change)}</td><td>${formatBytes(bytes)}</td></tr>
 `,
 )}</tbody>
 </table></div>

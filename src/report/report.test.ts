@@ -219,9 +219,9 @@ describe('page', () => {
     expect(
       [...section.querySelectorAll('tbody tr')].map((row) => [...row.children].map((c) => c.textContent)),
     ).toEqual([
-      ['fp16', '-', '-', '97.84 %', '0.00', '700 kB'],
-      ['int8', 'dynamic', 'mlas', '97.80 %', '−0.04', '402 kB'],
-      ['int8', 'static', 'qnnpack', '42.00 %', '−55.84', '399 kB'],
+      ['fp16', '97.84 %', '0.00', '700 kB'],
+      ['int8 dynamic, mlas', '97.80 %', '−0.04', '402 kB'],
+      ['int8 static, qnnpack', '42.00 %', '−55.84', '399 kB'],
     ]);
     const [wide] = section.querySelectorAll('svg');
     for (const name of ['fp32', 'fp16', 'dynamic, mlas', 'static, qnnpack', '42.00 %']) {

@@ -60,16 +60,17 @@ footer { margin-top: 20px; color: var(--muted); font-size: 13px; }
   section { padding: 16px; } .scroll { margin: 0; padding: 0; overflow: visible; }
   .tiles { grid-template-columns: 1fr 1fr; gap: 8px; }
   .tile { padding: 12px; } .tile b { font-size: 20px; }
-  thead { display: none; }
-  table, tbody { display: block; }
-  tbody tr { display: grid; grid-template-columns: 1fr 1fr; column-gap: 20px; padding: 12px 0; border-bottom: 1px solid var(--grid); }
-  tbody tr:first-child { padding-top: 0; }
-  tbody tr:last-child { border-bottom: 0; padding-bottom: 0; }
-  tbody th { grid-column: 1 / -1; position: static; padding: 0 0 4px; border: 0; font-size: 15px; }
-  tbody th small { display: inline; margin-left: 8px; }
-  tbody td { display: flex; justify-content: space-between; align-items: baseline; gap: 6px; padding: 2px 0; border: 0; }
-  tbody td::before { content: attr(data-label); color: var(--muted); font-size: 13px; }
-  tbody td small { display: none; }
+  table:not(.stacked) { font-size: 13px; } table:not(.stacked) tbody th { font-weight: 500; } table:not(.stacked) :is(th, td) + :is(th, td) { padding-left: 8px; }
+  .stacked thead { display: none; }
+  .stacked, .stacked tbody { display: block; }
+  .stacked tbody tr { display: grid; grid-template-columns: 1fr 1fr; column-gap: 20px; padding: 12px 0; border-bottom: 1px solid var(--grid); }
+  .stacked tbody tr:first-child { padding-top: 0; }
+  .stacked tbody tr:last-child { border-bottom: 0; padding-bottom: 0; }
+  .stacked tbody th { grid-column: 1 / -1; position: static; padding: 0 0 4px; border: 0; font-size: 15px; }
+  .stacked tbody th small { display: inline; margin-left: 8px; }
+  .stacked tbody td { display: flex; justify-content: space-between; align-items: baseline; gap: 6px; padding: 2px 0; border: 0; }
+  .stacked tbody td::before { content: attr(data-label); color: var(--muted); font-size: 13px; }
+  .stacked tbody td small { display: none; }
 }
 @media print { body { background: none; } section, .tile { break-inside: avoid; } }
 `;
