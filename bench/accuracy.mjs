@@ -76,7 +76,7 @@ try {
   const reference = await measure(dense);
   const lower = await compareBackends(context, dense, {
     data,
-    quantize: { samples: Number(values.calibration), observer: 'mse' },
+    calibration: { samples: Number(values.calibration), observer: 'mse' },
     ...(evalSamples ? { evalSamples } : {}),
     folder,
   });

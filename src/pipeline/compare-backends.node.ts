@@ -12,8 +12,8 @@ import { quantizeGraph } from './stages.node.ts';
 
 export interface CompareBackendsOptions {
   data: string;
-  /** How static ranges are found; backend, scheme and precision in it are not used. */
-  quantize?: Partial<QuantizeRecipe>;
+  /** How static ranges are found. */
+  calibration?: Partial<Pick<QuantizeRecipe, 'observer' | 'samples'>>;
   /** Images of the held-out split that accuracy is measured on; all of them when absent. */
   evalSamples?: number;
   /** A place for the files while they are measured; they don't stay. */
@@ -32,7 +32,7 @@ export interface CompareBackendsOptions {
 export async function compareBackends(
   context: Context,
   graph: Graph,
-  { data, quantize, evalSamples, folder }: CompareBackendsOptions,
+  { data, calibration, evalSamples, folder }: CompareBackendsOptions,
 ): Promise<ReportBackend[]> {
   const { dataset, preprocessing } = await openModelData(graph, data);
   const variants = [
@@ -57,7 +57,7 @@ export async function compareBackends(
   return compared;
 
   async function measure(variant: Variant): Promise<Pick<ReportBackend, 'top1' | 'bytes'>> {
-    const recipe = validated(quantizeSchema, { ...quantize, ...variant });
+    const recipe = validated(quantizeSchema, { ...calibration, ...variant });
     const quiet = { ...context, progress: silent };
     const quantized = await quantizeGraph(quiet, graph, recipe, data);
     const file = join(folder, 'compared.onnx');

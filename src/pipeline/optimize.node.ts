@@ -19,7 +19,7 @@ import { layerChannels } from './channels.ts';
 import { compareBackends } from './compare-backends.node.ts';
 import { type Context, localContext, openModelData } from './context.node.ts';
 import { exportModelFile, formatTable } from './export.node.ts';
-import { type Recipe, recipeSchema, validated } from './recipe.ts';
+import { quantizeSchema, type Recipe, recipeSchema, validated } from './recipe.ts';
 import { fingerprint, RunDirectory } from './run-directory.node.ts';
 import { finetuneGraph, pruneGraph, quantizeGraph } from './stages.node.ts';
 
@@ -110,15 +110,17 @@ export async function optimizeModel(
     (folder) => writeArtifacts(graph, folder),
     (name) => progress.note(`${name}: taken over from the earlier run`),
   );
+  const { observer, samples } = recipe.quantize ?? validated(quantizeSchema, {});
+  const calibration = { observer, samples };
   const backends = recipe.compareBackends
     ? await run.stage(
         'backends',
-        fingerprint(trained.key, recipe.quantize),
+        fingerprint(trained.key, calibration),
         (folder) =>
           compareBackends(context, trained.graph, {
             data: recipe.data,
             folder,
-            ...(recipe.quantize ? { quantize: recipe.quantize } : {}),
+            calibration,
             ...(recipe.evalSamples ? { evalSamples: recipe.evalSamples } : {}),
           }),
         (name) => progress.note(`${name}: taken over from the earlier run`),
