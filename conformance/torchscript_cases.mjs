@@ -301,8 +301,8 @@ async function write(title, { graph, feeds }, tolerance = 1e-5) {
     writeFileSync(join(folder, file), tensor.bytes);
     list.push({ file, dtype: tensor.dtype, shape: tensor.shape });
   };
-  saveTorchScript(graph, join(folder, `${entry.file}.pt`));
-  saveLite(graph, join(folder, `${entry.file}.ptl`));
+  await saveTorchScript(graph, join(folder, `${entry.file}.pt`));
+  await saveLite(graph, join(folder, `${entry.file}.ptl`));
   const results = await runOnce(onnxruntime, graph, feeds, { optimization: 'disabled' });
   graph.inputs.map(({ name }) => feeds[name]).forEach(record(entry.inputs, 'in'));
   graph.outputs.map(({ name }) => results[name]).forEach(record(entry.outputs, 'out'));

@@ -26,7 +26,7 @@ async function int8(dense, { backend, scheme = 'dynamic', images }) {
 for (const order of JSON.parse(readFileSync(0, 'utf8'))) {
   const dense = await loadModel(order.model);
   const graph = order.backend ? await int8(dense, order) : dense;
-  for (const file of order.files) (file.endsWith('.ptl') ? saveLite : saveTorchScript)(graph, file);
+  for (const file of order.files) await (file.endsWith('.ptl') ? saveLite : saveTorchScript)(graph, file);
   if (order.onnx) {
     const { logits } = await runOnce(onnxruntime, graph, { pixel_values: read(order.images) });
     writeFileSync(order.onnx, logits.bytes);

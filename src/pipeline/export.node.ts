@@ -6,6 +6,7 @@ import { writeOrtArtifact } from '../export/ort.node.ts';
 import { saveLite, saveTorchScript } from '../export/torchscript/files.node.ts';
 import type { LiteOptions } from '../export/torchscript/lite.ts';
 import type { Graph } from '../graph/graph.ts';
+import { optimizeForTorch } from '../optimize/optimize-for-torch.ts';
 import type { Engine } from '../runtime/session.ts';
 import type { formats } from './recipe.ts';
 
@@ -34,7 +35,8 @@ export const formatTable: Record<ExportFormat, Format> = {
   torchscript: { extension: 'pt', write: async (_engine, graph, path) => saveTorchScript(graph, path) },
   ptl: {
     extension: 'ptl',
-    write: async (_engine, graph, path, options) => saveLite(graph, path, options),
+    write: async (engine, graph, path, options) =>
+      saveLite(await optimizeForTorch(engine, graph), path, options),
   },
 };
 
