@@ -7,7 +7,7 @@ import { fileError } from '../files.node.ts';
  * there before stays when it is not.
  * @param write is given the path to write to; files it makes beside it come along
  * @param check is given the same path
- * @throws UserError when the place can't be written; what `write` and `check` throw
+ * @throws UserError when the place can't be written; what `write` and `check` throw, with `path` for the draft's
  */
 export async function writeChecked<R>(
   path: string,
@@ -16,15 +16,17 @@ export async function writeChecked<R>(
 ): Promise<R> {
   const folder = dirname(path);
   let temporary: string | undefined;
+  let draft = path;
   try {
     mkdirSync(folder, { recursive: true });
     temporary = mkdtempSync(join(folder, `.${basename(path)}.`));
-    const draft = join(temporary, basename(path));
+    draft = join(temporary, basename(path));
     await write(draft);
     const result = await check(draft);
     for (const name of readdirSync(temporary)) renameSync(join(temporary, name), join(folder, name));
     return result;
   } catch (error) {
+    if (error instanceof Error) error.message = error.message.replaceAll(draft, path);
     throw fileError(error, `can't write ${path}`);
   } finally {
     if (temporary) rmSync(temporary, { recursive: true, force: true });

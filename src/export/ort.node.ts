@@ -1,3 +1,4 @@
+import { UserError } from '../errors.ts';
 import type { Graph } from '../graph/graph.ts';
 import type { Engine } from '../runtime/session.ts';
 import { writeChecked } from './artifact.node.ts';
@@ -20,12 +21,18 @@ export async function writeOrtArtifact(
   return writeChecked(
     path,
     async (draft) => {
-      const session = await engine.load(optimized, {
-        optimization: 'extended',
-        saveTo: draft,
-        config: { 'session.save_model_format': 'ORT' },
-      });
-      await session.dispose();
+      try {
+        const session = await engine.load(optimized, {
+          optimization: 'extended',
+          saveTo: draft,
+          config: { 'session.save_model_format': 'ORT' },
+        });
+        await session.dispose();
+      } catch (error) {
+        // The engine says no more than this when the disk is full; its folder has just been made.
+        if (!/Failed to save ORT format model/.test(`${error}`)) throw error;
+        throw new UserError(`can't write ${draft}: the disk is full, or the file is too large for it`);
+      }
     },
     (draft) => verifyArtifact(engine, graph, draft),
   );

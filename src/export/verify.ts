@@ -27,16 +27,30 @@ const batch = 2;
  * @param artifact a file's path, or its bytes
  * @throws Error when it does not load, does not run, or computes something else
  */
-export async function verifyArtifact(
+export function verifyArtifact(
   engine: Engine,
   source: Graph,
   artifact: string | Uint8Array,
 ): Promise<Verification> {
-  const tolerance = tolerances[quantization(source)?.dtype ?? 'fp32'];
+  return verifyRun(engine, source, (feeds) => runWith(engine, artifact, feeds), tolerances);
+}
+
+/**
+ * Compares what another program makes of sample inputs with what the graph gives on the engine.
+ * @param allowed tolerance by the graph's precision
+ * @throws Error when it computes something else; what `run` throws
+ */
+export async function verifyRun(
+  engine: Engine,
+  source: Graph,
+  run: (feeds: Tensors) => Tensors | Promise<Tensors>,
+  allowed: Readonly<Record<'fp32' | 'fp16' | 'int8', number>>,
+): Promise<Verification> {
+  const tolerance = allowed[quantization(source)?.dtype ?? 'fp32'];
   const feeds: Tensors = {};
   for (const input of source.inputs) feeds[input.name] = await sampleFor(engine, input);
   const expected = await runWith(engine, source, feeds);
-  const found = await runWith(engine, artifact, feeds);
+  const found = await run(feeds);
   let relative = 0;
   for (const [name, tensor] of Object.entries(expected)) {
     const twin = found[name];

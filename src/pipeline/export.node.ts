@@ -5,9 +5,11 @@ import type { OnnxOptions } from '../export/onnx.ts';
 import { writeOrtArtifact } from '../export/ort.node.ts';
 import { saveLite, saveTorchScript } from '../export/torchscript/files.node.ts';
 import type { LiteOptions } from '../export/torchscript/lite.ts';
+import { verifyRun } from '../export/verify.ts';
 import type { Graph } from '../graph/graph.ts';
 import { optimizeForTorch } from '../optimize/optimize-for-torch.ts';
-import type { Engine } from '../runtime/session.ts';
+import { runTorchArtifact } from '../runtime/pytorch.node.ts';
+import type { Engine, Tensors } from '../runtime/session.ts';
 import type { formats } from './recipe.ts';
 
 export type ExportFormat = (typeof formats)[number];
@@ -18,6 +20,8 @@ export interface Artifact {
   file: string;
   /** Weights in a file beside it included. */
   bytes: number;
+  /** Loaded, run and compared with the graph; or read back and found to hold together. */
+  verified: 'run' | 'structure';
 }
 
 /** What some formats can be told. */
@@ -26,19 +30,67 @@ export type ExportOptions = OnnxOptions & LiteOptions;
 interface Format {
   extension: string;
   /** Writes the file and checks it; what can't be right does not stay. */
-  write(engine: Engine, graph: Graph, path: string, options: ExportOptions): Promise<unknown>;
+  write(engine: Engine, graph: Graph, path: string, options: ExportOptions): Promise<Artifact['verified']>;
 }
 
+/** A writer that runs what it wrote. */
+const whenRun =
+  (write: typeof writeOnnxArtifact): Format['write'] =>
+  async (...args) => {
+    await write(...args);
+    return 'run';
+  };
+
 export const formatTable: Record<ExportFormat, Format> = {
-  onnx: { extension: 'onnx', write: writeOnnxArtifact },
-  ort: { extension: 'ort', write: writeOrtArtifact },
-  torchscript: { extension: 'pt', write: async (_engine, graph, path) => saveTorchScript(graph, path) },
+  onnx: { extension: 'onnx', write: whenRun(writeOnnxArtifact) },
+  ort: { extension: 'ort', write: whenRun(writeOrtArtifact) },
+  torchscript: {
+    extension: 'pt',
+    write: (engine, graph, path) => judged(engine, graph, (check) => saveTorchScript(graph, path, check)),
+  },
   ptl: {
     extension: 'ptl',
-    write: async (engine, graph, path, options) =>
-      saveLite(await optimizeForTorch(engine, graph), path, options),
+    async write(engine, graph, path, options) {
+      const optimized = await optimizeForTorch(engine, graph);
+      const save = (check?: Check) => saveLite(optimized, path, options, check);
+      if (!options.xnnpack) return judged(engine, graph, save);
+      await save();
+      return 'structure';
+    },
   },
 };
+
+/**
+ * PyTorch's and ONNX Runtime's kernels round int8 and float16 activations at other places, so their
+ * results may be farther apart than those of one runtime.
+ */
+const torchTolerances = { fp32: 1e-4, fp16: 1e-2, int8: 0.1 };
+
+type Check = (draft: string) => Promise<void>;
+
+/**
+ * Has PyTorch run a file before it takes its place, where the user names a Python (`PQV_PYTHON`): on any
+ * other it might be absent, and without XNNPACK it refuses files for phones that have it.
+ */
+async function judged(
+  engine: Engine,
+  graph: Graph,
+  save: (check?: Check) => Promise<void>,
+): Promise<'run' | 'structure'> {
+  const inputs = graph.inputs.filter((value) => !value.isConstant);
+  const floats = [...inputs, ...graph.outputs].every((value) => value.dtype === 'float32');
+  if (!process.env.PQV_PYTHON || inputs.length !== 1 || graph.outputs.length !== 1 || !floats) {
+    await save();
+    return 'structure';
+  }
+  await save(async (draft) => {
+    const run = (feeds: Tensors) => ({
+      [graph.outputs[0]!.name]: runTorchArtifact(draft, feeds[inputs[0]!.name]!),
+    });
+    await verifyRun(engine, graph, run, torchTolerances);
+  });
+  return 'run';
+}
 
 /** The one format that each option is for. */
 const optionFormats: Record<keyof ExportOptions, ExportFormat> = { form: 'onnx', xnnpack: 'ptl' };
@@ -60,7 +112,7 @@ export async function exportModelFile(
       throw new UserError(`--${option} is for --format ${wanted}, not ${format}`);
     }
   }
-  await formatTable[format].write(engine, graph, path, options);
+  const verified = await formatTable[format].write(engine, graph, path, options);
   const external = statSync(`${path}.data`, { throwIfNoEntry: false })?.size ?? 0;
-  return { format, file: path, bytes: statSync(path).size + external };
+  return { format, file: path, bytes: statSync(path).size + external, verified };
 }

@@ -183,8 +183,8 @@ export async function optimizeModel(
     const written: ReportArtifact[] = [];
     for (const format of recipe.formats) {
       const file = join(folder, `model.${formatTable[format].extension}`);
-      const { bytes } = await exportModelFile(context.engine, final, format, file);
-      written.push({ format, file: relative(directory, file), bytes });
+      const { bytes, verified } = await exportModelFile(context.engine, final, format, file);
+      written.push({ format, file: relative(directory, file), bytes, verified });
     }
     return written;
   }
