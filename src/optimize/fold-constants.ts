@@ -22,13 +22,18 @@ const undetermined = new Set(
  * - on random ops and ops with subgraphs;
  * - on ops whose output shape is not known;
  * - where the result is larger than the operands, so that an `Expand`, or the `Cast` or
- *   `DequantizeLinear` after a compressed weight, does not swell the file.
+ *   `DequantizeLinear` after a compressed weight, does not swell the file;
+ * - on the ops named in `keep`, which another engine computes in another way.
  *
  * @returns how many nodes were folded
  */
-export async function foldConstants(engine: Engine, graph: Graph): Promise<number> {
+export async function foldConstants(
+  engine: Engine,
+  graph: Graph,
+  keep: ReadonlySet<string> = new Set(),
+): Promise<number> {
   const shapes = foldShapes(graph);
-  const nodes = foldable(graph);
+  const nodes = foldable(graph, keep);
   if (nodes.size === 0) return shapes;
   const wanted = [...nodes]
     .flatMap((node) => node.outputs)
@@ -64,10 +69,10 @@ function foldShapes(graph: Graph): number {
 }
 
 /** Nodes that depend on constants alone, less those that would make more of them. */
-function foldable(graph: Graph): Set<Node> {
+function foldable(graph: Graph, keep: ReadonlySet<string>): Set<Node> {
   const folded = new Set<Node>();
   for (const node of graph.nodes) {
-    if (undetermined.has(node.op) || subgraphs(node).length > 0) continue;
+    if (undetermined.has(node.op) || keep.has(node.op) || subgraphs(node).length > 0) continue;
     const inputs = node.inputs.filter((value) => value !== undefined);
     if (!inputs.every((value) => value.isConstant || (value.producer && folded.has(value.producer))))
       continue;

@@ -43,4 +43,13 @@ describe('optimizeForTorch', () => {
     expect(calls(graph)).not.toContain('aten::squeeze.dim');
     expect(calls(graph)).not.toContain('aten::t');
   });
+
+  it('leaves rounding to 8 bits to PyTorch, even of constants', async () => {
+    const args = { ...small, global_pool: 'map' as const, class_token: false };
+    const source = await quantizeDynamic(onnxruntime, buildVisionTransformer(args, randomParameters(3)));
+    const graph = await optimizeForTorch(onnxruntime, source);
+    const layers = (model: typeof graph) => model.nodes.filter(({ op }) => /QuantizeMatMul$/.test(op)).length;
+    expect(layers(graph)).toBe(layers(source));
+    expect(graph.nodes.length).toBeLessThan(source.nodes.length);
+  });
 });

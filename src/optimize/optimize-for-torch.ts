@@ -7,6 +7,9 @@ import { foldScales } from './fold-scales.ts';
 import { layOutRows } from './lay-out-rows.ts';
 import { packHeads } from './pack-heads.ts';
 
+/** Engines round to 8 bits each in their own way: a constant that goes through this is left to PyTorch. */
+const rounding = new Set(['com.microsoft.DynamicQuantizeMatMul', 'QuantizeLinear']);
+
 /**
  * A copy of the graph laid out for PyTorch's interpreters on phones; it computes the same. What is made
  * of constants alone is computed, factors behind linear layers are taken into their weights, queries,
@@ -21,7 +24,7 @@ export async function optimizeForTorch(engine: Engine, source: Graph): Promise<G
   eliminateIdentities(graph);
   packHeads(graph);
   foldScales(graph);
-  await foldConstants(engine, graph);
+  await foldConstants(engine, graph, rounding);
   await layOutRows(engine, graph);
   eliminateIdentities(graph);
   deduplicate(graph);
