@@ -161,6 +161,7 @@ def check_models(folder, judge_list):
     orders = []
     for name, _, place, images in models:
         orders.append({"model": str(place), "files": [str(place / "fp32.pt"), str(place / "fp32.ptl")]})
+        orders.append({"model": str(place), "dtype": "fp16", "files": [str(place / "fp16.pt"), str(place / "fp16.ptl")]})
         for backend in backends:
             orders.append({"model": str(place), "backend": backend, "files": [str(place / f"{backend}.ptl")]})
         orders[-1]["files"].append(str(place / "int8.pt"))
@@ -200,6 +201,8 @@ def check_models(folder, judge_list):
             for batch in (1, 3):
                 for file in ("fp32.pt", "fp32.ptl"):
                     job(file, batch, references[name, "fp32", batch], "FP32")
+                for file in ("fp16.pt", "fp16.ptl") if version.split(".")[0] >= "2" else ():
+                    job(file, batch, references[name, "fp32", batch], "FP16")
                 for backend, scheme in backends.items() if batch > 1 else ():
                     for engine in engines:
                         reference = references[(name, *scheme, engine, batch)]
@@ -220,7 +223,7 @@ def check_models(folder, judge_list):
             text = ", ".join(f"{title} {d:.1e}" for title, d in worst.items())
             # The references were computed in the first judge; another release's int8 kernels round differently.
             int8_tolerance = 1e-5 if python == sys.executable else 0.1
-            tolerances = {"int8": int8_tolerance, "static": 0.03}
+            tolerances = {"int8": int8_tolerance, "static": 0.03, "FP16": 1e-2}
             good = all(d <= tolerances.get(title.split(" ")[0], 1e-5) for title, d in worst.items())
             report(f"{name} torch {version}", bool(worst) and good, text)
 

@@ -1,10 +1,12 @@
-// Exports models for check_torchscript.py. Standard input: JSON [{"model": FOLDER, "backend"?: NAME, "scheme"?, "images"?:
-// {"file", "shape"}, "onnx"?: PATH, "files": [PATH]}], each file .pt or .ptl by its ending; with a backend the model is
+// Exports models for check_torchscript.py. Standard input: JSON [{"model": FOLDER, "dtype"?, "backend"?: NAME, "scheme"?, "images"?:
+// {"file", "shape"}, "onnx"?: PATH, "files": [PATH]}], each file .pt or (optimized) .ptl by its ending; with a backend the model is
 // quantized to int8 first (static: calibrated on the images). What ONNX Runtime computes of the images goes to "onnx".
 import { readFileSync, writeFileSync } from 'node:fs';
 import { saveLite, saveTorchScript } from '../dist/export/torchscript/files.node.js';
 import { Tensor } from '../dist/graph/tensor.js';
+import { optimizeForTorch } from '../dist/optimize/optimize-for-torch.js';
 import { quantizeDynamic } from '../dist/quantize/dynamic.js';
+import { toFloat16 } from '../dist/quantize/float16.js';
 import { quantizeStatic } from '../dist/quantize/static.js';
 import { onnxruntime } from '../dist/runtime/onnxruntime.node.js';
 import { runOnce } from '../dist/runtime/session.js';
@@ -23,10 +25,18 @@ async function int8(dense, { backend, scheme = 'dynamic', images }) {
   return quantizeStatic(onnxruntime, dense, { backend, data });
 }
 
+const inPrecision = (dense, order) => {
+  if (order.dtype === 'fp16') return toFloat16(onnxruntime, dense);
+  return order.backend ? int8(dense, order) : dense;
+};
+
 for (const order of JSON.parse(readFileSync(0, 'utf8'))) {
   const dense = await loadModel(order.model);
-  const graph = order.backend ? await int8(dense, order) : dense;
-  for (const file of order.files) await (file.endsWith('.ptl') ? saveLite : saveTorchScript)(graph, file);
+  const graph = await inPrecision(dense, order);
+  for (const file of order.files) {
+    if (file.endsWith('.ptl')) await saveLite(await optimizeForTorch(onnxruntime, graph), file);
+    else await saveTorchScript(graph, file);
+  }
   if (order.onnx) {
     const { logits } = await runOnce(onnxruntime, graph, { pixel_values: read(order.images) });
     writeFileSync(order.onnx, logits.bytes);
