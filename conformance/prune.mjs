@@ -17,7 +17,9 @@ import { runOnce } from '../dist/runtime/session.js';
 import { loadModel } from '../dist/zoo/load.node.js';
 import { saveModel } from '../dist/zoo/save.node.js';
 
-const { folder, images, shape, labels, batchSize, sensitivities, cases } = JSON.parse(await text(process.stdin));
+const { folder, images, shape, labels, batchSize, sensitivities, cases } = JSON.parse(
+  await text(process.stdin),
+);
 const bytes = readFileSync(images);
 const pixels = new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
 const imageSize = pixels.length / shape[0];
@@ -26,7 +28,10 @@ async function* batches() {
   for (let start = 0; start < labels.length; start += batchSize) {
     const part = labels.slice(start, start + batchSize);
     const data = pixels.slice(start * imageSize, (start + part.length) * imageSize);
-    yield { pixels: new Tensor('float32', [part.length, ...shape.slice(1)], data), labels: Tensor.int64(part) };
+    yield {
+      pixels: new Tensor('float32', [part.length, ...shape.slice(1)], data),
+      labels: Tensor.int64(part),
+    };
   }
 }
 

@@ -57,6 +57,8 @@ export interface BenchmarkFile {
   /** Where they differ from the benchmark's. */
   readonly runtime?: LatencyRuntimeName;
   readonly settings?: Readonly<Record<string, string>>;
+  /** Environment of its process, over ours. */
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 export interface Latency {
@@ -99,7 +101,10 @@ export async function benchmark(
   const commands = new Map(
     [...new Set(files.map(runtimeOf))].map((name) => [name, latencyRuntimes[name].command()]),
   );
-  const workers = files.map((file) => new LatencyWorker(commands.get(runtimeOf(file))!, file.path));
+  const workers = files.map((file) => {
+    const command = commands.get(runtimeOf(file))!;
+    return new LatencyWorker({ ...command, env: { ...command.env, ...file.env } }, file.path);
+  });
   const kill = () => {
     for (const worker of workers) worker.kill();
   };
