@@ -98,7 +98,7 @@ export async function benchmark(
     }
   }
   signal?.throwIfAborted();
-  const commands = new Map(
+  const commands = new Map<LatencyRuntimeName, WorkerCommand>(
     [...new Set(files.map(runtimeOf))].map((name) => [name, latencyRuntimes[name].command()]),
   );
   const workers = files.map((file) => {
