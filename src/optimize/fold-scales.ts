@@ -2,58 +2,104 @@ import { Builder } from '../graph/builder.ts';
 import type { Graph, Node, Value } from '../graph/graph.ts';
 import { linears, soleReader } from '../graph/linear.ts';
 import { replaceValue } from '../graph/replace.ts';
+import { Tensor } from '../graph/tensor.ts';
+
+/** What a layer's output channels are multiplied by, further on. */
+interface Factor {
+  /** One number an output channel, or one for all. */
+  value: Value | Tensor;
+  /** The multiplications, each with what it multiplies. */
+  muls: { mul: Node; of: Value }[];
+}
 
 /**
- * Takes a factor for each channel behind a linear layer (layer scale) into the layer's weights, in place,
- * as ops on constants that constant folding then computes.
- * 1. `Mul(x W + b, c)` becomes `x (W c) + b c`, c a constant scalar or one number an output channel.
+ * Takes a factor for each channel behind a linear layer into the layer's weights, in place, as ops on
+ * constants that constant folding then computes.
+ * 1. `Mul(x W + b, c)` becomes `x (W c) + b c`, c a constant scalar or one number an output channel (layer
+ *    scale).
  * 2. Behind a `DynamicQuantizeMatMul` the int8 weights stay and their scales take the factor.
+ * 3. A constant scalar on parts of the result, packed as by `packHeads` (attention's scale of the
+ *    queries), is a factor for those parts' channels. It is not taken into int8 weights that share one
+ *    scale: they would need one a channel then.
  *
  * It does not fire when somebody else reads the unscaled result, or the weight or bias serves another
  * layer too.
  *
- * @returns how many factors were folded
+ * @returns how many layers took a factor
  */
 export function foldScales(graph: Graph): number {
   let count = 0;
-  for (const { output, weight, bias, layout, product } of linears(graph)) {
-    const factor = factorBehind(graph, output);
-    if (!factor || product.op === 'Gemm' || weight.uses.length > 1 || (bias && bias.uses.length > 1))
-      continue;
-    const b = new Builder(graph, product);
-    const columns = layout === 'out,in' ? product.input(1) : weight;
-    if (columns.uses.length > 1) continue;
-    product.setInput(1, b.op('Mul', [columns, factor.value]));
-    if (bias) {
-      const add = output.producer!;
-      add.setInput(add.input(0) === bias ? 0 : 1, b.op('Mul', [bias, factor.value]));
+  for (const find of [factorBehind, factorOnParts]) {
+    for (const { output, weight, bias, layout, product } of linears(graph)) {
+      const factor = find(graph, output);
+      if (!factor || product.op === 'Gemm' || weight.uses.length > 1 || (bias && bias.uses.length > 1))
+        continue;
+      const b = new Builder(graph, product);
+      const columns = layout === 'out,in' ? product.input(1) : weight;
+      if (columns.uses.length > 1) continue;
+      product.setInput(1, b.op('Mul', [columns, factor.value]));
+      if (bias) {
+        const add = output.producer!;
+        add.setInput(add.input(0) === bias ? 0 : 1, b.op('Mul', [bias, factor.value]));
+      }
+      remove(graph, factor);
+      count++;
     }
-    replaceMul(graph, factor.mul, output);
-    count++;
-  }
-  for (const node of [...graph.nodes]) {
-    if (node.op !== 'com.microsoft.DynamicQuantizeMatMul') continue;
-    const factor = factorBehind(graph, node.output());
-    if (!factor || !node.input(2).isConstant || (node.inputs[4] && !node.inputs[4].isConstant)) continue;
-    const b = new Builder(graph, node);
-    node.setInput(2, b.op('Mul', [node.input(2), factor.value]));
-    if (node.inputs[4]) node.setInput(4, b.op('Mul', [node.inputs[4], factor.value]));
-    replaceMul(graph, factor.mul, node.output());
-    count++;
+    for (const node of [...graph.nodes]) {
+      if (node.op !== 'com.microsoft.DynamicQuantizeMatMul') continue;
+      const factor = find(graph, node.output());
+      const [scale, bias] = [node.input(2), node.inputs[4]];
+      if (!factor || !scale.isConstant || (bias && !bias.isConstant)) continue;
+      if (find === factorOnParts && scale.shape?.[0] !== node.output().shape?.at(-1)) continue;
+      const b = new Builder(graph, node);
+      node.setInput(2, b.op('Mul', [scale, factor.value]));
+      if (bias) node.setInput(4, b.op('Mul', [bias, factor.value]));
+      remove(graph, factor);
+      count++;
+    }
   }
   return count;
 }
 
-function replaceMul(graph: Graph, mul: Node, output: Value): void {
-  replaceValue(graph, mul.output(), output);
-  graph.removeNodes([mul]);
+function remove(graph: Graph, { muls }: Factor): void {
+  for (const { mul, of } of muls) replaceValue(graph, mul.output(), of);
+  graph.removeNodes(muls.map(({ mul }) => mul));
 }
 
-function factorBehind(graph: Graph, output: Value): { mul: Node; value: Value } | undefined {
-  const mul = soleReader(graph, output);
-  if (mul?.op !== 'Mul') return undefined;
-  const value = mul.input(mul.input(0) === output ? 1 : 0);
+function factorBehind(graph: Graph, output: Value): Factor | undefined {
+  const found = multiplied(graph, output);
+  if (!found) return undefined;
+  const { mul, by } = found;
   const channels = output.shape?.at(-1);
-  const fits = value.shape?.length === 0 || (value.shape?.length === 1 && value.shape[0] === channels);
-  return value.isConstant && value.dtype === 'float32' && fits ? { mul, value } : undefined;
+  const fits = by.shape?.length === 0 || (by.shape?.length === 1 && by.shape[0] === channels);
+  return fits ? { value: by, muls: [{ mul, of: output }] } : undefined;
+}
+
+function factorOnParts(graph: Graph, output: Value): Factor | undefined {
+  const channels = output.shape?.at(-1);
+  const boxed = soleReader(graph, output);
+  if (output.shape?.length !== 3 || typeof channels !== 'number' || boxed?.op !== 'Reshape') return undefined;
+  const headsFirst = soleReader(graph, boxed.output());
+  if (headsFirst?.op !== 'Transpose' || `${headsFirst.ints('perm', [])}` !== '0,2,1,3') return undefined;
+  const split = soleReader(graph, headsFirst.output());
+  if (split?.op !== 'Split' || split.int('axis', 0) !== 1 || split.inputs[1]) return undefined;
+  const width = channels / split.outputs.length;
+  const factors = new Float32Array(channels).fill(1);
+  const muls: Factor['muls'] = [];
+  for (const [part, of] of split.outputs.entries()) {
+    if (!of) continue;
+    const found = multiplied(graph, of);
+    if (found?.by.shape?.length !== 0) continue;
+    factors.fill(found.by.tensor!.floats[0]!, part * width, (part + 1) * width);
+    muls.push({ mul: found.mul, of });
+  }
+  return muls.length > 0 ? { value: Tensor.float32([channels], factors), muls } : undefined;
+}
+
+/** The `Mul` by a float32 constant that alone reads a value. */
+function multiplied(graph: Graph, value: Value): { mul: Node; by: Value } | undefined {
+  const mul = soleReader(graph, value);
+  if (mul?.op !== 'Mul') return undefined;
+  const by = mul.input(mul.input(0) === value ? 1 : 0);
+  return by.isConstant && by.dtype === 'float32' ? { mul, by } : undefined;
 }

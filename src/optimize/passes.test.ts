@@ -386,6 +386,41 @@ describe('foldScales', () => {
     expect([count, ops]).toEqual([1, ['com.microsoft.DynamicQuantizeMatMul']]);
   });
 
+  const attention = (int8: boolean): Case => ({
+    inputs: { x: ['N', 5, 8] },
+    build: (b, { x }, constant) => {
+      const weight = new Tensor(
+        'int8',
+        [8, 24],
+        Int8Array.from({ length: 192 }, (_, i) => ((i * 37) % 255) - 127),
+      );
+      const scale = Tensor.float32(
+        [24],
+        Float32Array.from({ length: 24 }, (_, i) => 0.01 + i / 1000),
+      );
+      const layer = int8
+        ? b.op('com.microsoft.DynamicQuantizeMatMul', [x, weight, scale, undefined, constant([24])])
+        : b.op('Add', [b.op('MatMul', [x, constant([8, 24])]), constant([24])]);
+      const boxed = b.op('Reshape', [layer, b.ints([0, 0, 6, 4])]);
+      const headsFirst = b.op('Transpose', [boxed], { perm: [0, 2, 1, 3] });
+      const [q, k, v] = b.node('Split', [headsFirst], { axis: 1, num_outputs: 3 }, 3).outputs;
+      return [b.op('Mul', [q!, Tensor.scalar(0.5)]), k!, b.op('Mul', [Tensor.scalar(3), v!])];
+    },
+  });
+
+  it.each([false, true])('folds factors on packed parts (int8 %s)', async (int8) => {
+    const { ops, count } = await rewritten(attention(int8), foldAll);
+    expect(count).toBe(1);
+    expect(ops).not.toContain('Mul');
+  });
+
+  it('keeps the one scale of int8 weights that share it', async () => {
+    const graph = graphOf(attention(true));
+    const layer = graph.nodes.find(({ op }) => op === 'com.microsoft.DynamicQuantizeMatMul')!;
+    layer.setInput(2, graph.addConstant('scale', Tensor.scalar(0.01)));
+    expect(foldScales(graph)).toBe(0);
+  });
+
   it('does not fire on shared weights, other readers, or factors along other axes', async () => {
     const { count } = await rewritten(
       {
