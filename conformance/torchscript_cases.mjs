@@ -151,7 +151,10 @@ add('Tile', [fed(x()), ints(1, 2, 3)]);
 add('Pad', [fed(x()), ints(0, 1, 2, 0, 0, 3), scalar(0.5)]);
 add('Pad', [fed(x()), ints(1, 2), undefined, ints(-1)]);
 for (const axis of [0, 1, 2, 4]) add('Flatten', [fed(image())], { axis });
-add('ConstantOfShape', [ints(2, 3)], { value: { kind: 'tensor', value: Tensor.float32([1], [0.5]) } });
+for (const fill of [0.5, Infinity, -Infinity, NaN]) {
+  const value = { kind: 'tensor', value: Tensor.float32([1], [fill]) };
+  add('ConstantOfShape', [ints(2, 3)], { value });
+}
 
 add('LayerNormalization', [fed(x()), noise([8]), noise([8])], { epsilon: float(1e-6) });
 add('LayerNormalization', [fed(x()), noise([6, 8])], { axis: 1 });

@@ -253,10 +253,15 @@ export class Graph {
     this.#constants.set(input.name, input);
   }
 
-  /** @throws UserError when it is still read */
+  /**
+   * Removes a constant; an input it is the default of goes with it.
+   * @throws UserError when it is still read
+   */
   removeConstant(value: Value): void {
     this.#assertUnused(value);
     this.#constants.delete(value.name);
+    const input = this.inputs.indexOf(value);
+    if (input >= 0) this.inputs.splice(input, 1);
     this.#names.delete(value.name);
   }
 

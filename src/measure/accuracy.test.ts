@@ -17,9 +17,9 @@ const preprocessing: Preprocessing = {
 };
 
 /** Its class is the place of the brightest of the eight pixels. */
-function brightestPixel(): Graph {
+function brightestPixel(batch: number | string = 'N'): Graph {
   const graph = new Graph();
-  const pixels = graph.addInput('pixel_values', 'float32', ['N', 1, 2, 4]);
+  const pixels = graph.addInput('pixel_values', 'float32', [batch, 1, 2, 4]);
   const b = new Builder(graph);
   graph.outputs.push(b.op('Flatten', [pixels], { axis: 1 }, 'logits'));
   return graph;
@@ -42,9 +42,9 @@ function images(shown: readonly number[], labels: readonly number[], damaged: re
 }
 
 describe('evaluate', () => {
-  it('measures top-1, top-5 and loss over all batches', async () => {
+  it.each(['N', 1, 3])('measures top-1, top-5 and loss over all batches (of a model of %s)', async (size) => {
     const split = images([0, 1, 2, 3, 4], [0, 1, 2, 3, 5]);
-    const result = await evaluate(onnxruntime, brightestPixel(), split, { preprocessing, batchSize: 2 });
+    const result = await evaluate(onnxruntime, brightestPixel(size), split, { preprocessing, batchSize: 2 });
     expect(result.samples).toBe(5);
     expect(result.skipped).toBe(0);
     expect(result.top1).toBeCloseTo(4 / 5, 12);

@@ -1,13 +1,14 @@
 import { UserError } from '../errors.ts';
 import type { Graph } from '../graph/graph.ts';
-import type { NumericType, Tensor } from '../graph/tensor.ts';
+import { type NumericType, Tensor } from '../graph/tensor.ts';
 import { castTensors } from '../quantize/cast.ts';
+import { fixedBatches } from '../runtime/fixed-batch.ts';
 import type { Engine, Session } from '../runtime/session.ts';
 
 /** A loaded model that tells images apart. */
 export interface Classifier {
   /**
-   * @param pixels float32 `[N, C, H, W]`; cast when the model takes float16
+   * @param pixels float32 `[N, C, H, W]`, in as many runs as the model's batch size asks for; cast when it takes float16
    * @returns float32 `[N, classes]`
    * @throws UserError when what the model gives is no logits
    */
@@ -29,22 +30,32 @@ export async function loadClassifier(
   try {
     const input = imageInput(session);
     const output = only('output', session.outputs, 'logits');
-    const takes = session.inputSignatures[input]!.dtype;
+    const { dtype, shape } = session.inputSignatures[input]!;
+    const logitsOf = async (pixels: Tensor) => {
+      const results = await session.run({ [input]: await cast(engine, pixels, dtype as NumericType) }, [
+        output,
+      ]);
+      const logits = results[output]!;
+      const samples = pixels.shape[0]!;
+      const [rows, classes] = logits.shape;
+      const float = logits.dtype === 'float32' || logits.dtype === 'float16';
+      if (!float || logits.shape.length !== 2 || rows !== samples || !classes) {
+        throw new UserError(
+          `the model gives ${logits.dtype} [${logits.shape}] for ${samples} images; expected float [${samples}, classes]`,
+        );
+      }
+      return cast(engine, logits, 'float32');
+    };
+    const size = shape?.[0];
     return {
       async logits(pixels) {
-        const results = await session.run({ [input]: await cast(engine, pixels, takes as NumericType) }, [
-          output,
-        ]);
-        const logits = results[output]!;
-        const samples = pixels.shape[0]!;
-        const [rows, classes] = logits.shape;
-        const float = logits.dtype === 'float32' || logits.dtype === 'float16';
-        if (!float || logits.shape.length !== 2 || rows !== samples || !classes) {
-          throw new UserError(
-            `the model gives ${logits.dtype} [${logits.shape}] for ${samples} images; expected float [${samples}, classes]`,
-          );
+        if (typeof size !== 'number') return logitsOf(pixels);
+        const rows: number[] = [];
+        for (const { batch, images } of fixedBatches(pixels, size)) {
+          const { floats, shape } = await logitsOf(batch);
+          rows.push(...floats.subarray(0, images * shape[1]!));
         }
-        return cast(engine, logits, 'float32');
+        return Tensor.float32([pixels.shape[0]!, rows.length / pixels.shape[0]!], Float32Array.from(rows));
       },
       dispose: () => session.dispose(),
     };

@@ -84,7 +84,7 @@ export function eliminateIdentities(graph: Graph): number {
   for (const node of [...graph.nodes]) {
     if (node.op === 'Transpose') mergeTransposes(node);
     const passed = rules[node.op]?.(node);
-    if (!passed) continue;
+    if (!passed || node.outputs.slice(1).some((value) => value && graph.outputs.includes(value))) continue;
     const output = node.output();
     if (graph.outputs.includes(output)) {
       if (!passed.producer || graph.outputs.includes(passed)) continue;

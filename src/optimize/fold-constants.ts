@@ -38,7 +38,7 @@ export async function foldConstants(
   const wanted = [...nodes]
     .flatMap((node) => node.outputs)
     .filter((value): value is Value => value !== undefined && isWanted(graph, value, nodes));
-  const results = await evaluate(engine, nodes, wanted);
+  const results = await evaluate(engine, graph, nodes, wanted);
   const heirs: [Value, string][] = [];
   for (const [i, value] of wanted.entries()) {
     const constant = graph.addConstant(graph.uniqueName(`${value.name}_folded`), results[i]!);
@@ -100,10 +100,12 @@ function originOf(value: Value): Value {
 
 async function evaluate(
   engine: Engine,
+  graph: Graph,
   nodes: ReadonlySet<Node>,
   wanted: readonly Value[],
 ): Promise<Tensor[]> {
   const part = new Graph('constants');
+  for (const [domain, version] of graph.root.opsets) part.opsets.set(domain, version);
   const feeds: Tensors = {};
   const twins = new Map<Value, Value>();
   const twin = (value: Value): Value => {

@@ -17,10 +17,10 @@ interface Factor {
  * constants that constant folding then computes.
  * 1. `Mul(x W + b, c)` becomes `x (W c) + b c`, c a constant scalar or one number an output channel (layer
  *    scale).
- * 2. Behind a `DynamicQuantizeMatMul` the int8 weights stay and their scales take the factor.
+ * 2. Behind a `DynamicQuantizeMatMul` the int8 weights stay and their scales take the factor. They stay
+ *    positive, as QNNPACK demands, and one scale for all channels stays one.
  * 3. A constant scalar on parts of the result, packed as by `packHeads` (attention's scale of the
- *    queries), is a factor for those parts' channels. It is not taken into int8 weights that share one
- *    scale: they would need one a channel then.
+ *    queries), is a factor for those parts' channels.
  *
  * It does not fire when somebody else reads the unscaled result, or the weight or bias serves another
  * layer too.
@@ -50,7 +50,8 @@ export function foldScales(graph: Graph): number {
       const factor = find(graph, node.output());
       const [scale, bias] = [node.input(2), node.inputs[4]];
       if (!factor || !scale.isConstant || (bias && !bias.isConstant)) continue;
-      if (find === factorOnParts && scale.shape?.[0] !== node.output().shape?.at(-1)) continue;
+      const { size, floats } = factor.value instanceof Tensor ? factor.value : factor.value.tensor!;
+      if (size > scale.tensor!.size || !floats.every((number) => number > 0)) continue;
       const b = new Builder(graph, node);
       node.setInput(2, b.op('Mul', [scale, factor.value]));
       if (bias) node.setInput(4, b.op('Mul', [bias, factor.value]));
@@ -83,15 +84,18 @@ function factorOnParts(graph: Graph, output: Value): Factor | undefined {
   if (headsFirst?.op !== 'Transpose' || `${headsFirst.ints('perm', [])}` !== '0,2,1,3') return undefined;
   const split = soleReader(graph, headsFirst.output());
   if (split?.op !== 'Split' || split.int('axis', 0) !== 1 || split.inputs[1]) return undefined;
-  const width = channels / split.outputs.length;
   const factors = new Float32Array(channels).fill(1);
   const muls: Factor['muls'] = [];
-  for (const [part, of] of split.outputs.entries()) {
-    if (!of) continue;
+  let from = 0;
+  for (const of of split.outputs) {
+    const [, heads, , width] = of?.shape ?? [];
+    if (!of || typeof heads !== 'number' || typeof width !== 'number') return undefined;
     const found = multiplied(graph, of);
-    if (found?.by.shape?.length !== 0) continue;
-    factors.fill(found.by.tensor!.floats[0]!, part * width, (part + 1) * width);
-    muls.push({ mul: found.mul, of });
+    if (found?.by.shape?.length === 0) {
+      factors.fill(found.by.tensor!.floats[0]!, from, from + heads * width);
+      muls.push({ mul: found.mul, of });
+    }
+    from += heads * width;
   }
   return muls.length > 0 ? { value: Tensor.float32([channels], factors), muls } : undefined;
 }

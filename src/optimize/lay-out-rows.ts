@@ -7,7 +7,7 @@ import type { Engine } from '../runtime/session.ts';
  * Lays the float32 weights of linear layers as `[out, in]`, in place, as PyTorch's operators want them:
  * `MatMul(x, W)` becomes `MatMul(x, Transpose(W'))`.
  *
- * It does not fire when somebody other than such layers reads the weight.
+ * It does not fire when somebody other than such layers reads the weight, or it is a graph output.
  *
  * @returns how many weights were laid anew
  */
@@ -24,7 +24,8 @@ export async function layOutRows(engine: Engine, graph: Graph): Promise<number> 
   let count = 0;
   try {
     for (const [weight, products] of readers) {
-      if (weight.uses.some(({ node, index }) => index !== 1 || !products.has(node))) continue;
+      const shared = weight.uses.some(({ node, index }) => index !== 1 || !products.has(node));
+      if (shared || graph.outputs.includes(weight)) continue;
       const { rows } = await session.run({ columns: weight.tensor! });
       const uses = [...weight.uses];
       graph.setConstant(weight, rows!);

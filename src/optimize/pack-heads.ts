@@ -26,6 +26,9 @@ export function packHeads(graph: Graph): number {
   return count;
 }
 
+/** From this operator set on, a `Split` into equal parts says how many; before, its outputs do. */
+const splitCounts = 18;
+
 function repack(graph: Graph, transpose: Node): boolean {
   if (`${transpose.ints('perm', [])}` !== '2,0,3,1,4') return false;
   const reshape = transpose.input(0).producer;
@@ -39,7 +42,8 @@ function repack(graph: Graph, transpose: Node): boolean {
   const b = new Builder(graph, transpose);
   const boxed = b.op('Reshape', [source, b.ints([0, 0, parts * heads, width])]);
   const headsFirst = b.op('Transpose', [boxed], { perm: [0, 2, 1, 3] });
-  const split = b.node('Split', [headsFirst], { axis: 1, num_outputs: parts }, parts);
+  const split = b.node('Split', [headsFirst], { axis: 1 }, parts);
+  if (graph.opsets.get('')! >= splitCounts) split.setAttribute('num_outputs', parts);
   for (const [value, index] of cut) replaceValue(graph, value, split.output(index));
   return true;
 }

@@ -11,6 +11,7 @@ import { eliminateIdentities } from './eliminate-identities.ts';
 import { foldConstants } from './fold-constants.ts';
 import { foldScales } from './fold-scales.ts';
 import { fuseMatMul } from './fuse-matmul.ts';
+import { layOutRows } from './lay-out-rows.ts';
 import { packHeads } from './pack-heads.ts';
 
 const random = (shape: readonly number[], seed = 1) =>
@@ -23,6 +24,7 @@ const random = (shape: readonly number[], seed = 1) =>
   );
 
 interface Case {
+  opset?: number;
   inputs: Record<string, Dim[]>;
   build(
     b: Builder,
@@ -31,8 +33,9 @@ interface Case {
   ): Value[];
 }
 
-function graphOf({ inputs, build }: Case): Graph {
+function graphOf({ inputs, build, opset }: Case): Graph {
   const graph = new Graph('case');
+  if (opset) graph.opsets.set('', opset);
   const b = new Builder(graph);
   const values = Object.fromEntries(
     Object.entries(inputs).map(([name, shape]) => [name, graph.addInput(name, 'float32', shape)]),
@@ -310,9 +313,10 @@ describe('packHeads', () => {
     expect(ops).toEqual(['Reshape', 'Transpose', 'Split']);
   });
 
-  it('cuts parts taken by Gather, in any order', async () => {
+  it.each([20, 17])('cuts parts taken by Gather, in any order (operator set %s)', async (opset) => {
     const { ops } = await rewritten(
       {
+        opset,
         inputs: qkv,
         build: (b, { x }) => {
           const parts = packed(b, x!);
@@ -377,8 +381,13 @@ describe('foldScales', () => {
             [8, 5],
             Int8Array.from({ length: 40 }, (_, i) => i * 3 - 60),
           );
-          const operands = [x, weight, Tensor.scalar(0.01), undefined, constant([5])];
-          return [b.op('Mul', [b.op('com.microsoft.DynamicQuantizeMatMul', operands), constant([5])])];
+          const numbers = (factor: number) =>
+            Tensor.float32(
+              [5],
+              Float32Array.from({ length: 5 }, (_, i) => factor * (i + 1)),
+            );
+          const operands = [x, weight, numbers(0.01), undefined, constant([5])];
+          return [b.op('Mul', [b.op('com.microsoft.DynamicQuantizeMatMul', operands), numbers(0.5)])];
         },
       },
       foldAll,
@@ -421,6 +430,31 @@ describe('foldScales', () => {
     expect(foldScales(graph)).toBe(0);
   });
 
+  it('keeps the scales of int8 weights positive', async () => {
+    const graph = graphOf(attention(true));
+    const mul = graph.nodes.find(({ op }) => op === 'Mul')!;
+    mul.setInput(1, graph.addConstant('negative', Tensor.scalar(-0.5)));
+    expect(foldScales(graph)).toBe(0);
+  });
+
+  it('scales the channels of parts that are not equal', async () => {
+    const { ops, count } = await rewritten(
+      {
+        inputs: { x: ['N', 5, 8] },
+        build: (b, { x }, constant) => {
+          const layer = b.op('MatMul', [x, constant([8, 12])]);
+          const boxed = b.op('Reshape', [layer, b.ints([0, 0, 3, 4])]);
+          const headsFirst = b.op('Transpose', [boxed], { perm: [0, 2, 1, 3] });
+          const [two, one] = b.node('Split', [headsFirst], { axis: 1, num_outputs: 2 }, 2).outputs;
+          return [b.op('Relu', [two]), b.op('Mul', [one, Tensor.scalar(3)])];
+        },
+      },
+      foldAll,
+    );
+    expect(count).toBe(1);
+    expect(ops).not.toContain('Mul');
+  });
+
   it('does not fire on shared weights, other readers, or factors along other axes', async () => {
     const { count } = await rewritten(
       {
@@ -440,6 +474,40 @@ describe('foldScales', () => {
       foldScales,
     );
     expect(count).toBe(0);
+  });
+});
+
+describe('foldConstants', () => {
+  it('computes with the operator set of the graph', async () => {
+    const { ops } = await rewritten(
+      {
+        opset: 11,
+        inputs: { x: [2, 6] },
+        build: (b, { x }, constant) => [b.op('Add', [x, b.op('Unsqueeze', [constant([6])], { axes: [0] })])],
+      },
+      (graph) => foldConstants(onnxruntime, graph),
+    );
+    expect(ops).toEqual(['Add']);
+  });
+});
+
+describe('what is a graph output', () => {
+  it('is not laid anew, nor does the mask of a Dropout go', async () => {
+    const { count } = await rewritten(
+      {
+        inputs: { x: ['N', 5, 8] },
+        build: (b, { x }, constant) => {
+          const weight = constant([8, 6]);
+          return [b.op('MatMul', [x, weight]), weight];
+        },
+      },
+      (graph) => layOutRows(onnxruntime, graph),
+    );
+    expect(count).toBe(0);
+    const graph = new Graph();
+    const dropout = new Builder(graph).node('Dropout', [graph.addInput('x', 'float32', ['N'])], {}, 2);
+    graph.outputs.push(dropout.output(0), dropout.output(1));
+    expect(eliminateIdentities(graph)).toBe(0);
   });
 });
 

@@ -8,6 +8,7 @@ import { quantizeDynamic } from '../quantize/dynamic.ts';
 import { toFloat16 } from '../quantize/float16.ts';
 import { quantizeStatic } from '../quantize/static.ts';
 import type { TrainingPoint } from '../report/schema.ts';
+import { fixedBatches } from '../runtime/fixed-batch.ts';
 import { fileCheckpoints } from '../train/checkpoint.node.ts';
 import { finetune } from '../train/finetune.ts';
 import { modelInfo, setModelInfo } from '../zoo/model-info.ts';
@@ -135,6 +136,10 @@ export async function quantizeGraph(
 }
 
 async function* feeds(graph: Graph, images: Awaited<ReturnType<typeof someImages>>) {
-  const input = graph.inputs[0]!.name;
-  for await (const { pixels } of images) yield { [input]: pixels };
+  const { name, shape } = graph.inputs[0]!;
+  const size = shape?.[0];
+  for await (const { pixels } of images) {
+    if (typeof size !== 'number') yield { [name]: pixels };
+    else for (const { batch } of fixedBatches(pixels, size)) yield { [name]: batch };
+  }
 }

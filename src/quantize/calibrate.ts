@@ -3,6 +3,7 @@ import { Builder } from '../graph/builder.ts';
 import type { Graph } from '../graph/graph.ts';
 import { Tensor } from '../graph/tensor.ts';
 import { type Progress, silent } from '../progress.ts';
+import { fixedBatches } from '../runtime/fixed-batch.ts';
 import type { Engine, Session, Tensors } from '../runtime/session.ts';
 import { type Observer, type ObserverName, observers } from './observers.ts';
 
@@ -43,7 +44,8 @@ export async function calibrate(
   const input = graph.inputs[0]!;
   const session = await engine.load(graph);
   const task = progress.task('Calibrating', data.length ?? 0, 'batches');
-  const runs = new Runs(session, input.name, typeof input.shape?.[0] === 'number');
+  const size = input.shape?.[0];
+  const runs = new Runs(session, input.name, typeof size === 'number' ? size : undefined);
   let batches = 0;
   try {
     for await (const { pixels } of data) {
@@ -84,9 +86,9 @@ function observedGraph(source: Graph, names: readonly string[], fetch: boolean) 
     b.op('ReduceMin', [value], { keepdims: 0 }),
     b.op('ReduceMax', [value], { keepdims: 0 }),
   ]);
-  const sound = graph.outputs.map((value) =>
-    b.op('ReduceSum', [b.op('Mul', [value, b.scalar(0)])], { keepdims: 0 }),
-  );
+  const sound = graph.outputs
+    .filter(({ dtype }) => dtype === 'float32')
+    .map((value) => b.op('ReduceSum', [b.op('Mul', [value, b.scalar(0)])], { keepdims: 0 }));
   const parts = [...extremes, ...sound].map((value) => b.op('Reshape', [value, one]));
   const watched = fetch ? values.map((value) => b.op('Identity', [value])) : [];
   graph.outputs.splice(0, Infinity, b.op('Concat', parts, { axis: 0 }, statisticsName), ...watched);
@@ -97,22 +99,26 @@ function observedGraph(source: Graph, names: readonly string[], fetch: boolean) 
 class Runs {
   readonly #session: Session;
   readonly #input: string;
-  /** The model takes one batch size only. */
-  readonly #whole: boolean;
+  /** The one batch size that the model takes. */
+  readonly #fixed: number | undefined;
   #bytesPerImage: number | undefined;
   #buffers: { images: number; outputs: Tensors } | undefined;
 
-  constructor(session: Session, input: string, whole: boolean) {
+  constructor(session: Session, input: string, fixed: number | undefined) {
     this.#session = session;
     this.#input = input;
-    this.#whole = whole;
+    this.#fixed = fixed;
   }
 
   async *over(pixels: Tensor): AsyncGenerator<Tensors> {
+    if (this.#fixed !== undefined) {
+      for (const { batch } of fixedBatches(pixels, this.#fixed)) yield await this.#run(batch);
+      return;
+    }
     const [images = 0, ...shape] = pixels.shape;
     const size = pixels.size / images;
     for (let from = 0; from < images; ) {
-      const to = Math.min(images, from + (this.#whole ? images : this.#imagesPerRun()));
+      const to = Math.min(images, from + this.#imagesPerRun());
       const slice = pixels.floats.subarray(from * size, to * size);
       yield await this.#run(Tensor.float32([to - from, ...shape], slice));
       from = to;

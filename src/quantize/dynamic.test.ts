@@ -129,6 +129,31 @@ describe('quantizeDynamic', () => {
     expect(source.nodes).toHaveLength(5);
   });
 
+  it('quantizes a weight that is used both ways along both axes', async () => {
+    const source = new Graph('tied');
+    const x = source.addInput('x', 'float32', ['N', 5, 16]);
+    const b = new Builder(source);
+    const tied = source.addConstant('tied.weight', Tensor.float32([16, 16], noise(256)));
+    const there = b.op('MatMul', [x, tied]);
+    const turned = b.op('Transpose', [tied], { perm: [1, 0] });
+    source.outputs.push(b.op('MatMul', [b.op('Gelu', [there]), turned], {}, 'y'));
+    const graph = await quantizeDynamic(onnxruntime, source);
+    const exact = (await runOnce(onnxruntime, source, feeds)).y!.floats;
+    const got = (await runOnce(onnxruntime, graph, feeds)).y!.floats;
+    const distance = Math.hypot(...got.map((v, i) => v - exact[i]!)) / Math.hypot(...exact);
+    expect(distance).toBeLessThan(0.02);
+  });
+
+  it('drops the input that a replaced weight was the default of', async () => {
+    const source = mlp();
+    const weight = source.constants.get('fc2.weight')!;
+    source.inputs.push(weight);
+    const graph = await quantizeDynamic(onnxruntime, source);
+    expect(graph.inputs.map(({ name }) => name)).toEqual(['x']);
+    expect(checkGraph(graph)).toEqual([]);
+    await runOnce(onnxruntime, graph, feeds);
+  });
+
   it('leaves ignored weights in float32', async () => {
     const graph = await quantizeDynamic(onnxruntime, mlp(), { ignore: ['fc2.*'] });
     expect(graph.constants.get('fc2.weight')!.dtype).toBe('float32');

@@ -40,7 +40,7 @@ export function layersToQuantize(
 
 /**
  * Puts an integer form in the place of each Linear, in the graph given. A weight that several layers
- * share is quantized once; integer weights take the names of the float ones that nobody reads any more.
+ * share is quantized once (twice, if some use it transposed); integer weights take the names of the float ones that nobody reads any more.
  *
  * @param build writes the layer anew, bias included, and returns its result; its `input` is what the
  *   layer reads by then, which may be the new result of a layer before it
@@ -54,19 +54,21 @@ export async function replaceLayers(
   build: (b: Builder, layer: Linear, weight: PackedWeight) => Value,
 ): Promise<void> {
   const quantizer = new WeightQuantizer(engine, granularity);
-  const packed = new Map<Value, PackedWeight>();
+  const packed = new Map<string, PackedWeight & { of: Value }>();
   const task = progress.task('Quantizing', layers.length, 'layers');
   try {
     for (const [done, layer] of layers.entries()) {
-      const { weight, output, product } = layer;
-      let pack = packed.get(weight);
+      const { weight, layout, output, product } = layer;
+      const key = `${layout} ${weight.name}`;
+      let pack = packed.get(key);
       if (!pack) {
         const { values, scale } = await quantizer.quantize(layer);
         pack = {
+          of: weight,
           values: graph.addConstant(graph.uniqueName(`${weight.name}_int8`), values),
           scale: graph.addConstant(graph.uniqueName(`${weight.name}_scale`), scale),
         };
-        packed.set(weight, pack);
+        packed.set(key, pack);
         weight.tensor!.release();
       }
       const current = { ...layer, input: product.input(0) };
@@ -78,7 +80,7 @@ export async function replaceLayers(
     await quantizer.dispose();
   }
   graph.removeDead();
-  for (const [weight, { values }] of packed) {
-    if (!graph.constants.has(weight.name)) graph.rename(values, weight.name);
+  for (const { of, values } of packed.values()) {
+    if (!graph.constants.has(of.name)) graph.rename(values, of.name);
   }
 }

@@ -18,9 +18,9 @@ const noise = (count: number, seed = 1) =>
   Float32Array.from({ length: count }, (_, i) => (Math.sin((i + 1) * 12.9898 * seed) * 43758.5453) % 1);
 
 /** Three Linears: the first two read the same value, the third follows the second with nothing between. */
-function net() {
+function net(size: number | string = 'N') {
   const graph = new Graph('net');
-  const x = graph.addInput('x', 'float32', ['N', 5, 16]);
+  const x = graph.addInput('x', 'float32', [size, 5, 16]);
   const b = new Builder(graph);
   const weight = (name: string, shape: number[], seed: number) =>
     graph.addConstant(name, Tensor.float32(shape, noise(shape[0]! * shape[1]!, seed)));
@@ -67,6 +67,19 @@ describe('calibrate', () => {
     names.forEach((name, i) => {
       expect(watched.get(name)!.range(255)).toEqual(reference[i]!.range(255));
     });
+  });
+
+  it.each([1, 3, 8])('feeds a model that takes %s images at a time', async (size) => {
+    const source = net(size);
+    const b = new Builder(source);
+    source.outputs.push(b.op('ArgMax', [source.outputs[0]], { axis: -1 }));
+    const data = stream();
+    const watched = await calibrate(onnxruntime, source, ['x'], { data, observer: 'minmax' });
+    const numbers = batches.flatMap(({ floats }) => [...floats]);
+    const range = { min: Math.min(...numbers), max: Math.max(...numbers) };
+    const reference = observers.minmax.create();
+    reference.observe(range);
+    expect(watched.get('x')!.range(255)).toEqual(reference.range(255));
   });
 
   it('says which activation is no number, and in which batch', async () => {

@@ -16,7 +16,14 @@ function toOrt(ort: Ort, name: string, tensor: Tensor): OnnxRuntime.Tensor {
 }
 
 function fromOrt(tensor: OnnxRuntime.Tensor): Tensor {
-  return new Tensor(tensor.type as DataType, tensor.dims as number[], tensor.data as unknown as TensorData);
+  return new Tensor(tensor.type as DataType, tensor.dims as number[], dataOf(tensor));
+}
+
+/** The numbers; of float16 the bits, also where JavaScript has a `Float16Array` (Node 24 and later). */
+function dataOf({ type, data }: OnnxRuntime.Tensor): TensorData {
+  if (type !== 'float16' || data instanceof Uint16Array) return data as unknown as TensorData;
+  const { buffer, byteOffset, length } = data as unknown as Uint16Array;
+  return new Uint16Array(buffer, byteOffset, length);
 }
 
 class OrtSession implements Session {

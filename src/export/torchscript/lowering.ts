@@ -147,14 +147,13 @@ export class Lowering {
     return made;
   }
 
-  /** An int8 layer the file is to carry, one for each pair of weight and bias. */
+  /** An int8 layer the file is to carry, one for each combination of weight, scale and bias. */
   packed(
-    weight: Value,
-    bias: Value | undefined,
+    parts: readonly (Value | undefined)[],
     name: string,
     make: (name: string) => PackedLinear,
   ): PackedLinear {
-    const key = `${weight.name}\n${bias?.name ?? ''}`;
+    const key = parts.map((value) => value?.name ?? '').join('\n');
     let found = this.#packed.get(key);
     if (!found) {
       let unique = name;

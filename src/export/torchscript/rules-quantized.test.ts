@@ -24,6 +24,22 @@ function layers() {
   return graph;
 }
 
+it('a weight that two int8 layers share under other scales is packed for each', () => {
+  const graph = new Graph('shared');
+  const x = graph.addInput('x', 'float32', ['N', 4]);
+  const b = new Builder(graph);
+  const weight = graph.addConstant('a.weight', new Tensor('int8', [4, 2], new Int8Array(8).fill(3)));
+  const layer = (scale: number) =>
+    b.op('com.microsoft.DynamicQuantizeMatMul', [x, weight, Tensor.scalar(scale)]);
+  graph.outputs.push(layer(0.5), layer(0.25), layer(0.5));
+  const products = lowerGraph(graph).calls.filter(({ operator }) => operator === 'quantized::linear_dynamic');
+  expect(products.map(({ args }) => args[1])).toMatchObject([
+    { name: 'a._packed_params', scales: [0.5] },
+    { name: 'a._packed_params_1', scales: [0.25] },
+    { name: 'a._packed_params', scales: [0.5] },
+  ]);
+});
+
 describe('static int8 layers', () => {
   it('give their range to the dynamic operator, clamped once for all readers', () => {
     const { calls, state } = lowerGraph(layers());

@@ -82,7 +82,7 @@ function packLinear(node: Node, { weight, weightScale, bias }: PackedParts, lowe
   if (bias && !bias.tensor) throw lower.unsupported(node, `its bias ${bias.name} is no constant`);
   const dot = weight.name.lastIndexOf('.');
   const name = `${weight.name.slice(0, dot + 1)}_packed_params`;
-  return lower.packed(weight, bias, name, (unique) => {
+  return lower.packed([weight, weightScale, bias], name, (unique) => {
     return new PackedLinear(unique, transposed(weight.tensor!), [...scales.floats], bias?.tensor);
   });
 }

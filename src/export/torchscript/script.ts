@@ -106,6 +106,8 @@ class Printer {
 
 /** A float that can't be taken for an int. */
 const floatLiteral = (value: number): string => {
+  if (Number.isNaN(value)) return 'float("nan")';
+  if (!Number.isFinite(value)) return value > 0 ? 'float("inf")' : 'float("-inf")';
   const text = String(value);
   return /[.e]/.test(text) ? text : `${text}.0`;
 };
