@@ -8,7 +8,7 @@ import { runOnce } from '../runtime/session.ts';
 import { type BackendName, backends } from './backends.ts';
 import { calibrate } from './calibrate.ts';
 import { quantizeDynamic } from './dynamic.ts';
-import { affine, type ObserverName, observers } from './observers.ts';
+import { affine, type Observer, type ObserverName, observers } from './observers.ts';
 import { quantizedLinears } from './quantized-linear.ts';
 import { quantization } from './record.ts';
 import { quantizeStatic } from './static.ts';
@@ -77,7 +77,7 @@ describe('calibrate', () => {
     const watched = await calibrate(onnxruntime, source, ['x'], { data, observer: 'minmax' });
     const numbers = batches.flatMap(({ floats }) => [...floats]);
     const range = { min: Math.min(...numbers), max: Math.max(...numbers) };
-    const reference = observers.minmax.create();
+    const reference: Observer = observers.minmax.create();
     reference.observe(range);
     expect(watched.get('x')!.range(255)).toEqual(reference.range(255));
   });

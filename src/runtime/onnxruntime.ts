@@ -12,7 +12,17 @@ function toOrt(ort: Ort, name: string, tensor: Tensor): OnnxRuntime.Tensor {
   const { dtype, shape } = tensor;
   if (!(dtype === 'string' || dtype in dataTypes))
     throw new UserError(`${name}: no engine type for ${dtype}`);
+  if (dtype === 'float16') return halfTensor(ort, tensor);
   return new ort.Tensor(dtype as 'float32', tensor.data as Float32Array, shape as number[]);
+}
+
+/**
+ * A float16 tensor of bits. Where JavaScript has a `Float16Array` (Node 24 and later) the constructor would
+ * turn them into one, which the native engine can't read.
+ */
+function halfTensor(ort: Ort, { data, shape }: Tensor): OnnxRuntime.Tensor {
+  const bits = new ort.Tensor('uint16', data as Uint16Array, shape as number[]);
+  return Object.assign(bits as OnnxRuntime.Tensor, { type: 'float16' as const });
 }
 
 function fromOrt(tensor: OnnxRuntime.Tensor): Tensor {
