@@ -1,6 +1,27 @@
-import { closeSync, fstatSync, mkdirSync, openSync, readSync, renameSync, rmSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  fstatSync,
+  mkdirSync,
+  openSync,
+  readSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from 'node:fs';
 import { dirname } from 'node:path';
 import { UserError } from './errors.ts';
+
+/**
+ * Makes a folder and those above it that are missing. One by one: where the system refuses with "no such
+ * file" (/proc), Node's recursive mkdir tries for ever.
+ * @throws the system's error
+ */
+export function makeFolder(path: string): void {
+  if (statSync(path, { throwIfNoEntry: false })?.isDirectory()) return;
+  if (dirname(path) !== path) makeFolder(dirname(path));
+  mkdirSync(path);
+}
 
 /**
  * Writes a file so that it appears whole or not at all: under a temporary name beside it, renamed at
@@ -10,9 +31,11 @@ import { UserError } from './errors.ts';
 export function writeFileWhole(path: string, content: string | Uint8Array | Iterable<Uint8Array>): void {
   const temporary = `${path}.${process.pid}.tmp`;
   let descriptor: number | undefined;
+  let opened = false;
   try {
-    mkdirSync(dirname(path), { recursive: true });
+    makeFolder(dirname(path));
     descriptor = openSync(temporary, 'w');
+    opened = true;
     const pieces =
       typeof content === 'string'
         ? [Buffer.from(content)]
@@ -27,7 +50,7 @@ export function writeFileWhole(path: string, content: string | Uint8Array | Iter
     renameSync(temporary, path);
   } catch (error) {
     if (descriptor !== undefined) closeSync(descriptor);
-    rmSync(temporary, { force: true });
+    if (opened) rmSync(temporary, { force: true });
     throw fileError(error, `can't write ${path}`);
   }
 }

@@ -114,6 +114,40 @@ describe('the command line says no in one line, exits with 2 and writes nothing'
   it('static quantization without data', () =>
     refuses(['quantize', at('model'), '-o', at('out'), '--scheme', 'static'], /static.*--data/));
 
+  it("the model's own folder as output", async () => {
+    const folder = damaged('own');
+    const before = readFileSync(`${folder}/model.safetensors`);
+    const { code, stderr } = await pqv('quantize', folder, '-o', folder);
+    expect({ code, stderr }).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(/own is where the model/),
+    });
+    const { code: other, stderr: said } = await pqv('quantize', at('model'), '-o', folder);
+    expect({ other, said }).toMatchObject({
+      other: 2,
+      said: expect.stringMatching(/own holds another model/),
+    });
+    expect(readFileSync(`${folder}/model.safetensors`).equals(before)).toBe(true);
+  });
+
+  it.each(['/proc/out', '/dev/null/out'])('a place that is no folder (%s)', (place) =>
+    refuses(['quantize', at('model'), '-o', place], /can't write .*: (no such|a part)/),
+  );
+
+  it('a file named as another format', () =>
+    refuses(
+      ['export', at('model'), '--format', 'onnx', '-o', at('out.ort')],
+      /out\.ort is named as --format ort/,
+    ));
+
+  it('a file for a runtime where a model is wanted', async () => {
+    writeFileSync(at('phone.ptl'), '');
+    await refuses(['eval', at('phone.ptl'), '--data', 'mnist'], /phone\.ptl.*bench --runtime pytorch/);
+  });
+
+  it('an architecture for what says itself what it is', () =>
+    refuses(['inspect', at('model'), '--arch', 'deit_tiny_patch16_224'], /--arch is for a \.safetensors/));
+
   it('a file that is no model', async () => {
     writeFileSync(at('noise.onnx'), 'this is no model');
     await refuses(['inspect', at('noise.onnx')], /noise\.onnx: not an ONNX model/);

@@ -1,4 +1,5 @@
 import type { Accuracy } from '../measure/accuracy.ts';
+import type { Artifact } from '../pipeline/export.node.ts';
 import type { BenchResult, Inspection, StageSummary } from '../pipeline/models.node.ts';
 import { formatBytes } from '../report/format.ts';
 
@@ -78,6 +79,10 @@ export function formatQuantized(
 ): string {
   const to = result.backend ? `${result.dtype} (${result.backend})` : result.dtype;
   return `${to}: weights ${formatBytes(result.before)} -> ${formatBytes(result.after)}\nin ${folder}`;
+}
+
+export function formatArtifact({ file, bytes, notes }: Artifact): string {
+  return [`${file}  ${formatBytes(bytes)}`, ...notes].join('\n');
 }
 
 export function formatBench(results: readonly BenchResult[]): string {

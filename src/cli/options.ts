@@ -98,6 +98,18 @@ export async function progressFor(options: CommonOptions): Promise<Progress> {
   return terminalProgress();
 }
 
+/**
+ * Says on stderr which of the given options have no effect beside the others.
+ * @param reasons by option name; false where the option has an effect
+ */
+export function warnUnused(target: Command, reasons: Readonly<Record<string, string | false>>): void {
+  for (const [name, reason] of Object.entries(reasons)) {
+    if (reason && target.getOptionValueSource(name) === 'cli') {
+      process.stderr.write(`pqv: --${name} has no effect: it goes with ${reason}\n`);
+    }
+  }
+}
+
 /** Prints the result: the JSON document, or the text made for people. */
 export function print(options: CommonOptions, document: unknown, text: () => string): void {
   process.stdout.write(`${options.json ? JSON.stringify(document, null, 2) : text()}\n`);

@@ -1,6 +1,6 @@
-import { mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { fileError } from '../files.node.ts';
+import { fileError, makeFolder } from '../files.node.ts';
 
 /**
  * Writes an artifact beside its place, and moves it there once `check` is content with it. What was
@@ -18,7 +18,7 @@ export async function writeChecked<R>(
   let temporary: string | undefined;
   let draft = path;
   try {
-    mkdirSync(folder, { recursive: true });
+    makeFolder(folder);
     temporary = mkdtempSync(join(folder, `.${basename(path)}.`));
     draft = join(temporary, basename(path));
     await write(draft);

@@ -61,6 +61,9 @@ for line in sys.stdin:
     try:
         reply = handler(**request)
     except Exception as error:
-        reply = {"error": " ".join(str(error).split()) or type(error).__name__}
+        said = " ".join(str(error).split()) or type(error).__name__
+        if "prepacked::" in said:
+            said = "it was written for a PyTorch with XNNPACK (Android), which this one has not"
+        reply = {"error": said}
     print(json.dumps(reply), flush=True)
 `;

@@ -8,9 +8,10 @@ import type { LiteOptions } from '../export/torchscript/lite.ts';
 import { verifyRun } from '../export/verify.ts';
 import type { Graph } from '../graph/graph.ts';
 import { optimizeForTorch } from '../optimize/optimize-for-torch.ts';
+import { quantization } from '../quantize/record.ts';
 import { runTorchArtifact } from '../runtime/pytorch.node.ts';
 import type { Engine, Tensors } from '../runtime/session.ts';
-import type { formats } from './recipe.ts';
+import { formats } from './recipe.ts';
 
 export type ExportFormat = (typeof formats)[number];
 
@@ -22,6 +23,8 @@ export interface Artifact {
   bytes: number;
   /** Loaded, run and compared with the graph; or read back and found to hold together. */
   verified: 'run' | 'structure';
+  /** What one should know of it, a sentence each. */
+  notes: string[];
 }
 
 /** What some formats can be told. */
@@ -95,10 +98,34 @@ async function judged(
 /** The one format that each option is for. */
 const optionFormats: Record<keyof ExportOptions, ExportFormat> = { form: 'onnx', xnnpack: 'ptl' };
 
+function notesOn(
+  graph: Graph,
+  format: ExportFormat,
+  verified: Artifact['verified'],
+  { form = 'fused', xnnpack }: ExportOptions,
+): string[] {
+  const notes: string[] = [];
+  const { scheme, backend, reduceRange } = quantization(graph) ?? {};
+  if (reduceRange && scheme === 'dynamic' && form === 'fused' && (format === 'onnx' || format === 'ort')) {
+    notes.push(
+      `fused layers have activations of 8 bits; the 7 of ${backend} are in --format onnx --form integer or qdq`,
+    );
+  }
+  if (verified === 'structure') {
+    const why = xnnpack
+      ? 'only a PyTorch with XNNPACK could'
+      : process.env.PQV_PYTHON
+        ? 'its inputs or outputs are not one float32 tensor each'
+        : 'set PQV_PYTHON to a Python with torch for that';
+    notes.push(`checked by its structure, not run: ${why}`);
+  }
+  return notes;
+}
+
 /**
  * Writes a model in a format.
- * @throws UserError when the place can't be written, an op has no form there, or an option
- *   is of another format
+ * @throws UserError when the place can't be written, an op has no form there, an option is of another
+ *   format, or the file is named as another format is
  */
 export async function exportModelFile(
   engine: Engine,
@@ -112,7 +139,15 @@ export async function exportModelFile(
       throw new UserError(`--${option} is for --format ${wanted}, not ${format}`);
     }
   }
+  const named = formats.find((name) => path.toLowerCase().endsWith(`.${formatTable[name].extension}`));
+  if (named && named !== format) {
+    const { extension } = formatTable[format];
+    throw new UserError(
+      `${path} is named as --format ${named} is; the format ${format} goes into a .${extension} file`,
+    );
+  }
   const verified = await formatTable[format].write(engine, graph, path, options);
   const external = statSync(`${path}.data`, { throwIfNoEntry: false })?.size ?? 0;
-  return { format, file: path, bytes: statSync(path).size + external, verified };
+  const notes = notesOn(graph, format, verified, options);
+  return { format, file: path, bytes: statSync(path).size + external, verified, notes };
 }

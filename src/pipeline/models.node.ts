@@ -1,6 +1,6 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, realpathSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { extname, join } from 'node:path';
+import { basename, dirname, extname, join } from 'node:path';
 import { batches } from '../dataset/loader.ts';
 import { openDataset } from '../dataset/open.node.ts';
 import { UserError } from '../errors.ts';
@@ -48,6 +48,19 @@ export interface StageSummary {
 
 const open = (reference: string, { arch }: { arch?: string }): Promise<Graph> =>
   loadModel(reference, arch ? { arch } : {});
+
+/** @throws UserError when the output folder is the model's own, whose weights would be lost */
+function assertElsewhere(reference: string, output: string): void {
+  if (!existsSync(reference) || !existsSync(output)) return;
+  const model = realpathSync(reference);
+  const folder = realpathSync(output);
+  if (
+    model === folder ||
+    (dirname(model) === folder && /^model\.(onnx|safetensors)$/.test(basename(model)))
+  ) {
+    throw new UserError(`${output} is where the model is, and it would be lost: write to another folder`);
+  }
+}
 
 const contextOf = ({ threads, seed, progress = silent, signal }: StepOptions) =>
   localContext({ threads, seed, progress, ...(signal ? { signal } : {}) });
@@ -144,6 +157,7 @@ export async function pruneModel(
   options: StepOptions & { output: string; data?: string } & Record<string, unknown>,
 ): Promise<{ before: StageSummary; after: StageSummary; blocks: string; files: string[] }> {
   const recipe = validated(pruneSchema, picked(options, Object.keys(pruneSchema.shape)));
+  assertElsewhere(reference, options.output);
   const graph = await open(reference, options);
   const before = summary(graph);
   const pruned = await pruneGraph(contextOf(options), graph, recipe, options.data, options.output);
@@ -169,6 +183,7 @@ export async function finetuneModel(
 ): Promise<{ epochs: number; steps: number; loss: number; top1: number; files: string[] }> {
   const given = picked(options, Object.keys(finetuneSchema.shape));
   const recipe = validated(finetuneSchema, { ...given, distill: options.teacher ? options.distill : 0 });
+  assertElsewhere(reference, options.output);
   const context = contextOf(options);
   const graph = await open(reference, options);
   const teacher = options.teacher ? await open(options.teacher, {}) : undefined;
@@ -194,6 +209,7 @@ export async function quantizeModel(
   options: StepOptions & { output: string; data?: string; samples: number } & Record<string, unknown>,
 ): Promise<{ before: number; after: number; dtype: string; backend: string | undefined; files: string[] }> {
   const recipe = validated(quantizeSchema, picked(options, Object.keys(quantizeSchema.shape)));
+  assertElsewhere(reference, options.output);
   const graph = await open(reference, options);
   const before = weightBytes(graph);
   const quantized = await quantizeGraph(contextOf(options), graph, recipe, options.data);

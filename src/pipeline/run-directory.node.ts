@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { writeFileWhole } from '../files.node.ts';
+import { fileError, makeFolder, writeFileWhole } from '../files.node.ts';
 
 interface Marker<R> {
   key: string;
@@ -26,7 +26,11 @@ export class RunDirectory {
   constructor(path: string, resume: boolean) {
     this.path = path;
     this.#resume = resume;
-    mkdirSync(path, { recursive: true });
+    try {
+      makeFolder(path);
+    } catch (error) {
+      throw fileError(error, `can't write ${path}`);
+    }
   }
 
   folder(stage: string): string {

@@ -1,4 +1,4 @@
-import { rmSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { saveSafetensors } from '../checkpoint/safetensors.node.ts';
 import { UserError } from '../errors.ts';
@@ -17,13 +17,20 @@ const names = { onnx: 'model.onnx', weights: 'model.safetensors', config: 'confi
  * Writes a model folder: `model.onnx`, and where timm can build the model also `model.safetensors` and
  * `config.json`. Each file appears whole or not at all; what the folder held of another model is removed.
  * @returns the names of the files
- * @throws UserError when the folder can't be written
+ * @throws UserError when the folder can't be written, or what would be removed is no model of ours
  */
 export function saveModel(graph: Graph, folder: string): string[] {
   const args = inferModelArgs(graph);
+  const timms = [names.weights, names.config];
+  const foreign = timms.find((name) => existsSync(join(folder, name)));
+  if (foreign && !args && !existsSync(join(folder, names.onnx))) {
+    throw new UserError(
+      `${folder} holds another model (${foreign}), which would be lost: write to another folder`,
+    );
+  }
   const written = args ? writeTimm(graph, args, folder) : [];
-  if (!args) for (const name of [names.weights, names.config]) rmSync(join(folder, name), { force: true });
   saveOnnx(graph, join(folder, names.onnx));
+  if (!args) for (const name of timms) rmSync(join(folder, name), { force: true });
   return [names.onnx, ...written];
 }
 

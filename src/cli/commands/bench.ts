@@ -7,6 +7,7 @@ import {
   parse,
   print,
   progressFor,
+  warnUnused,
   withCommonOptions,
 } from '../options.ts';
 
@@ -36,8 +37,9 @@ export function benchCommand(): Command {
     )
     .option('--runs <n>', 'timed runs of each', parse.integer(1), 50)
     .option('--warmup <n>', 'runs before timing starts', parse.integer(0), 5)
-    .option('--batch-size <n>', 'images a run', parse.integer(1), 1);
+    .option('--batch-size <n>', 'images a run', parse.integer(1, 4096), 1);
   return withCommonOptions(bench).action(async (models: string[], options: Options) => {
+    warnUnused(bench, { engine: options.runtime !== 'pytorch' && '--runtime pytorch' });
     const { benchModels } = await import('../../pipeline/models.node.ts');
     const progress = await progressFor(options);
     const results = await interruptible((signal) => benchModels(models, { ...options, progress, signal }));

@@ -1,6 +1,6 @@
 import { type Command, Option } from 'commander';
 import { formats, forms } from '../../pipeline/recipe.ts';
-import { formatBytes } from '../../report/format.ts';
+import { formatArtifact } from '../format.ts';
 import { type CommonOptions, command, print, withCommonOptions } from '../options.ts';
 
 interface Options extends CommonOptions {
@@ -12,12 +12,16 @@ interface Options extends CommonOptions {
 }
 
 export function exportCommand(): Command {
-  const write = command('export', 'Write the file that a runtime loads, and check it by running it.', [
-    'pqv export runs/demo/quantized --format onnx -o model.onnx',
-    'pqv export runs/demo/quantized --format onnx --form qdq -o portable.onnx',
-    'pqv export runs/demo/quantized --format ort -o model.ort',
-    'pqv export runs/demo/quantized --format ptl -o model.ptl',
-  ])
+  const write = command(
+    'export',
+    'Write the file that a runtime loads, and check it: by running it where a runtime is at hand.',
+    [
+      'pqv export runs/demo/quantized --format onnx -o model.onnx',
+      'pqv export runs/demo/quantized --format onnx --form qdq -o portable.onnx',
+      'pqv export runs/demo/quantized --format ort -o model.ort',
+      'pqv export runs/demo/quantized --format ptl -o model.ptl',
+    ],
+  )
     .argument('<model>', 'folder, .onnx file, or checkpoint file with --arch')
     .requiredOption('-o, --output <file>', 'file to write')
     .addOption(new Option('--format <name>', 'file format').choices(formats).makeOptionMandatory())
@@ -32,6 +36,6 @@ export function exportCommand(): Command {
   return withCommonOptions(write).action(async (model: string, options: Options) => {
     const { exportModel } = await import('../../pipeline/models.node.ts');
     const artifact = await exportModel(model, options.format, options.output, options);
-    print(options, artifact, () => `${artifact.file}  ${formatBytes(artifact.bytes)}`);
+    print(options, artifact, () => formatArtifact(artifact));
   });
 }

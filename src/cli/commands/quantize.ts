@@ -1,7 +1,15 @@
 import { type Command, Option } from 'commander';
 import { backends, observers, schemes } from '../../pipeline/recipe.ts';
 import { formatQuantized } from '../format.ts';
-import { type CommonOptions, command, parse, print, progressFor, withCommonOptions } from '../options.ts';
+import {
+  type CommonOptions,
+  command,
+  parse,
+  print,
+  progressFor,
+  warnUnused,
+  withCommonOptions,
+} from '../options.ts';
 
 interface Options extends CommonOptions {
   output: string;
@@ -49,6 +57,16 @@ export function quantizeCommand(): Command {
     .option('--samples <n>', 'images for calibration', parse.integer(1), 128)
     .option('--arch <name>', 'architecture of a bare checkpoint file');
   return withCommonOptions(quantize).action(async (model: string, options: Options) => {
+    const { dtype, scheme } = options;
+    const calibrated = dtype === 'fp16' || scheme === 'static';
+    warnUnused(quantize, {
+      io: dtype === 'int8' && '--dtype fp16',
+      backend: dtype === 'fp16' && '--dtype int8',
+      scheme: dtype === 'fp16' && '--dtype int8',
+      observer: !(dtype === 'int8' && scheme === 'static') && '--scheme static',
+      data: !calibrated && '--scheme static or --dtype fp16',
+      samples: !(calibrated && options.data) && '--data',
+    });
     const { quantizeModel } = await import('../../pipeline/models.node.ts');
     const result = await quantizeModel(model, { ...options, progress: await progressFor(options) });
     print(options, result, () => formatQuantized(result, options.output));
