@@ -2,7 +2,7 @@
  * The program that runs one `.pt` or `.ptl` file for the benchmark, speaking the protocol in
  * `latency-protocol.ts`. The setting `engine` selects PyTorch's quantized engine; it must be chosen
  * before the file is loaded, because integer weights are packed for it then. The size of the input is
- * in the file when we wrote it (`extra/pqv.json`).
+ * in the file when we wrote it (`extra/pqv.json`); its type is found by trying.
  */
 export const pytorchChild = `
 import json, resource, signal, sys, time, zipfile
@@ -33,6 +33,12 @@ def load(path, threads, batch, inputShape=None, settings={}):
     model = _load_for_lite_interpreter(path) if path.endswith(".ptl") else torch.jit.load(path).eval()
     torch.manual_seed(0)
     feeds = torch.randn(batch, *(inputShape or input_shape(path)))
+    try:
+        run(1, 0)
+    except RuntimeError as error:
+        if "Half" not in str(error):
+            raise
+        feeds = feeds.half()
     return {"engine": f"pytorch {torch.__version__}" + (f" {engine}" if engine else "")}
 
 def run(untimed, timed):
