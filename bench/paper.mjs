@@ -88,7 +88,7 @@ async function variants(architecture, folder) {
   }
   for (const [i, [shape, graph]] of graphs.entries()) {
     const model = join(folder, `timm-${i}`);
-    await saveTimm(graph, model);
+    saveTimm(graph, model);
     const orders = (i === 0 ? ['fp32', 'fbgemm'] : ['fbgemm']).map((numbers) => ({
       numbers,
       path: join(folder, `pytorch-${i}-${numbers}.ptl`),

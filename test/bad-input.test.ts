@@ -130,8 +130,11 @@ describe('the command line says no in one line, exits with 2 and writes nothing'
     expect(readFileSync(`${folder}/model.safetensors`).equals(before)).toBe(true);
   });
 
-  it.each(['/proc/out', '/dev/null/out'])('a place that is no folder (%s)', (place) =>
-    refuses(['quantize', at('model'), '-o', place], /can't write .*: (no such|a part)/),
+  it('a place that is no folder', () =>
+    refuses(['quantize', at('model'), '-o', '/dev/null/out'], /can't write .*: a part of the path is not/));
+
+  it.runIf(process.platform === 'linux')('a place where the system makes no folders', () =>
+    refuses(['quantize', at('model'), '-o', '/proc/out'], /can't write .*: no such/),
   );
 
   it('a file named as another format', () =>

@@ -46,16 +46,21 @@ export async function loadClassifier(
       }
       return cast(engine, logits, 'float32');
     };
-    const size = shape?.[0];
     return {
       async logits(pixels) {
-        if (typeof size !== 'number') return logitsOf(pixels);
-        const rows: number[] = [];
-        for (const { batch, images } of fixedBatches(pixels, size)) {
+        const parts: Float32Array[] = [];
+        for (const { batch, images } of fixedBatches(pixels, shape[0])) {
           const { floats, shape } = await logitsOf(batch);
-          rows.push(...floats.subarray(0, images * shape[1]!));
+          parts.push(floats.subarray(0, images * shape[1]!));
         }
-        return Tensor.float32([pixels.shape[0]!, rows.length / pixels.shape[0]!], Float32Array.from(rows));
+        const samples = pixels.shape[0]!;
+        const all = new Float32Array(parts.reduce((sum, part) => sum + part.length, 0));
+        let at = 0;
+        for (const part of parts) {
+          all.set(part, at);
+          at += part.length;
+        }
+        return Tensor.float32([samples, all.length / samples], all);
       },
       dispose: () => session.dispose(),
     };

@@ -32,8 +32,11 @@ export type ExportOptions = OnnxOptions & LiteOptions;
 
 interface Format {
   extension: string;
-  /** Writes the file and checks it; what can't be right does not stay. */
-  write(engine: Engine, graph: Graph, path: string, options: ExportOptions): Promise<Artifact['verified']>;
+  /**
+   * Writes the file and checks it; what can't be right does not stay.
+   * @returns why it was not run but checked by its structure, if so
+   */
+  write(engine: Engine, graph: Graph, path: string, options: ExportOptions): Promise<string | undefined>;
 }
 
 /** A writer that runs what it wrote. */
@@ -41,7 +44,7 @@ const whenRun =
   (write: typeof writeOnnxArtifact): Format['write'] =>
   async (...args) => {
     await write(...args);
-    return 'run';
+    return undefined;
   };
 
 export const formatTable: Record<ExportFormat, Format> = {
@@ -58,7 +61,7 @@ export const formatTable: Record<ExportFormat, Format> = {
       const save = (check?: Check) => saveLite(optimized, path, options, check);
       if (!options.xnnpack) return judged(engine, graph, save);
       await save();
-      return 'structure';
+      return 'only a PyTorch with XNNPACK could';
     },
   },
 };
@@ -74,17 +77,21 @@ type Check = (draft: string) => Promise<void>;
 /**
  * Has PyTorch run a file before it takes its place, where the user names a Python (`PQV_PYTHON`): on any
  * other it might be absent, and without XNNPACK it refuses files for phones that have it.
+ * @returns why it was not run, if so
  */
 async function judged(
   engine: Engine,
   graph: Graph,
   save: (check?: Check) => Promise<void>,
-): Promise<'run' | 'structure'> {
+): Promise<string | undefined> {
+  const python = process.env.PQV_PYTHON;
   const inputs = graph.inputs.filter((value) => !value.isConstant);
   const floats = [...inputs, ...graph.outputs].every((value) => value.dtype === 'float32');
-  if (!process.env.PQV_PYTHON || inputs.length !== 1 || graph.outputs.length !== 1 || !floats) {
+  if (!python || inputs.length !== 1 || graph.outputs.length !== 1 || !floats) {
     await save();
-    return 'structure';
+    return python
+      ? 'its inputs or outputs are not one float32 tensor each'
+      : 'set PQV_PYTHON to a Python with torch for that';
   }
   await save(async (draft) => {
     const run = (feeds: Tensors) => ({
@@ -92,34 +99,20 @@ async function judged(
     });
     await verifyRun(engine, graph, run, torchTolerances);
   });
-  return 'run';
+  return undefined;
 }
 
 /** The one format that each option is for. */
 const optionFormats: Record<keyof ExportOptions, ExportFormat> = { form: 'onnx', xnnpack: 'ptl' };
 
-function notesOn(
-  graph: Graph,
-  format: ExportFormat,
-  verified: Artifact['verified'],
-  { form = 'fused', xnnpack }: ExportOptions,
-): string[] {
-  const notes: string[] = [];
+/** What the fused operator does to the numbers of backends with 7-bit activations. */
+function rangeNote(graph: Graph, format: ExportFormat, { form = 'fused' }: ExportOptions): string[] {
   const { scheme, backend, reduceRange } = quantization(graph) ?? {};
-  if (reduceRange && scheme === 'dynamic' && form === 'fused' && (format === 'onnx' || format === 'ort')) {
-    notes.push(
-      `fused layers have activations of 8 bits; the 7 of ${backend} are in --format onnx --form integer or qdq`,
-    );
-  }
-  if (verified === 'structure') {
-    const why = xnnpack
-      ? 'only a PyTorch with XNNPACK could'
-      : process.env.PQV_PYTHON
-        ? 'its inputs or outputs are not one float32 tensor each'
-        : 'set PQV_PYTHON to a Python with torch for that';
-    notes.push(`checked by its structure, not run: ${why}`);
-  }
-  return notes;
+  const fused = form === 'fused' && (format === 'onnx' || format === 'ort');
+  if (!reduceRange || scheme !== 'dynamic' || !fused) return [];
+  return [
+    `fused layers have activations of 8 bits; the 7 of ${backend} are in --format onnx --form integer or qdq`,
+  ];
 }
 
 /**
@@ -146,8 +139,10 @@ export async function exportModelFile(
       `${path} is named as --format ${named} is; the format ${format} goes into a .${extension} file`,
     );
   }
-  const verified = await formatTable[format].write(engine, graph, path, options);
+  const notRun = await formatTable[format].write(engine, graph, path, options);
   const external = statSync(`${path}.data`, { throwIfNoEntry: false })?.size ?? 0;
-  const notes = notesOn(graph, format, verified, options);
-  return { format, file: path, bytes: statSync(path).size + external, verified, notes };
+  const notes = rangeNote(graph, format, options);
+  if (notRun) notes.push(`checked by its structure, not run: ${notRun}`);
+  const bytes = statSync(path).size + external;
+  return { format, file: path, bytes, verified: notRun ? 'structure' : 'run', notes };
 }

@@ -22,7 +22,7 @@ import { describeModel, type ModelDescription, parameterCount } from '../zoo/des
 import { loadModel } from '../zoo/load.node.ts';
 import { initModel as randomModel } from '../zoo/model.ts';
 import { modelInfo } from '../zoo/model-info.ts';
-import { saveModel, saveTimm } from '../zoo/save.node.ts';
+import { modelFiles, saveModel, saveTimm } from '../zoo/save.node.ts';
 import { localContext, openModelData } from './context.node.ts';
 import { type Artifact, type ExportFormat, type ExportOptions, exportModelFile } from './export.node.ts';
 import { finetuneSchema, pruneSchema, quantizeSchema, validated } from './recipe.ts';
@@ -54,10 +54,8 @@ function assertElsewhere(reference: string, output: string): void {
   if (!existsSync(reference) || !existsSync(output)) return;
   const model = realpathSync(reference);
   const folder = realpathSync(output);
-  if (
-    model === folder ||
-    (dirname(model) === folder && /^model\.(onnx|safetensors)$/.test(basename(model)))
-  ) {
+  const names: string[] = Object.values(modelFiles);
+  if (model === folder || (dirname(model) === folder && names.includes(basename(model)))) {
     throw new UserError(`${output} is where the model is, and it would be lost: write to another folder`);
   }
 }

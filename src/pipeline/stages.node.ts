@@ -137,9 +137,7 @@ export async function quantizeGraph(
 
 async function* feeds(graph: Graph, images: Awaited<ReturnType<typeof someImages>>) {
   const { name, shape } = graph.inputs[0]!;
-  const size = shape?.[0];
   for await (const { pixels } of images) {
-    if (typeof size !== 'number') yield { [name]: pixels };
-    else for (const { batch } of fixedBatches(pixels, size)) yield { [name]: batch };
+    for (const { batch } of fixedBatches(pixels, shape?.[0])) yield { [name]: batch };
   }
 }

@@ -1,12 +1,21 @@
+import type { Dim } from '../graph/graph.ts';
 import { Tensor } from '../graph/tensor.ts';
 
 /**
- * Images `[N, ...]`, float32, in batches for a model that takes `size` at a time and no other number. The
- * last batch is filled up with copies of its last image.
- * @returns batches `[size, ...]`, each with how many images of `pixels` it holds
+ * Images `[N, ...]`, float32, in batches of the one size that a model takes; the last is filled up with
+ * copies of its last image. All at once where the model takes any number.
+ * @param size the first axis of the model's input
+ * @returns batches, each with how many images of `pixels` it holds
  */
-export function* fixedBatches(pixels: Tensor, size: number): Generator<{ batch: Tensor; images: number }> {
+export function* fixedBatches(
+  pixels: Tensor,
+  size: Dim | undefined,
+): Generator<{ batch: Tensor; images: number }> {
   const [total = 0, ...shape] = pixels.shape;
+  if (typeof size !== 'number') {
+    yield { batch: pixels, images: total };
+    return;
+  }
   const length = pixels.size / total;
   for (let from = 0; from < total; from += size) {
     const images = Math.min(size, total - from);

@@ -33,8 +33,8 @@ const runStages = ['quantized', 'finetuned', 'pruned', 'dense'];
 export async function loadModel(reference: string, options: LoadOptions = {}): Promise<Graph> {
   const stat = statSync(reference, { throwIfNoEntry: false });
   if (!stat) throw new UserError(absent(reference));
-  const extension = stat.isDirectory() ? '' : extname(reference).toLowerCase();
-  if (options.arch && extension !== '.safetensors') {
+  const extension = extname(reference).toLowerCase();
+  if (options.arch && (stat.isDirectory() || extension === '.onnx')) {
     throw new UserError(`--arch is for a .safetensors file; ${reference} says itself what it is`);
   }
   if (stat.isDirectory()) return loadFolder(reference);

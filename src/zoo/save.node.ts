@@ -11,7 +11,12 @@ import { modelInfo } from './model-info.ts';
 import { writeTimmConfig } from './timm-config.ts';
 import { timmState } from './timm-state.ts';
 
-const names = { onnx: 'model.onnx', weights: 'model.safetensors', config: 'config.json' } as const;
+/** The files of a model folder. */
+export const modelFiles = {
+  onnx: 'model.onnx',
+  weights: 'model.safetensors',
+  config: 'config.json',
+} as const;
 
 /**
  * Writes a model folder: `model.onnx`, and where timm can build the model also `model.safetensors` and
@@ -21,17 +26,17 @@ const names = { onnx: 'model.onnx', weights: 'model.safetensors', config: 'confi
  */
 export function saveModel(graph: Graph, folder: string): string[] {
   const args = inferModelArgs(graph);
-  const timms = [names.weights, names.config];
+  const timms = [modelFiles.weights, modelFiles.config];
   const foreign = timms.find((name) => existsSync(join(folder, name)));
-  if (foreign && !args && !existsSync(join(folder, names.onnx))) {
+  if (foreign && !args && !existsSync(join(folder, modelFiles.onnx))) {
     throw new UserError(
       `${folder} holds another model (${foreign}), which would be lost: write to another folder`,
     );
   }
   const written = args ? writeTimm(graph, args, folder) : [];
-  saveOnnx(graph, join(folder, names.onnx));
+  saveOnnx(graph, join(folder, modelFiles.onnx));
   if (!args) for (const name of timms) rmSync(join(folder, name), { force: true });
-  return [names.onnx, ...written];
+  return [modelFiles.onnx, ...written];
 }
 
 /**
@@ -43,14 +48,14 @@ export function saveTimm(graph: Graph, folder: string): string[] {
   const args = inferModelArgs(graph);
   if (!args) throw new UserError('timm has no arguments for a model of these shapes; save it as ONNX');
   const written = writeTimm(graph, args, folder);
-  rmSync(join(folder, names.onnx), { force: true });
+  rmSync(join(folder, modelFiles.onnx), { force: true });
   return written;
 }
 
 function writeTimm(graph: Graph, args: ModelArgs, folder: string): string[] {
   const state = timmState(graph);
   const features = state.get('patch_embed.proj.weight')!.shape[0]!;
-  saveSafetensors(join(folder, names.weights), state);
-  writeFileWhole(join(folder, names.config), writeTimmConfig(modelInfo(graph), args, features));
-  return [names.weights, names.config];
+  saveSafetensors(join(folder, modelFiles.weights), state);
+  writeFileWhole(join(folder, modelFiles.config), writeTimmConfig(modelInfo(graph), args, features));
+  return [modelFiles.weights, modelFiles.config];
 }
