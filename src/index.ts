@@ -1,6 +1,6 @@
 export { backward } from './autodiff/backward.ts';
+export { InterruptedError, UserError } from './common/errors.ts';
 export { openDataset } from './dataset/open.node.ts';
-export { InterruptedError, UserError } from './errors.ts';
 export { exportOnnx } from './export/onnx.ts';
 export { exportLite } from './export/torchscript/lite.ts';
 export { exportTorchScript } from './export/torchscript/script.ts';

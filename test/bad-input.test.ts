@@ -1,7 +1,7 @@
 import { copyFileSync, existsSync, mkdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import sharp from 'sharp';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { Random } from '../src/dataset/random.ts';
+import { Random } from '../src/common/random.ts';
 import { pqv, scratch, tinyArgs } from './command.ts';
 
 const at = scratch();

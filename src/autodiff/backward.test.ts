@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { UserError } from '../errors.ts';
+import { UserError } from '../common/errors.ts';
 import { Builder } from '../graph/builder.ts';
 import { checkGraph } from '../graph/check.ts';
 import { type Dim, Graph, type Value } from '../graph/graph.ts';

@@ -1,4 +1,4 @@
-import { UserError } from '../errors.ts';
+import { UserError } from '../common/errors.ts';
 import { Builder } from '../graph/builder.ts';
 import type { Graph, Node, Value } from '../graph/graph.ts';
 import { expandLike, type GradientContext, number, zerosLike } from './rule.ts';

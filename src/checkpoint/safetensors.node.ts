@@ -1,4 +1,4 @@
-import { FileReader, writeFileWhole } from '../files.node.ts';
+import { FileReader, writeFileWhole } from '../common/files.node.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import { type Checkpoint, encodeSafetensors, readSafetensors } from './safetensors.ts';
 

@@ -2,7 +2,7 @@ import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { UserError } from '../errors.ts';
+import { UserError } from '../common/errors.ts';
 import { Tensor } from '../graph/tensor.ts';
 import { openSafetensors, saveSafetensors } from './safetensors.node.ts';
 import { type ByteSource, encodeSafetensors, readSafetensors } from './safetensors.ts';

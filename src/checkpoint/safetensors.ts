@@ -1,4 +1,4 @@
-import { UserError } from '../errors.ts';
+import { UserError } from '../common/errors.ts';
 import { type NumericType, storedBytes, Tensor, viewBytes } from '../graph/tensor.ts';
 
 /** Bytes that can be read at any place: a file, a buffer, a download. */

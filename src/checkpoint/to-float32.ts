@@ -1,4 +1,4 @@
-import { UserError } from '../errors.ts';
+import { UserError } from '../common/errors.ts';
 import { type DataType, elementCount, Tensor } from '../graph/tensor.ts';
 
 /** Value of every float16, by its bits. */

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
-import { InterruptedError, UserError } from '../errors.ts';
+import { InterruptedError, UserError } from '../common/errors.ts';
 import { commands } from './commands/index.ts';
 
 const exitCodes = { done: 0, internal: 1, user: 2, interrupted: 130 } as const;

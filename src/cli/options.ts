@@ -1,7 +1,7 @@
 import { availableParallelism } from 'node:os';
 import { Command, InvalidArgumentError, Option } from 'commander';
-import { InterruptedError } from '../errors.ts';
-import { type Progress, silent } from '../progress.ts';
+import { InterruptedError } from '../common/errors.ts';
+import { type Progress, silent } from '../common/progress.ts';
 
 /** What every command takes. */
 export interface CommonOptions {

@@ -1,5 +1,5 @@
 import { MultiBar, type Options, type Params, type SingleBar } from 'cli-progress';
-import type { Progress, ProgressTask } from '../progress.ts';
+import type { Progress, ProgressTask } from '../common/progress.ts';
 
 /** Where progress is drawn: a terminal, or a file or pipe that gets a line now and then. */
 export interface ProgressStream {

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
+import { Random } from '../common/random.ts';
 import { checkAugmentation, eraseRectangle, randomBox } from './augment.ts';
-import { Random } from './random.ts';
 
 it('random boxes lie inside and have the area and aspect asked for', () => {
   const image = { width: 120, height: 90 };

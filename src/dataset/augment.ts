@@ -1,6 +1,6 @@
-import { UserError } from '../errors.ts';
+import { UserError } from '../common/errors.ts';
+import type { Random } from '../common/random.ts';
 import type { Preprocessing } from './preprocessing.ts';
-import type { Random } from './random.ts';
 
 /** Changes made to each training image by itself. Without any, training images are prepared as for evaluation. */
 export interface Augmentation {

@@ -1,10 +1,10 @@
 import type { Dirent } from 'node:fs';
 import { readdir, realpath, stat } from 'node:fs/promises';
 import { basename, extname, join, resolve } from 'node:path';
-import { UserError } from '../errors.ts';
+import { UserError } from '../common/errors.ts';
+import { mixBits } from '../common/random.ts';
 import type { Dataset, Split } from './dataset.ts';
 import { decodeImage } from './decode.node.ts';
-import { mixBits } from './random.ts';
 
 const readable = ['.jpg', '.jpeg', '.png', '.webp', '.tif', '.tiff'];
 /** Image formats torchvision's ImageFolder lists too, but that can't be decoded here. */

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { UserError } from '../errors.ts';
-import type { Progress } from '../progress.ts';
+import { UserError } from '../common/errors.ts';
+import type { Progress } from '../common/progress.ts';
 import { onnxruntime } from '../runtime/onnxruntime.node.ts';
 import type { Batch, Split } from './dataset.ts';
 import { batches, type LoaderOptions } from './loader.ts';

@@ -1,6 +1,7 @@
-import { UserError } from '../errors.ts';
+import { UserError } from '../common/errors.ts';
+import { type Progress, silent } from '../common/progress.ts';
+import { Random, shuffled } from '../common/random.ts';
 import { Tensor } from '../graph/tensor.ts';
-import { type Progress, silent } from '../progress.ts';
 import type { Engine } from '../runtime/session.ts';
 import type { Augmentation } from './augment.ts';
 import type { Batch, RawImage, Split } from './dataset.ts';
@@ -8,7 +9,6 @@ import { concurrencyLimit } from './limit.ts';
 import { checkMixing, type Mixing, mixBatch } from './mix.ts';
 import { evalPreparation, trainPreparation } from './prepare.ts';
 import type { Preprocessing } from './preprocessing.ts';
-import { Random, shuffled } from './random.ts';
 import { createResampler, type Resampler } from './resample.ts';
 
 export interface LoaderOptions {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
+import { Random } from '../common/random.ts';
 import { checkMixing, mixBatch } from './mix.ts';
-import { Random } from './random.ts';
 
 const shape = [3, 1, 8, 8] as const;
 /** Image i is all i + 1. */

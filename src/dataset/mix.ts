@@ -1,6 +1,6 @@
-import { UserError } from '../errors.ts';
+import { UserError } from '../common/errors.ts';
+import type { Random } from '../common/random.ts';
 import { Tensor } from '../graph/tensor.ts';
-import type { Random } from './random.ts';
 
 /**
  * Training on blends of images and label distributions: mixup (Zhang et al., 2018) blends two images,

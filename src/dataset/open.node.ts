@@ -1,5 +1,5 @@
 import { stat } from 'node:fs/promises';
-import { UserError } from '../errors.ts';
+import { UserError } from '../common/errors.ts';
 import type { Dataset } from './dataset.ts';
 import { openImageFolder } from './image-folder.node.ts';
 import { openMnist } from './mnist.node.ts';

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { UserError } from '../errors.ts';
+import { UserError } from '../common/errors.ts';
 import type { Split } from './dataset.ts';
 import { openDataset } from './open.node.ts';
 

@@ -2,12 +2,12 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { afterAll, describe, expect, it } from 'vitest';
+import { Random } from '../common/random.ts';
 import { onnxruntime } from '../runtime/onnxruntime.node.ts';
 import type { RawImage } from './dataset.ts';
 import { decodeImage } from './decode.node.ts';
 import { evalPreparation, trainPreparation } from './prepare.ts';
 import { fromTimmConfig, type Preprocessing, type TimmInputConfig } from './preprocessing.ts';
-import { Random } from './random.ts';
 import { createResampler } from './resample.ts';
 
 // Images and Pillow's results, written by `conformance/check_preprocess.py --out src/dataset/golden --small`.

@@ -1,9 +1,9 @@
+import type { Random } from '../common/random.ts';
 import { type Augmentation, checkAugmentation, eraseRectangle, randomBox } from './augment.ts';
 import type { RawImage } from './dataset.ts';
 import { evalGeometry, ignoresInterpolation } from './geometry.ts';
 import { createNormalizer, cut, toGrey } from './pixels.ts';
 import type { Interpolation, Preprocessing } from './preprocessing.ts';
-import type { Random } from './random.ts';
 import type { Resampler } from './resample.ts';
 
 /** Writes a prepared image as normalized `[C, H, W]` floats. */

@@ -1,4 +1,4 @@
-import { UserError } from '../errors.ts';
+import { UserError } from '../common/errors.ts';
 
 /** Filters a resize may use. The names are timm's. */
 export const interpolations = ['bicubic', 'bilinear'] as const;

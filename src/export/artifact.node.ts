@@ -1,6 +1,6 @@
 import { mkdtempSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { fileError, makeFolder } from '../files.node.ts';
+import { fileError, makeFolder } from '../common/files.node.ts';
 
 /**
  * Writes an artifact beside its place, and moves it there once `check` is content with it. What was

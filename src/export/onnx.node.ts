@@ -1,5 +1,5 @@
 import { basename, dirname, join } from 'node:path';
-import { writeFileWhole } from '../files.node.ts';
+import { writeFileWhole } from '../common/files.node.ts';
 import type { Graph } from '../graph/graph.ts';
 import { toForm } from '../quantize/forms.ts';
 import type { Engine } from '../runtime/session.ts';

@@ -2,7 +2,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSy
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { UserError } from '../errors.ts';
+import { UserError } from '../common/errors.ts';
 import type { Graph } from '../graph/graph.ts';
 import { readOnnx } from '../onnx/read.ts';
 import { writeOnnx } from '../onnx/write.ts';

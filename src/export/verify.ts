@@ -1,5 +1,5 @@
-import { Random } from '../dataset/random.ts';
-import { UserError } from '../errors.ts';
+import { UserError } from '../common/errors.ts';
+import { Random } from '../common/random.ts';
 import type { Graph, Value } from '../graph/graph.ts';
 import { elementCount, Tensor } from '../graph/tensor.ts';
 import { castTensors } from '../quantize/cast.ts';

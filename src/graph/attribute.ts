@@ -1,4 +1,4 @@
-import { UserError } from '../errors.ts';
+import { UserError } from '../common/errors.ts';
 import type { Graph } from './graph.ts';
 import type { Tensor } from './tensor.ts';
 

@@ -1,4 +1,4 @@
-import { UserError } from '../errors.ts';
+import { UserError } from '../common/errors.ts';
 import { type Attribute, type AttributeInput, type AttributeValue, toAttribute } from './attribute.ts';
 import { inferNode } from './infer.ts';
 import type { DataType, Tensor } from './tensor.ts';

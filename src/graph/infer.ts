@@ -1,4 +1,4 @@
-import { UserError } from '../errors.ts';
+import { UserError } from '../common/errors.ts';
 import type { Graph, Node, Shape } from './graph.ts';
 import { shapeRules } from './shape-rules.ts';
 import type { DataType } from './tensor.ts';

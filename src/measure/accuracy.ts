@@ -1,9 +1,9 @@
+import { UserError } from '../common/errors.ts';
+import { type Progress, silent } from '../common/progress.ts';
 import type { Split } from '../dataset/dataset.ts';
 import { batches } from '../dataset/loader.ts';
 import type { Preprocessing } from '../dataset/preprocessing.ts';
-import { UserError } from '../errors.ts';
 import type { Graph } from '../graph/graph.ts';
-import { type Progress, silent } from '../progress.ts';
 import type { Engine } from '../runtime/session.ts';
 import { argMax, loadClassifier } from './classifier.ts';
 

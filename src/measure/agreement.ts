@@ -1,8 +1,8 @@
-import { Random } from '../dataset/random.ts';
-import { UserError } from '../errors.ts';
+import { UserError } from '../common/errors.ts';
+import { type Progress, silent } from '../common/progress.ts';
+import { Random } from '../common/random.ts';
 import type { Graph } from '../graph/graph.ts';
 import { elementCount, Tensor } from '../graph/tensor.ts';
-import { type Progress, silent } from '../progress.ts';
 import type { Engine } from '../runtime/session.ts';
 import { argMax, type Classifier, loadClassifier } from './classifier.ts';
 

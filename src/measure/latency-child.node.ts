@@ -1,6 +1,6 @@
 import { createInterface } from 'node:readline';
-import { Random } from '../dataset/random.ts';
-import { UserError } from '../errors.ts';
+import { UserError } from '../common/errors.ts';
+import { Random } from '../common/random.ts';
 import type { Shape } from '../graph/graph.ts';
 import { dataTypes, elementCount, Tensor } from '../graph/tensor.ts';
 import { onnxruntime } from '../runtime/onnxruntime.node.ts';

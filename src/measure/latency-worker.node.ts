@@ -1,7 +1,7 @@
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
-import { UserError } from '../errors.ts';
+import { UserError } from '../common/errors.ts';
 import type { LatencyReplies, LatencyReply, LatencyRequest } from './latency-protocol.ts';
 
 /** How to start a program that speaks the latency protocol. */

@@ -1,7 +1,7 @@
 import { extname, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { UserError } from '../errors.ts';
-import { type Progress, silent } from '../progress.ts';
+import { UserError } from '../common/errors.ts';
+import { type Progress, silent } from '../common/progress.ts';
 import { findPython } from '../runtime/python.node.ts';
 import { pytorchChild } from './latency-child-pytorch.ts';
 import { LatencyWorker, type WorkerCommand } from './latency-worker.node.ts';

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { UserError } from '../errors.ts';
+import { UserError } from '../common/errors.ts';
 import { Builder } from '../graph/builder.ts';
 import { Graph } from '../graph/graph.ts';
 import { Tensor } from '../graph/tensor.ts';

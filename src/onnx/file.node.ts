@@ -1,6 +1,6 @@
 import { basename, dirname, isAbsolute, join, normalize } from 'node:path';
-import { UserError } from '../errors.ts';
-import { FileReader, writeFileWhole } from '../files.node.ts';
+import { UserError } from '../common/errors.ts';
+import { FileReader, writeFileWhole } from '../common/files.node.ts';
 import type { Graph } from '../graph/graph.ts';
 import { readOnnx } from './read.ts';
 import { encodeOnnx, externalAbove, weightBytes } from './write.ts';

@@ -69,7 +69,7 @@ describe('ONNX codec', () => {
     const folder = mkdtempSync(join(tmpdir(), 'pqv-'));
     try {
       const { model, weights } = encodeOnnx(graph, 'w.data');
-      const { writeFileWhole } = await import('../files.node.ts');
+      const { writeFileWhole } = await import('../common/files.node.ts');
       writeFileWhole(join(folder, 'm.onnx'), model);
       writeFileWhole(join(folder, 'w.data'), weights!);
       const loaded = loadOnnx(join(folder, 'm.onnx'));

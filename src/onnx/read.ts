@@ -1,5 +1,5 @@
 import { fromBinary } from '@bufbuild/protobuf';
-import { UserError } from '../errors.ts';
+import { UserError } from '../common/errors.ts';
 import type { Attribute } from '../graph/attribute.ts';
 import { type Dim, Graph, type Shape, type Value } from '../graph/graph.ts';
 import type { DataType } from '../graph/tensor.ts';

@@ -1,5 +1,5 @@
 import { create } from '@bufbuild/protobuf';
-import { UserError } from '../errors.ts';
+import { UserError } from '../common/errors.ts';
 import {
   type DataType,
   dataTypes,

@@ -1,6 +1,6 @@
 import { create, toBinary } from '@bufbuild/protobuf';
 import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
-import { UserError } from '../errors.ts';
+import { UserError } from '../common/errors.ts';
 import type { Attribute } from '../graph/attribute.ts';
 import type { Graph, Node, Value } from '../graph/graph.ts';
 import { storedBytes } from '../graph/tensor.ts';

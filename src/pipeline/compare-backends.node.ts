@@ -1,8 +1,8 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { silent } from '../common/progress.ts';
 import type { Graph } from '../graph/graph.ts';
 import { evaluate } from '../measure/accuracy.ts';
-import { silent } from '../progress.ts';
 import { backendNamed } from '../quantize/backends.ts';
 import type { ReportBackend } from '../report/schema.ts';
 import { type Context, openModelData } from './context.node.ts';

@@ -1,9 +1,9 @@
+import { UserError } from '../common/errors.ts';
+import type { Progress } from '../common/progress.ts';
 import type { Dataset } from '../dataset/dataset.ts';
 import { openDataset } from '../dataset/open.node.ts';
 import type { Preprocessing } from '../dataset/preprocessing.ts';
-import { UserError } from '../errors.ts';
 import type { Graph } from '../graph/graph.ts';
-import type { Progress } from '../progress.ts';
 import { onnxruntime } from '../runtime/onnxruntime.node.ts';
 import type { Engine } from '../runtime/session.ts';
 import { modelInfo } from '../zoo/model-info.ts';

@@ -1,5 +1,5 @@
 import { statSync } from 'node:fs';
-import { UserError } from '../errors.ts';
+import { UserError } from '../common/errors.ts';
 import { writeOnnxArtifact } from '../export/onnx.node.ts';
 import type { OnnxOptions } from '../export/onnx.ts';
 import { writeOrtArtifact } from '../export/ort.node.ts';

@@ -1,9 +1,10 @@
 import { existsSync, mkdtempSync, realpathSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, dirname, extname, join } from 'node:path';
+import { UserError } from '../common/errors.ts';
+import { type Progress, silent } from '../common/progress.ts';
 import { batches } from '../dataset/loader.ts';
 import { openDataset } from '../dataset/open.node.ts';
-import { UserError } from '../errors.ts';
 import { countMacs } from '../graph/cost.ts';
 import type { Graph } from '../graph/graph.ts';
 import { type Accuracy, evaluate } from '../measure/accuracy.ts';
@@ -16,7 +17,6 @@ import {
   latencyRuntimes,
 } from '../measure/latency.node.ts';
 import { weightBytes } from '../onnx/write.ts';
-import { type Progress, silent } from '../progress.ts';
 import { type GroupSummary, groupsSummary } from '../prune/prune.ts';
 import { describeModel, type ModelDescription, parameterCount } from '../zoo/describe.ts';
 import { loadModel } from '../zoo/load.node.ts';

@@ -1,13 +1,13 @@
 import { statSync } from 'node:fs';
 import { join, relative } from 'node:path';
-import { UserError } from '../errors.ts';
+import { UserError } from '../common/errors.ts';
+import type { Progress } from '../common/progress.ts';
 import { countMacs } from '../graph/cost.ts';
 import type { Graph } from '../graph/graph.ts';
 import { type Accuracy, evaluate } from '../measure/accuracy.ts';
 import { benchmark } from '../measure/latency.node.ts';
 import { describeMachine } from '../measure/machine.node.ts';
 import { loadOnnx } from '../onnx/file.node.ts';
-import type { Progress } from '../progress.ts';
 import { readReport, writeReport } from '../report/files.node.ts';
 import type { Report, ReportArtifact, ReportStage, TrainingPoint } from '../report/schema.ts';
 import { stageTable } from '../report/table.ts';

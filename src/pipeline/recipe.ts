@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { UserError } from '../errors.ts';
+import { UserError } from '../common/errors.ts';
 
 export const importances = ['l1', 'l2', 'taylor', 'hessian', 'random'] as const;
 export const backends = ['mlas', 'x86', 'fbgemm', 'onednn', 'qnnpack'] as const;

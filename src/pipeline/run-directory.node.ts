@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileError, makeFolder, writeFileWhole } from '../files.node.ts';
+import { fileError, makeFolder, writeFileWhole } from '../common/files.node.ts';
 
 interface Marker<R> {
   key: string;

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
+import { UserError } from '../common/errors.ts';
+import { writeFileWhole } from '../common/files.node.ts';
 import { batches } from '../dataset/loader.ts';
-import { UserError } from '../errors.ts';
-import { writeFileWhole } from '../files.node.ts';
 import type { Graph } from '../graph/graph.ts';
 import { type PruneResult, prune } from '../prune/prune.ts';
 import { quantizeDynamic } from '../quantize/dynamic.ts';

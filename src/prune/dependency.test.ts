@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { Random } from '../dataset/random.ts';
+import { Random } from '../common/random.ts';
 import { float } from '../graph/attribute.ts';
 import { Builder } from '../graph/builder.ts';
 import { checkGraph } from '../graph/check.ts';

@@ -1,4 +1,4 @@
-import { Random } from '../dataset/random.ts';
+import { Random } from '../common/random.ts';
 import { Builder } from '../graph/builder.ts';
 import { Graph, type Value } from '../graph/graph.ts';
 import { Tensor } from '../graph/tensor.ts';

@@ -1,4 +1,4 @@
-import { UserError } from '../errors.ts';
+import { UserError } from '../common/errors.ts';
 import type { PruningGroup } from './group.ts';
 
 export interface PlanOptions {

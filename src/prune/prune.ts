@@ -1,8 +1,8 @@
+import { UserError } from '../common/errors.ts';
+import { type Progress, silent } from '../common/progress.ts';
 import type { Batch } from '../dataset/dataset.ts';
-import { UserError } from '../errors.ts';
 import { countMacs } from '../graph/cost.ts';
 import type { Graph } from '../graph/graph.ts';
-import { type Progress, silent } from '../progress.ts';
 import type { Engine } from '../runtime/session.ts';
 import { applyPlan, type Kept } from './apply.ts';
 import type { PruningGroup } from './group.ts';

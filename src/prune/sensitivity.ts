@@ -1,10 +1,10 @@
 import { backward } from '../autodiff/backward.ts';
+import { UserError } from '../common/errors.ts';
+import type { ProgressTask } from '../common/progress.ts';
 import type { Batch } from '../dataset/dataset.ts';
-import { UserError } from '../errors.ts';
 import { Builder } from '../graph/builder.ts';
 import type { Graph, Value } from '../graph/graph.ts';
 import { Tensor } from '../graph/tensor.ts';
-import type { ProgressTask } from '../progress.ts';
 import type { Engine, SessionOptions, Tensors } from '../runtime/session.ts';
 import { exposeNormalized, perSampleSquares } from './per-sample.ts';
 

@@ -1,4 +1,4 @@
-import { UserError } from '../errors.ts';
+import { UserError } from '../common/errors.ts';
 
 /** How an integer engine wants its numbers. Zero points of weights are 0 everywhere (symmetric). */
 export interface Backend {

@@ -1,8 +1,8 @@
-import { UserError } from '../errors.ts';
+import { UserError } from '../common/errors.ts';
+import { type Progress, silent } from '../common/progress.ts';
 import { Builder } from '../graph/builder.ts';
 import type { Graph } from '../graph/graph.ts';
 import { Tensor } from '../graph/tensor.ts';
-import { type Progress, silent } from '../progress.ts';
 import { fixedBatches } from '../runtime/fixed-batch.ts';
 import type { Engine, Session, Tensors } from '../runtime/session.ts';
 import { type Observer, type ObserverName, observers } from './observers.ts';

@@ -1,5 +1,5 @@
+import { type Progress, silent } from '../common/progress.ts';
 import type { Graph } from '../graph/graph.ts';
-import { type Progress, silent } from '../progress.ts';
 import type { Engine } from '../runtime/session.ts';
 import { type BackendName, backendNamed } from './backends.ts';
 import { layersToQuantize, replaceLayers } from './layers.ts';

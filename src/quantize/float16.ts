@@ -1,4 +1,4 @@
-import { UserError } from '../errors.ts';
+import { UserError } from '../common/errors.ts';
 import { Builder } from '../graph/builder.ts';
 import { type Graph, type Node, subgraphs, type Value } from '../graph/graph.ts';
 import { inferNode } from '../graph/infer.ts';

@@ -1,4 +1,4 @@
-import { UserError } from '../errors.ts';
+import { UserError } from '../common/errors.ts';
 import { Builder } from '../graph/builder.ts';
 import type { Graph, Value } from '../graph/graph.ts';
 import { replaceValue } from '../graph/replace.ts';

@@ -1,10 +1,10 @@
-import { UserError } from '../errors.ts';
+import { UserError } from '../common/errors.ts';
+import type { Progress } from '../common/progress.ts';
 import { Builder } from '../graph/builder.ts';
 import { globMatcher } from '../graph/glob.ts';
 import type { Graph, Value } from '../graph/graph.ts';
 import { type Linear, linears } from '../graph/linear.ts';
 import { replaceValue } from '../graph/replace.ts';
-import type { Progress } from '../progress.ts';
 import type { Engine } from '../runtime/session.ts';
 import type { Backend } from './backends.ts';
 import { WeightQuantizer } from './weights.ts';

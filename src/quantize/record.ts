@@ -1,4 +1,4 @@
-import { UserError } from '../errors.ts';
+import { UserError } from '../common/errors.ts';
 import type { Graph } from '../graph/graph.ts';
 
 /** What was done to a graph's numbers; kept in its metadata for exporters and reports. */

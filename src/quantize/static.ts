@@ -1,8 +1,8 @@
-import { UserError } from '../errors.ts';
+import { UserError } from '../common/errors.ts';
+import { type Progress, silent } from '../common/progress.ts';
 import type { Builder } from '../graph/builder.ts';
 import type { Graph, Value } from '../graph/graph.ts';
 import { Tensor } from '../graph/tensor.ts';
-import { type Progress, silent } from '../progress.ts';
 import type { Engine } from '../runtime/session.ts';
 import { type BackendName, backendNamed } from './backends.ts';
 import { type CalibrationData, calibrate } from './calibrate.ts';

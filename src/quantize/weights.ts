@@ -1,4 +1,4 @@
-import { UserError } from '../errors.ts';
+import { UserError } from '../common/errors.ts';
 import { Builder } from '../graph/builder.ts';
 import { Graph, type Value } from '../graph/graph.ts';
 import type { Linear } from '../graph/linear.ts';

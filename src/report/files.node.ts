@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { UserError } from '../errors.ts';
-import { fileError, writeFileWhole } from '../files.node.ts';
+import { UserError } from '../common/errors.ts';
+import { fileError, writeFileWhole } from '../common/files.node.ts';
 import { reportHtml } from './html.ts';
 import { type Report, reportSchema } from './schema.ts';
 

@@ -1,5 +1,5 @@
 import type * as OnnxRuntime from 'onnxruntime-common';
-import { UserError } from '../errors.ts';
+import { UserError } from '../common/errors.ts';
 import { Graph } from '../graph/graph.ts';
 import { type DataType, dataTypes, Tensor, type TensorData } from '../graph/tensor.ts';
 import { concatenate, encodeOnnx, externalAbove, weightBytes, writeOnnx } from '../onnx/write.ts';

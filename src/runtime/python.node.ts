@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { UserError } from '../errors.ts';
+import { UserError } from '../common/errors.ts';
 
 /** Places a Python may be, best first: the one named by the user, a virtual environment, the PATH. */
 function candidates(environment: NodeJS.ProcessEnv): string[] {

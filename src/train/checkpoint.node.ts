@@ -1,8 +1,8 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { encodeSafetensors, readSafetensors } from '../checkpoint/safetensors.ts';
-import { UserError } from '../errors.ts';
-import { FileReader, writeFileWhole } from '../files.node.ts';
+import { UserError } from '../common/errors.ts';
+import { FileReader, writeFileWhole } from '../common/files.node.ts';
 import type { CheckpointStore, TrainingProgress } from './checkpoint.ts';
 
 /**

@@ -1,11 +1,11 @@
+import { InterruptedError, UserError } from '../common/errors.ts';
+import { type Progress, silent } from '../common/progress.ts';
 import type { Augmentation } from '../dataset/augment.ts';
 import type { Batch, Split } from '../dataset/dataset.ts';
 import { batches } from '../dataset/loader.ts';
 import type { Preprocessing } from '../dataset/preprocessing.ts';
-import { InterruptedError, UserError } from '../errors.ts';
 import type { Graph } from '../graph/graph.ts';
 import { evaluate } from '../measure/accuracy.ts';
-import { type Progress, silent } from '../progress.ts';
 import type { Engine, Session } from '../runtime/session.ts';
 import type { CheckpointStore, History, TrainingProgress } from './checkpoint.ts';
 import { cosineSchedule } from './schedule.ts';

@@ -1,4 +1,4 @@
-import { UserError } from '../errors.ts';
+import { UserError } from '../common/errors.ts';
 
 export interface CosineOptions {
   /** Peak learning rate. */

@@ -1,5 +1,5 @@
 import { backward } from '../autodiff/backward.ts';
-import { UserError } from '../errors.ts';
+import { UserError } from '../common/errors.ts';
 import { Builder } from '../graph/builder.ts';
 import { Graph, type Value } from '../graph/graph.ts';
 import { parameters } from '../graph/parameters.ts';

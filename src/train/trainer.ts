@@ -1,4 +1,4 @@
-import { UserError } from '../errors.ts';
+import { UserError } from '../common/errors.ts';
 import type { Graph } from '../graph/graph.ts';
 import { Tensor } from '../graph/tensor.ts';
 import type { Engine, Session, SessionOptions, Tensors } from '../runtime/session.ts';

@@ -1,4 +1,4 @@
-import { UserError } from '../errors.ts';
+import { UserError } from '../common/errors.ts';
 import type { Builder } from '../graph/builder.ts';
 import type { Value } from '../graph/graph.ts';
 

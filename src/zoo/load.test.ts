@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { openSafetensors, saveSafetensors } from '../checkpoint/safetensors.node.ts';
-import { UserError } from '../errors.ts';
+import { UserError } from '../common/errors.ts';
 import type { Graph } from '../graph/graph.ts';
 import { inferGraph } from '../graph/infer.ts';
 import { parameters } from '../graph/parameters.ts';

@@ -1,5 +1,5 @@
+import { UserError } from '../common/errors.ts';
 import { fromTimmConfig, type Preprocessing } from '../dataset/preprocessing.ts';
-import { UserError } from '../errors.ts';
 import type { Graph } from '../graph/graph.ts';
 import type { ModelArgs } from './model-args.ts';
 

@@ -1,4 +1,4 @@
-import { UserError } from '../errors.ts';
+import { UserError } from '../common/errors.ts';
 import { elementCount, Tensor } from '../graph/tensor.ts';
 import { fillNormal, fillUniform } from './random-fill.ts';
 

@@ -1,4 +1,4 @@
-import { Random } from '../dataset/random.ts';
+import { Random } from '../common/random.ts';
 
 /**
  * Layers of the ziggurat (Marsaglia and Tsang, 2000, with 128 layers) for the standard normal density

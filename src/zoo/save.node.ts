@@ -1,8 +1,8 @@
 import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { saveSafetensors } from '../checkpoint/safetensors.node.ts';
-import { UserError } from '../errors.ts';
-import { writeFileWhole } from '../files.node.ts';
+import { UserError } from '../common/errors.ts';
+import { writeFileWhole } from '../common/files.node.ts';
 import type { Graph } from '../graph/graph.ts';
 import { saveOnnx } from '../onnx/file.node.ts';
 import { inferModelArgs } from './infer-args.ts';

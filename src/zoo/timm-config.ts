@@ -1,5 +1,5 @@
+import { UserError } from '../common/errors.ts';
 import { fromTimmConfig, type TimmInputConfig, toTimmConfig } from '../dataset/preprocessing.ts';
-import { UserError } from '../errors.ts';
 import type { ModelConfig } from './model.ts';
 import type { ModelArgs } from './model-args.ts';
 import type { ModelInfo } from './model-info.ts';

@@ -1,4 +1,4 @@
-import { UserError } from '../errors.ts';
+import { UserError } from '../common/errors.ts';
 import { type ActivationName, activationName, layerArgument, type NormSpec, normSpec } from './layer-spec.ts';
 import type { ModelArgs } from './model-args.ts';
 import { nearestNames } from './names.ts';

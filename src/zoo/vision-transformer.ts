@@ -1,4 +1,4 @@
-import { UserError } from '../errors.ts';
+import { UserError } from '../common/errors.ts';
 import type { Graph, Value } from '../graph/graph.ts';
 import { Tensor } from '../graph/tensor.ts';
 import { attentionPool, refineTokens } from './attention.ts';

@@ -1,4 +1,4 @@
-import { UserError } from '../../errors.ts';
+import { UserError } from '../../common/errors.ts';
 import type { Graph } from '../../graph/graph.ts';
 import { elementCount, type NumericType, type Tensor } from '../../graph/tensor.ts';
 import {

@@ -1,4 +1,4 @@
-import { FileReader, writeFileWhole } from '../../files.node.ts';
+import { FileReader, writeFileWhole } from '../../common/files.node.ts';
 import type { Graph } from '../../graph/graph.ts';
 import { writeChecked } from '../artifact.node.ts';
 import { checkArchive } from './check-archive.ts';

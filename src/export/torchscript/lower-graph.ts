@@ -1,4 +1,4 @@
-import { UserError } from '../../errors.ts';
+import { UserError } from '../../common/errors.ts';
 import type { Graph } from '../../graph/graph.ts';
 import { Lowering } from './lowering.ts';
 import { type Program, removeDeadCalls } from './program.ts';

@@ -1,4 +1,4 @@
-import { UserError } from '../../errors.ts';
+import { UserError } from '../../common/errors.ts';
 import type { Graph, Node, Value } from '../../graph/graph.ts';
 import { parameters } from '../../graph/parameters.ts';
 import type { Tensor } from '../../graph/tensor.ts';
