@@ -1,7 +1,9 @@
-import type { Dim, Graph, Node } from './graph.ts';
+import type { Dim, Graph, Node, Shape, Value } from './graph.ts';
 
-/** Multiply-accumulates of one node, for a batch of one. */
-export type CostRule = (node: Node) => number;
+/** Multiply-accumulates of one node, for a batch of one, when its values have these shapes. */
+export type CostRule = (node: Node, shapeOf: ShapeOf) => number;
+
+export type ShapeOf = (value: Value) => Shape | undefined;
 
 /** A symbolic axis counts once per image: `197*N` is 197. */
 const perImage = (dim: Dim): number =>
@@ -15,15 +17,15 @@ const size = (shape: readonly Dim[] | undefined): number =>
 /** Every output element is a dot product over the last axis of the first operand. */
 const product =
   (transA = 'transA'): CostRule =>
-  (node) => {
-    const left = node.input(0).shape ?? [];
+  (node, shapeOf) => {
+    const left = shapeOf(node.input(0)) ?? [];
     const inner = left[node.int(transA, 0) ? left.length - 2 : left.length - 1] ?? 1;
-    return size(node.output().shape) * perImage(inner);
+    return size(shapeOf(node.output())) * perImage(inner);
   };
 
-const convolution: CostRule = (node) => {
-  const [, ...window] = node.input(1).shape ?? [];
-  return size(node.output().shape) * size(window);
+const convolution: CostRule = (node, shapeOf) => {
+  const [, ...window] = shapeOf(node.input(1)) ?? [];
+  return size(shapeOf(node.output())) * size(window);
 };
 
 /** Multiply-accumulates of the ops that have any worth counting; elementwise work is not counted. */
@@ -37,14 +39,17 @@ export const costRules: Record<string, CostRule> = {
   'com.microsoft.DynamicQuantizeMatMul': product(),
   Conv: convolution,
   ConvInteger: convolution,
-  'com.microsoft.MultiHeadAttention': (node) => {
-    const [, queries = 1, width = 1] = node.input(0).shape ?? [];
-    const [, keys = 1, valueWidth = 1] = node.input(2).shape ?? [];
+  'com.microsoft.MultiHeadAttention': (node, shapeOf) => {
+    const [, queries = 1, width = 1] = shapeOf(node.input(0)) ?? [];
+    const [, keys = 1, valueWidth = 1] = shapeOf(node.input(2)) ?? [];
     return perImage(queries) * perImage(keys) * (perImage(width) + perImage(valueWidth));
   },
 };
 
-/** Multiply-accumulates of one forward pass of one image. Shapes must have been inferred. */
-export function countMacs(graph: Graph): number {
-  return graph.nodes.reduce((total, node) => total + (costRules[node.op]?.(node) ?? 0), 0);
+/**
+ * Multiply-accumulates of one forward pass of one image.
+ * @param shapeOf the shapes to count with; default: those that were inferred
+ */
+export function countMacs(graph: Graph, shapeOf: ShapeOf = (value) => value.shape): number {
+  return graph.nodes.reduce((total, node) => total + (costRules[node.op]?.(node, shapeOf) ?? 0), 0);
 }

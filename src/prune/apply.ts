@@ -3,7 +3,6 @@ import type { Graph } from '../graph/graph.ts';
 import { inferGraph } from '../graph/infer.ts';
 import { parameters } from '../graph/parameters.ts';
 import { dataTypes, type NumericType, Tensor, type TypedArray } from '../graph/tensor.ts';
-import type { Grouping } from './groups.ts';
 import type { Plan } from './plan.ts';
 import { Removal } from './removal.ts';
 import { rewriteRules } from './rewrite-rules.ts';
@@ -19,10 +18,10 @@ export interface Pruned {
 /**
  * A copy of the graph without the channels of a plan. Parameters are sliced when they are first read;
  * the numbers in Reshape, Split, Slice and the like follow. The graph itself is not changed.
- * @param grouping of this graph
+ * @param plan for groups of this graph
  */
-export function applyPlan(graph: Graph, grouping: Grouping, plan: Plan): Pruned {
-  const removal = new Removal(grouping, plan);
+export function applyPlan(graph: Graph, plan: Plan): Pruned {
+  const removal = new Removal(plan);
   const copy = graph.clone();
   const kept: Kept = {};
   const trained = new Set(parameters(graph));

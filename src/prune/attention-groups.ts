@@ -1,6 +1,6 @@
-import { type HeadDims, isResidual, nameOf, type Owner, type PruningGroup, slicesOf } from './group.ts';
+import type { GroupMaker, HeadDims, PruningGroup } from './group.ts';
 import { Labels } from './labels.ts';
-import type { Box, Factor } from './layout.ts';
+import { type Box, product } from './layout.ts';
 
 /** Boxes that share elements or outer indices belong to one attention. */
 export function connectBoxes(boxes: readonly Box[], labels: Labels): Box[][] {
@@ -28,10 +28,8 @@ export function connectBoxes(boxes: readonly Box[], labels: Labels): Box[][] {
   return [...sets.values()];
 }
 
-const product = (dims: readonly number[]) => dims.reduce((p, d) => p * d, 1);
-
 /** The elements of a factor by outer index: a row for each, in the order of the inner axis. */
-function rowsOf(box: Factor): Int32Array[] {
+function rowsOf(box: Box): Int32Array[] {
   const stride = product(box.dims.slice(box.inner + 1));
   const length = box.dims[box.inner]!;
   const rows: Int32Array[] = [];
@@ -50,10 +48,9 @@ function rowsOf(box: Factor): Int32Array[] {
  */
 export function headDimGroups(
   boxes: readonly Box[],
-  owners: readonly Owner[],
+  maker: GroupMaker,
   labels: Labels,
   outer: ReadonlySet<number>,
-  residual: ReadonlySet<number>,
   headDims: HeadDims,
 ): PruningGroup[] {
   const rows = boxes.flatMap(rowsOf).map((row) => row.map((label) => labels.find(label)));
@@ -62,19 +59,7 @@ export function headDimGroups(
   const free = [...elements].map((root) => [root]);
   const units = headDims === 'free' && scopesOf(rows, free) ? free : tiedUnits(rows);
   const scopes = scopesOf(rows, units);
-  if (!scopes) return [];
-  const slices = slicesOf(owners, unitNumbers(units));
-  return [
-    {
-      kind: 'headDims',
-      name: nameOf(slices),
-      size: units.length,
-      slices,
-      ...scopes,
-      residual: isResidual(slices, elements, residual),
-      labels: units,
-    },
-  ];
+  return scopes ? [maker.group('headDims', units, scopes)] : [];
 }
 
 const unitNumbers = (units: readonly (readonly number[])[]) =>
@@ -137,12 +122,7 @@ function scopesOf(
  * alternatives (queries, keys and values are not), no two heads share an element, and in every box a
  * head is whole outer indices.
  */
-export function headGroups(
-  boxes: readonly Box[],
-  owners: readonly Owner[],
-  labels: Labels,
-  residual: ReadonlySet<number>,
-): PruningGroup[] {
+export function headGroups(boxes: readonly Box[], maker: GroupMaker, labels: Labels): PruningGroup[] {
   const elements = new Set(boxes.flatMap((box) => [...box.labels].map((label) => labels.find(label))));
   return outerAxes(boxes, labels).flatMap((heads) => {
     const unitOf = new Map([...heads].map((head, unit) => [head, unit]));
@@ -153,21 +133,9 @@ export function headGroups(
       unitOf.set(element, unit);
     }
     if (!boxes.every((box) => wholeIndices(box, labels, heads, unitOf))) return [];
-    const slices = slicesOf(owners, unitOf);
     const units = [...heads].map((): number[] => []);
     for (const [root, unit] of unitOf) units[unit]!.push(root);
-    return [
-      {
-        kind: 'heads',
-        name: nameOf(slices),
-        size: heads.size,
-        slices,
-        scopes: new Int32Array(heads.size),
-        scopeCount: 1,
-        residual: isResidual(slices, elements, residual),
-        labels: units,
-      },
-    ];
+    return [maker.group('heads', units, undefined, elements)];
   });
 }
 

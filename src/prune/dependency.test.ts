@@ -3,6 +3,7 @@ import { Random } from '../common/random.ts';
 import { float } from '../graph/attribute.ts';
 import { Builder } from '../graph/builder.ts';
 import { checkGraph } from '../graph/check.ts';
+import { countMacs } from '../graph/cost.ts';
 import { Graph, type Value } from '../graph/graph.ts';
 import { Tensor } from '../graph/tensor.ts';
 import { onnxruntime } from '../runtime/onnxruntime.node.ts';
@@ -11,6 +12,7 @@ import { applyPlan } from './apply.ts';
 import { findDependencies } from './dependency.ts';
 import { dependencyRules } from './dependency-rules/rules.ts';
 import { findGroups } from './groups.ts';
+import { plannedMacs } from './mac-target.ts';
 import { planPruning } from './plan.ts';
 
 const random = new Random(11);
@@ -67,8 +69,9 @@ async function expectExact(graph: Graph, ratio = 0.5): Promise<Graph> {
   );
   const plan = planPruning(grouping.groups, scores, { ratio });
   expect(plan.size).toBe(grouping.groups.filter(({ kind }) => kind !== 'heads').length);
-  const pruned = applyPlan(graph, grouping, plan).graph;
+  const pruned = applyPlan(graph, plan).graph;
   expect(checkGraph(pruned)).toEqual([]);
+  expect(plannedMacs(graph, plan)).toBe(countMacs(pruned));
   const dense = graph.clone();
   for (const [group, units] of plan) {
     for (const { parameter, axis, units: owners } of group.slices) {

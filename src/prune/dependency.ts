@@ -1,7 +1,8 @@
 import { capturedValues, type Graph, type Node, subgraphs, type Value } from '../graph/graph.ts';
 import { type DependencyContext, pinInputs } from './dependency-rules/rule.ts';
 import { dependencyRules } from './dependency-rules/rules.ts';
-import { axisFactor, type Layout, Layouts } from './layout.ts';
+import { axisFactor, type Layout } from './layout.ts';
+import { Layouts } from './layouts.ts';
 
 const floats = new Set(['float32', 'float16', 'bfloat16', 'float64']);
 

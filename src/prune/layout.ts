@@ -1,6 +1,4 @@
-import { divideDims, multiplyDims } from '../graph/dim.ts';
-import type { Dim, Shape } from '../graph/graph.ts';
-import { Labels } from './labels.ts';
+import type { Shape } from '../graph/graph.ts';
 
 /**
  * The labels of one or more axes of a tensor. One axis: a label an index. Several, after a Reshape
@@ -31,7 +29,11 @@ export interface Labelled {
 /** A factor that must stay a box: equal counts in every kept outer index. */
 export type Box = Factor;
 
-const product = (dims: readonly number[]): number => dims.reduce((p, d) => p * d, 1);
+export const product = (dims: readonly number[]): number => dims.reduce((p, d) => p * d, 1);
+
+/** How many elements lie between neighbours along each axis, row-major. */
+export const stridesOf = (dims: readonly number[]): number[] =>
+  dims.map((_, axis) => product(dims.slice(axis + 1)));
 
 /** The factor of one axis. */
 export const axisFactor = (axis: number, labels: Int32Array): Factor => ({
@@ -46,409 +48,33 @@ export const axisFactor = (axis: number, labels: Int32Array): Factor => ({
 export const factorOf = (layout: Layout, axis: number): Factor | undefined =>
   layout.find((factor) => factor.axes.includes(axis));
 
-/** Position in `labels` of the elements, as (index along `position`, rest). */
-function* along(factor: Factor, position: number): Generator<[index: number, element: number]> {
-  const inner = product(factor.dims.slice(position + 1));
-  const length = factor.dims[position]!;
-  for (let e = 0; e < factor.labels.length; e++) yield [Math.floor(e / inner) % length, e];
-}
-
 /**
- * What unites labels while the rules sweep over the graph, and remembers the boxes it met.
- *
- * It looks for one of two kinds of unit. Elements: any index may go by itself, so what all outer
- * indices of a box share (a norm's weight over head dimensions) ties their elements together. Wholes:
- * only outer indices go, with all their elements, so what they share is left alone.
+ * Numbers read with other strides than they are stored with: element `(i, j, ...)` of the result, row-major
+ * over `dims`, is the one at `i * strides[0] + j * strides[1] + ...`. A stride of 0 repeats.
  */
-export class Layouts {
-  readonly units: 'elements' | 'wholes';
-  readonly labels = new Labels();
-  readonly boxes: Box[] = [];
-  readonly #residual: Int32Array[] = [];
-
-  constructor(units: 'elements' | 'wholes' = 'elements') {
-    this.units = units;
-  }
-
-  /** These channels are a residual stream: several branches are added into them. */
-  markResidual(layout: Layout): void {
-    for (const factor of layout) this.#residual.push(factor.labels);
-  }
-
-  /** Representatives of all residual channels. */
-  residual(): Set<number> {
-    return new Set(this.#residual.flatMap((labels) => [...labels].map((label) => this.labels.find(label))));
-  }
-
-  pinFactor(factor: Factor): void {
-    this.labels.pin(factor.labels);
-    for (const outer of factor.outer) if (outer) this.labels.pin(outer);
-  }
-
-  pin(layout: Layout): void {
-    for (const factor of layout) this.pinFactor(factor);
-  }
-
-  /** No index of this axis may go. */
-  pinAxis(layout: Layout, axis: number): void {
-    const factor = factorOf(layout, axis);
-    if (!factor) return;
-    const position = factor.axes.indexOf(axis);
-    if (position !== factor.inner) this.labels.pin(factor.outer[position]!);
-    else if (this.units === 'elements' || factor.axes.length === 1) this.labels.pin(factor.labels);
-  }
-
-  /** The labels of an axis that stands for itself; one that is part of a box is pinned and has none. */
-  single(layout: Layout, axis: number): Int32Array | undefined {
-    const factor = factorOf(layout, axis);
-    if (!factor) return undefined;
-    if (factor.axes.length === 1) return factor.labels;
-    this.pinFactor(factor);
-    return undefined;
-  }
-
-  /** Unites two axes that are the same channels; an axis without labels pins its partner. */
-  uniteAxes(a: Int32Array | undefined, b: Int32Array | undefined): Int32Array | undefined {
-    if (a && b) {
-      this.labels.uniteAll(a, b);
-      return a;
-    }
-    if (a) this.labels.pin(a);
-    if (b) this.labels.pin(b);
-    return undefined;
-  }
-
-  /**
-   * Elementwise meeting of two tensors of equal rank: axes of length 1 broadcast, others agree index
-   * by index. A box that meets one of its axes alone is tied across the others if that axis is the
-   * inner one (a norm's weight over head dimensions), and joined by its outer labels if not.
-   */
-  meet(a: Labelled, b: Labelled): Labelled {
-    this.#pinUnlabelled(a, b);
-    this.#pinUnlabelled(b, a);
-    let result: Factor[] = [...a.layout];
-    for (const factor of b.layout) {
-      const met = result.filter((other) => other.axes.some((axis) => factor.axes.includes(axis)));
-      result = result.filter((other) => !met.includes(other));
-      if (met.length === 0) result.push(factor);
-      else if (met.length === 1) result.push(...this.#meetFactors(met[0]!, factor));
-      else if (met.every((other) => other.axes.every((axis) => factor.axes.includes(axis)))) {
-        for (const other of met) this.#attach(other, factor);
-        result.push(factor);
-      } else {
-        for (const other of [...met, factor]) this.pinFactor(other);
-      }
-    }
-    return { dims: a.dims.map((dim, i) => (dim === 1 ? b.dims[i]! : dim)), layout: result };
-  }
-
-  #pinUnlabelled(from: Labelled, other: Labelled): void {
-    from.dims.forEach((dim, axis) => {
-      if (dim !== 1 && !factorOf(from.layout, axis)) this.pinAxis(other.layout, axis);
-    });
-  }
-
-  #meetFactors(a: Factor, b: Factor): Factor[] {
-    const within = (x: Factor, y: Factor) => x.axes.every((axis) => y.axes.includes(axis));
-    if (within(b, a)) {
-      this.#attach(b, a);
-      return [a];
-    }
-    if (within(a, b)) {
-      this.#attach(a, b);
-      return [b];
-    }
-    this.labels.pin(a.labels);
-    this.labels.pin(b.labels);
-    const shared: Factor[] = [];
-    for (const axis of a.axes) {
-      const x = a.outer[a.axes.indexOf(axis)];
-      const y = b.outer[b.axes.indexOf(axis)];
-      if (x && y) {
-        this.labels.uniteAll(x, y);
-        shared.push(axisFactor(axis, x));
-      } else if (b.axes.includes(axis)) {
-        if (x) this.labels.pin(x);
-        if (y) this.labels.pin(y);
-      }
-    }
-    return shared;
-  }
-
-  /** Unites a factor with the larger one that covers its axes. */
-  #attach(part: Factor, whole: Factor): void {
-    const positions = part.axes.map((axis) => whole.axes.indexOf(axis));
-    if (part.axes.length === 1 && positions[0] !== whole.inner) {
-      this.labels.uniteAll(part.labels, whole.outer[positions[0]!]!);
-      return;
-    }
-    if (part.axes[part.inner] !== whole.axes[whole.inner]) {
-      this.pinFactor(part);
-      this.pinFactor(whole);
-      return;
-    }
-    positions.forEach((position, i) => {
-      const outer = part.outer[i];
-      if (outer) this.labels.uniteAll(outer, whole.outer[position]!);
-    });
-    if (this.units === 'wholes' && part.axes.length < whole.axes.length) return;
-    const strides = part.dims.map((_, i) => product(part.dims.slice(i + 1)));
-    const wholeStrides = whole.dims.map((_, i) => product(whole.dims.slice(i + 1)));
-    for (let e = 0; e < whole.labels.length; e++) {
-      let at = 0;
-      positions.forEach((position, i) => {
-        at += (Math.floor(e / wholeStrides[position]!) % whole.dims[position]!) * strides[i]!;
-      });
-      this.labels.unite(whole.labels[e]!, part.labels[at]!);
-    }
-  }
-
-  /** Sums an axis away; the others keep their positions. Of a box whose inner axis goes, the outer labels stay. */
-  reduce(layout: Layout, axis: number): Layout {
-    return layout.flatMap((factor) => {
-      const position = factor.axes.indexOf(axis);
-      if (position < 0) return [factor];
-      if (factor.axes.length === 1) return [];
-      if (position === factor.inner) {
-        return factor.axes.flatMap((other, i) =>
-          i === position ? [] : [axisFactor(other, factor.outer[i]!)],
-        );
-      }
-      this.labels.pin(factor.outer[position]!);
-      const first = takeLabels(factor, position, [0]);
-      const rest = dropPosition({ ...factor, labels: first }, position);
-      const inner = product(factor.dims.slice(position + 1));
-      for (const [index, e] of along(factor, position)) {
-        this.labels.unite(factor.labels[e - index * inner]!, factor.labels[e]!);
-      }
-      return [rest];
-    });
-  }
-
-  /**
-   * The indices `indices` of an axis (Slice, Split, Gather with constant indices). Outer indices of
-   * a box are chosen by position, so they are pinned; a choice within the inner axis must be as
-   * large in every outer index, so it is a box again.
-   */
-  take(layout: Layout, axis: number, indices: readonly number[]): Layout {
-    return layout.flatMap((factor) => {
-      const position = factor.axes.indexOf(axis);
-      if (position < 0) return [factor];
-      const labels = takeLabels(factor, position, indices);
-      const outer = factor.outer.map((o, i) =>
-        i === position && o ? Int32Array.from(indices, (index) => o[index]!) : o,
-      );
-      const taken = { ...factor, labels, outer, dims: factor.dims.with(position, indices.length) };
-      const whole = indices.length === factor.dims[position] && indices.every((index, i) => index === i);
-      if (factor.axes.length > 1 && !whole) {
-        if (position !== factor.inner) this.labels.pin(factor.outer[position]!);
-        else this.boxes.push(taken);
-      }
-      if (indices.length !== 1) return [taken];
-      if (factor.axes.length === 1) {
-        this.labels.pin(labels);
-        return [];
-      }
-      if (position === factor.inner) {
-        this.pinFactor(factor);
-        return [];
-      }
-      return [dropPosition(taken, position)];
-    });
-  }
-
-  /** Joins tensors along an axis; the other axes meet. */
-  concat(parts: readonly Labelled[], axis: number): Layout {
-    const others = parts
-      .map(({ dims, layout }) => ({
-        dims: dims.with(axis, 1),
-        layout: layout.filter((f) => !f.axes.includes(axis)),
-      }))
-      .reduce<Labelled | undefined>((a, b) => (a ? this.meet(a, b) : b), undefined)!;
-    const pieces = parts.map(({ layout }) => factorOf(layout, axis));
-    if (pieces.every((piece) => !piece)) return others.layout;
-    const boxed = pieces.filter((piece) => piece && piece.axes.length > 1) as Factor[];
-    if (boxed.length === 0) {
-      const labels = parts.flatMap(({ dims }, i) => {
-        const piece = pieces[i];
-        if (piece) return [...piece.labels];
-        return Array<number>(typeof dims[axis] === 'number' ? dims[axis] : 0).fill(Labels.pinned);
-      });
-      const known = parts.every(({ dims }) => typeof dims[axis] === 'number');
-      if (!known) this.labels.pin(labels);
-      return known ? [...others.layout, axisFactor(axis, Int32Array.from(labels))] : others.layout;
-    }
-    const [first] = boxed as [Factor];
-    const position = first.axes.indexOf(axis);
-    const fits = (f: Factor | undefined) =>
-      f &&
-      `${f.axes}` === `${first.axes}` &&
-      f.inner === first.inner &&
-      f.dims.every((dim, i) => i === position || dim === first.dims[i]);
-    if (!pieces.every(fits) || position !== first.inner) {
-      for (const piece of pieces) if (piece) this.pinFactor(piece);
-      return others.layout;
-    }
-    for (const piece of boxed.slice(1)) {
-      piece.outer.forEach((outer, i) => {
-        if (outer) this.labels.uniteAll(outer, first.outer[i]!);
-      });
-    }
-    return [...others.layout, joinFactors(boxed, position)];
-  }
-
-  /**
-   * Row-major reinterpretation. Axes fall into the smallest runs of equal size on both sides; a
-   * labelled axis alone passes, one that is split becomes a box, a box that is merged an axis again.
-   * Labels merged with axes that are not channels are repeated over those. Two independent channel
-   * axes can't be merged: they are pinned.
-   */
-  reshape(from: Labelled, to: Shape): Layout {
-    const runs = matchRuns(from.dims, to);
-    if (!runs) {
-      this.pin(from.layout);
-      return [];
-    }
-    return from.layout.flatMap((factor) => this.#reshapeFactor(factor, from, to, runs) ?? []);
-  }
-
-  #reshapeFactor(factor: Factor, from: Labelled, to: Shape, runs: readonly Run[]): Factor | undefined {
-    const touched = runs.filter((run) => run.from.some((axis) => factor.axes.includes(axis)));
-    const foreign = touched.some((run) =>
-      run.from.some((axis) => from.dims[axis] !== 1 && !isOwn(axis) && !isFree(axis)),
-    );
-    function isOwn(axis: number) {
-      return factor.axes.includes(axis);
-    }
-    function isFree(axis: number) {
-      return typeof from.dims[axis] === 'number' && !factorOf(from.layout, axis);
-    }
-    const symbolic = touched.some((run) => run.to.some((axis) => typeof to[axis] !== 'number'));
-    if (foreign || symbolic) {
-      this.pinFactor(factor);
-      return undefined;
-    }
-    const sources = touched.flatMap((run) => run.from).filter((axis) => from.dims[axis] !== 1);
-    const axes = touched.flatMap((run) => run.to).filter((axis) => to[axis] !== 1);
-    const dims = axes.map((axis) => to[axis] as number);
-    const labels = repeatOver(
-      factor,
-      sources,
-      sources.map((axis) => from.dims[axis] as number),
-    );
-    const kept = new Map<number, Int32Array | undefined>();
-    let innerAxis = axes[axes.length - 1]!;
-    for (const run of touched) {
-      const ins = run.from.filter((axis) => from.dims[axis] !== 1);
-      const outs = run.to.filter((axis) => to[axis] !== 1);
-      if (ins.includes(factor.axes[factor.inner]!)) innerAxis = outs[outs.length - 1]!;
-      if (ins.length === 1 && outs.length === 1)
-        kept.set(outs[0]!, factor.outer[factor.axes.indexOf(ins[0]!)]);
-    }
-    const needed = axes.filter((_, i) => this.#dependsOn(labels, dims, i));
-    if (needed.length === 0) {
-      this.labels.pin(labels);
-      return undefined;
-    }
-    const reduced = needed.length === axes.length ? labels : firstAlongOthers(labels, dims, axes, needed);
-    if (!needed.includes(innerAxis)) innerAxis = needed[needed.length - 1]!;
-    const neededDims = needed.map((axis) => to[axis] as number);
-    if (needed.length === 1) return axisFactor(needed[0]!, reduced);
-    const made: Factor = {
-      axes: needed,
-      dims: neededDims,
-      labels: reduced,
-      inner: needed.indexOf(innerAxis),
-      outer: needed.map((axis, i) =>
-        axis === innerAxis ? undefined : (kept.get(axis) ?? this.labels.fresh(neededDims[i]!)),
-      ),
-    };
-    this.boxes.push(made);
-    return made;
-  }
-
-  #dependsOn(labels: Int32Array, dims: readonly number[], position: number): boolean {
-    const inner = product(dims.slice(position + 1));
-    const length = dims[position]!;
-    for (let e = 0; e < labels.length; e++) {
-      const index = Math.floor(e / inner) % length;
-      if (index && this.labels.find(labels[e]!) !== this.labels.find(labels[e - index * inner]!)) return true;
-    }
-    return false;
-  }
-}
-
-interface Run {
-  readonly from: readonly number[];
-  readonly to: readonly number[];
-}
-
-/** The smallest runs of consecutive axes of equal size; undefined when sizes can't be compared. */
-function matchRuns(from: Shape, to: Shape): Run[] | undefined {
-  const runs: Run[] = [];
-  let i = 0;
-  let j = 0;
-  while (i < from.length || j < to.length) {
-    const run = { from: [] as number[], to: [] as number[] };
-    let a: Dim = 1;
-    let b: Dim = 1;
-    const takeFrom = () => {
-      a = multiplyDims([a, from[i]!]);
-      run.from.push(i++);
-    };
-    const takeTo = () => {
-      b = multiplyDims([b, to[j]!]);
-      run.to.push(j++);
-    };
-    if (i < from.length) takeFrom();
-    if (j < to.length) takeTo();
-    while (a !== b) {
-      if (j < to.length && divideDims(a, b) !== undefined) takeTo();
-      else if (i < from.length) takeFrom();
-      else if (j < to.length) takeTo();
-      else return undefined;
-    }
-    runs.push(run);
-  }
-  return runs;
-}
-
-/** A factor's labels spread over axes that it does not have. `axes` ascending, covering the factor's. */
-function repeatOver(factor: Factor, axes: readonly number[], dims: readonly number[]): Int32Array {
-  if (axes.length === factor.axes.length) return factor.labels;
-  const strides = axes.map((axis) => {
-    const position = factor.axes.indexOf(axis);
-    return position < 0 ? 0 : product(factor.dims.slice(position + 1));
-  });
-  const steps = dims.map((_, i) => product(dims.slice(i + 1)));
-  return Int32Array.from({ length: product(dims) }, (_, e) => {
+export function readStrided(
+  numbers: ArrayLike<number>,
+  dims: readonly number[],
+  strides: readonly number[],
+): Int32Array {
+  const read = new Int32Array(product(dims));
+  const steps = stridesOf(dims);
+  for (let e = 0; e < read.length; e++) {
     let at = 0;
     for (let i = 0; i < dims.length; i++) at += (Math.floor(e / steps[i]!) % dims[i]!) * strides[i]!;
-    return factor.labels[at]!;
-  });
+    read[e] = numbers[at]!;
+  }
+  return read;
 }
 
-/** Labels at index 0 of all axes but the `needed` ones. */
-function firstAlongOthers(
-  labels: Int32Array,
-  dims: readonly number[],
-  axes: readonly number[],
-  needed: readonly number[],
-): Int32Array {
-  const steps = dims.map((_, i) => product(dims.slice(i + 1)));
-  const kept = needed.map((axis) => axes.indexOf(axis));
-  const shape = kept.map((i) => dims[i]!);
-  const inner = shape.map((_, i) => product(shape.slice(i + 1)));
-  return Int32Array.from({ length: product(shape) }, (_, e) => {
-    let at = 0;
-    kept.forEach((position, i) => {
-      at += (Math.floor(e / inner[i]!) % shape[i]!) * steps[position]!;
-    });
-    return labels[at]!;
-  });
+/** The strides with which a factor's labels are read along axes of its tensor; 0 along those it has not. */
+export function stridesAlong(factor: Factor, axes: readonly number[]): number[] {
+  const strides = stridesOf(factor.dims);
+  return axes.map((axis) => strides[factor.axes.indexOf(axis)] ?? 0);
 }
 
-function takeLabels(factor: Factor, position: number, indices: readonly number[]): Int32Array {
+/** A factor's labels at some indices of the axis at `position`. */
+export function labelsAt(factor: Factor, position: number, indices: readonly number[]): Int32Array {
   const inner = product(factor.dims.slice(position + 1));
   const length = factor.dims[position]!;
   const outer = factor.labels.length / (inner * length);
@@ -463,8 +89,8 @@ function takeLabels(factor: Factor, position: number, indices: readonly number[]
   return taken;
 }
 
-/** A factor without an axis that has become one index long. */
-function dropPosition(factor: Factor, position: number): Factor {
+/** A factor without the axis at `position`, which has become one index long. */
+export function dropPosition(factor: Factor, position: number): Factor {
   const rest = <T>(list: readonly T[]) => list.filter((_, i) => i !== position);
   const axes = rest(factor.axes);
   return {
@@ -476,7 +102,8 @@ function dropPosition(factor: Factor, position: number): Factor {
   };
 }
 
-function joinFactors(parts: readonly Factor[], position: number): Factor {
+/** Factors of the same axes joined along the one at `position`; outer labels are the first one's. */
+export function joinFactors(parts: readonly Factor[], position: number): Factor {
   const [first] = parts as [Factor];
   const inner = product(first.dims.slice(position + 1));
   const outer = product(first.dims.slice(0, position));
@@ -504,23 +131,14 @@ export function permute(layout: Layout, perm: readonly number[]): Layout {
     const order = places.map((_, i) => i).sort((a, b) => places[a]! - places[b]!);
     const pick = <T>(list: readonly T[]) => order.map((i) => list[i]!);
     const dims = pick(factor.dims);
+    const same = order.every((from, to) => from === to);
     return {
       axes: pick(places),
       dims,
       outer: pick(factor.outer as (Int32Array | undefined)[]),
       inner: order.indexOf(factor.inner),
-      labels: order.every((from, to) => from === to) ? factor.labels : permuteLabels(factor, order, dims),
+      labels: same ? factor.labels : readStrided(factor.labels, dims, pick(stridesOf(factor.dims))),
     };
-  });
-}
-
-function permuteLabels(factor: Factor, order: readonly number[], dims: readonly number[]): Int32Array {
-  const strides = order.map((position) => product(factor.dims.slice(position + 1)));
-  const steps = dims.map((_, i) => product(dims.slice(i + 1)));
-  return Int32Array.from({ length: factor.labels.length }, (_, e) => {
-    let at = 0;
-    for (let i = 0; i < dims.length; i++) at += (Math.floor(e / steps[i]!) % dims[i]!) * strides[i]!;
-    return factor.labels[at]!;
   });
 }
 

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { Graph } from '../graph/graph.ts';
 import { Tensor } from '../graph/tensor.ts';
+import { findDependencies } from './dependency.ts';
 import type { PruningGroup } from './group.ts';
 import { planPruning } from './plan.ts';
 
@@ -17,7 +18,7 @@ function group(name: string, size: number, extra: Partial<PruningGroup> = {}): P
     scopes: new Int32Array(size),
     scopeCount: 1,
     residual: false,
-    labels: [],
+    members: { dependencies: findDependencies(owner), units: [] },
     ...extra,
   };
 }

@@ -1,4 +1,5 @@
 import { UserError } from '../common/errors.ts';
+import { globMatcher } from '../graph/glob.ts';
 import type { PruningGroup } from './group.ts';
 
 export interface PlanOptions {
@@ -109,14 +110,6 @@ function globalCounts(steps: readonly (readonly Step[])[], ratio: number): numbe
 
 function wanted(group: PruningGroup, { bottleneck, ignore = [] }: PlanOptions): boolean {
   if (group.residual && (bottleneck || group.kind === 'heads')) return false;
-  const ignored = ignore.map(globPattern);
-  return !group.slices.some(
-    ({ parameter, role }) => role !== 'input' && ignored.some((pattern) => pattern.test(parameter.name)),
-  );
-}
-
-/** `*` any characters, `?` one. */
-function globPattern(glob: string): RegExp {
-  const escaped = glob.replace(/[.+^${}()|[\]\\]/g, '\\$&');
-  return new RegExp(`^${escaped.replaceAll('*', '.*').replaceAll('?', '.')}$`);
+  const ignored = globMatcher(ignore);
+  return !group.slices.some(({ parameter, role }) => role !== 'input' && ignored(parameter.name));
 }

@@ -13,8 +13,10 @@ import { buildVisionTransformer, buildVisionTransformerDistilled } from '../zoo/
 import { applyPlan } from './apply.ts';
 import type { PruningGroup } from './group.ts';
 import { findGroups } from './groups.ts';
+import { plannedMacs } from './mac-target.ts';
 import { type Plan, planPruning } from './plan.ts';
 import { groupsSummary, prune } from './prune.ts';
+import { Removal } from './removal.ts';
 
 const small: ModelArgs = {
   img_size: 16,
@@ -122,13 +124,30 @@ function expectClose(actual: Float32Array, expected: Float32Array): void {
   expect(Math.max(...actual.map((x, i) => Math.abs(x - expected[i]!))) / size).toBeLessThan(1e-4);
 }
 
+const valuesOf = (graph: Graph) =>
+  graph.nodes.flatMap((node) => node.outputs.filter((value) => value !== undefined));
+
+/** The shapes of what a graph computes, as a plan says that they will be. */
+function plannedShapes(graph: Graph, plan: Plan) {
+  const removal = new Removal(plan);
+  return valuesOf(graph).map((value) => `${value.name} ${removal.shape(value)}`);
+}
+
+/** The same of the graph that was made by the plan. */
+function shapesOf(graph: Graph, pruned: Graph) {
+  const shapes = new Map(valuesOf(pruned).map(({ name, shape }) => [name, shape]));
+  return valuesOf(graph).map(({ name }) => `${name} ${shapes.get(name)}`);
+}
+
 async function expectExact(graph: Graph, headDims: 'tied' | 'free', only: string[], heads = 0.34) {
   const grouping = findGroups(graph, { headDims });
   const plan = planPruning(grouping.groups, randomScores(grouping.groups, 7), { ratio: 0.3, heads });
   const chosen = new Map([...plan].filter(([{ kind }]) => only.includes(kind)));
   expect(chosen.size).toBeGreaterThan(0);
-  const pruned = applyPlan(graph, grouping, chosen).graph;
+  const pruned = applyPlan(graph, chosen).graph;
   expect(checkGraph(pruned)).toEqual([]);
+  expect(plannedShapes(graph, chosen)).toEqual(shapesOf(graph, pruned));
+  expect(plannedMacs(graph, chosen)).toBe(countMacs(pruned));
   expect(countMacs(pruned)).toBeLessThan(countMacs(graph));
   expectClose(await logitsOf(pruned), await logitsOf(zeroed(graph, chosen)));
 }
@@ -150,7 +169,7 @@ describe('removing units computes what zeroing their slices computes', () => {
       ratio: 0.4,
       bottleneck: true,
     });
-    const pruned = applyPlan(graph, grouping, plan).graph;
+    const pruned = applyPlan(graph, plan).graph;
     expectClose(await logitsOf(pruned), await logitsOf(zeroed(graph, plan)));
   });
 

@@ -1,13 +1,13 @@
 import { UserError } from '../common/errors.ts';
 import { type Progress, silent } from '../common/progress.ts';
 import type { Batch } from '../dataset/dataset.ts';
-import { countMacs } from '../graph/cost.ts';
 import type { Graph } from '../graph/graph.ts';
 import type { Engine } from '../runtime/session.ts';
 import { applyPlan, type Kept } from './apply.ts';
 import type { PruningGroup } from './group.ts';
 import { findGroups, type Grouping, type GroupOptions } from './groups.ts';
 import { type Importance, type Sensitivities, scoredParameters, scoreGroups } from './importance.ts';
+import { ratioForMacs } from './mac-target.ts';
 import { type Plan, type PlanOptions, planPruning } from './plan.ts';
 import { meanSquaredGradients, summedGradients } from './sensitivity.ts';
 
@@ -64,7 +64,7 @@ export async function prune(
 ): Promise<PruneResult> {
   const grouping = findGroups(graph, options);
   if (grouping.groups.length === 0) throw new UserError('the model has no channels that can be pruned');
-  for (const op of grouping.elements.unknownOps) {
+  for (const op of grouping.unknownOps) {
     progress.note(`${op} has no dependency rule: channels it reads are kept`);
   }
   const scores = await scoreGroups(engine, grouping.groups, {
@@ -73,11 +73,9 @@ export async function prune(
   });
   const planFor = (ratio: number) => planPruning(grouping.groups, scores, { ...options, ratio });
   const ratio =
-    options.targetMacs === undefined
-      ? options.ratio
-      : ratioForMacs(graph, grouping, planFor, options.targetMacs);
+    options.targetMacs === undefined ? options.ratio : ratioForMacs(graph, planFor, options.targetMacs);
   const plan = planFor(ratio);
-  return { ...applyPlan(graph, grouping, plan), groups: summarize(grouping, plan), ratio };
+  return { ...applyPlan(graph, plan), groups: summarize(grouping, plan), ratio };
 }
 
 /** What can be pruned: every group, with everything kept. Shapes must have been inferred. */
@@ -117,29 +115,4 @@ async function sensitivities(
   } finally {
     task.done();
   }
-}
-
-/** Halvings of the interval in which the ratio is looked for; channels are far coarser. */
-const searchSteps = 14;
-
-function ratioForMacs(
-  graph: Graph,
-  grouping: Grouping,
-  planFor: (ratio: number) => Plan,
-  target: number,
-): number {
-  const macs = (ratio: number) => countMacs(applyPlan(graph, grouping, planFor(ratio)).graph);
-  const dense = countMacs(graph);
-  if (target >= dense)
-    throw new UserError(`the model has ${dense} MACs already, no more than the ${target} asked for`);
-  let low = 0;
-  let high = 1 - 1e-6;
-  const least = macs(high);
-  if (target < least) throw new UserError(`pruning can't go below ${least} MACs, asked for ${target}`);
-  for (let i = 0; i < searchSteps; i++) {
-    const middle = (low + high) / 2;
-    if (macs(middle) > target) low = middle;
-    else high = middle;
-  }
-  return high;
 }

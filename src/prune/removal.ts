@@ -1,24 +1,20 @@
-import type { Value } from '../graph/graph.ts';
+import type { Shape, Value } from '../graph/graph.ts';
 import type { Dependencies } from './dependency.ts';
-import type { Grouping } from './groups.ts';
-import type { Factor } from './layout.ts';
+import { type Factor, product, readStrided, stridesAlong } from './layout.ts';
 import type { Plan } from './plan.ts';
 
 /** Which indices of which axes a plan removes, for every value of the graph. */
 export class Removal {
   readonly #sweeps: readonly { dependencies: Dependencies; gone: ReadonlySet<number> }[];
 
-  constructor({ elements, wholes }: Grouping, plan: Plan) {
-    const goneOf = (heads: boolean) =>
-      new Set(
-        [...plan].flatMap(([group, units]) =>
-          (group.kind === 'heads') === heads ? units.flatMap((unit) => group.labels[unit]!) : [],
-        ),
-      );
-    this.#sweeps = [
-      { dependencies: elements, gone: goneOf(false) },
-      { dependencies: wholes, gone: goneOf(true) },
-    ].filter(({ gone }) => gone.size > 0);
+  constructor(plan: Plan) {
+    const gone = new Map<Dependencies, Set<number>>();
+    for (const [{ members }, units] of plan) {
+      const roots = gone.get(members.dependencies) ?? new Set();
+      gone.set(members.dependencies, roots);
+      for (const unit of units) for (const root of members.units[unit]!) roots.add(root);
+    }
+    this.#sweeps = [...gone].map(([dependencies, roots]) => ({ dependencies, gone: roots }));
   }
 
   /** Constants with labelled axes. */
@@ -40,6 +36,11 @@ export class Removal {
     return lengthAlong(mask, mask.axes.indexOf(axis), value);
   }
 
+  /** A value's shape afterwards. */
+  shape(value: Value): Shape | undefined {
+    return value.shape?.map((dim, axis) => this.length(value, axis) ?? dim);
+  }
+
   /** How many indices of `from..to` (not included) of an axis stay. */
   count(value: Value, axis: number, from: number, to: number): number {
     const mask = this.#mask(value, axis);
@@ -56,7 +57,7 @@ export class Removal {
 
   /** The elements that go, over all axes that are in a factor with this one in any sweep. */
   #mask(value: Value, axis: number): Mask | undefined {
-    const factors: { factor: Factor; gone: (label: number) => boolean }[] = [];
+    const factors: { factor: Factor; isGone: (label: number) => boolean }[] = [];
     let axes = [axis];
     for (let grown = true; grown; ) {
       grown = false;
@@ -64,7 +65,7 @@ export class Removal {
         for (const factor of dependencies.layout(value)) {
           if (factors.some((known) => known.factor === factor)) continue;
           if (!factor.axes.some((a) => axes.includes(a))) continue;
-          factors.push({ factor, gone: (label) => gone.has(dependencies.layouts.labels.find(label)) });
+          factors.push({ factor, isGone: (label) => gone.has(dependencies.layouts.labels.find(label)) });
           axes = [...new Set([...axes, ...factor.axes])].sort((a, b) => a - b);
           grown = true;
         }
@@ -73,20 +74,11 @@ export class Removal {
     if (factors.length === 0) return undefined;
     const dims = axes.map((a) => value.shape![a] as number);
     const gone = new Uint8Array(product(dims));
-    for (const { factor, gone: isGone } of factors) {
+    for (const { factor, isGone } of factors) {
       const bits = factor.labels.map((label) => Number(isGone(label)));
-      const strides = axes.map((a) => {
-        const position = factor.axes.indexOf(a);
-        return position < 0 ? 0 : product(factor.dims.slice(position + 1));
+      readStrided(bits, dims, stridesAlong(factor, axes)).forEach((bit, e) => {
+        gone[e]! |= bit;
       });
-      for (let e = 0; e < gone.length; e++) {
-        let at = 0;
-        for (let i = dims.length - 1, rest = e; i >= 0; i--) {
-          at += (rest % dims[i]!) * strides[i]!;
-          rest = Math.floor(rest / dims[i]!);
-        }
-        if (bits[at]) gone[e] = 1;
-      }
     }
     const boxed = factors.find(({ factor }) => factor.axes.length === axes.length)?.factor;
     if (!boxed) throw new Error(`${value.name} has channels that overlap in axes ${axes}`);
@@ -101,8 +93,6 @@ interface Mask {
   /** Which of `axes` may keep different indices in each index of the others. */
   readonly inner: number;
 }
-
-const product = (dims: readonly number[]) => dims.reduce((p, d) => p * d, 1);
 
 /**
  * Of an outer axis those indices stay that have a kept element; of the inner one as many as are kept

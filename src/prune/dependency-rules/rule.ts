@@ -1,6 +1,7 @@
 import { normalizeAxis } from '../../graph/dim.ts';
 import type { Node, Shape, Value } from '../../graph/graph.ts';
-import type { Labelled, Layout, Layouts } from '../layout.ts';
+import type { Labelled, Layout } from '../layout.ts';
+import type { Layouts } from '../layouts.ts';
 
 /** What a rule sees: the union of labels, and the layouts of values that came before. */
 export interface DependencyContext extends Layouts {

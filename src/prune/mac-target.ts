@@ -1,0 +1,35 @@
+import { UserError } from '../common/errors.ts';
+import { countMacs } from '../graph/cost.ts';
+import type { Graph } from '../graph/graph.ts';
+import type { Plan } from './plan.ts';
+import { Removal } from './removal.ts';
+
+/** Halvings of the interval in which the ratio is looked for; channels are far coarser. */
+const searchSteps = 14;
+
+/** The multiply-accumulates that a graph has after a plan, counted from the plan: nothing is applied. */
+export function plannedMacs(graph: Graph, plan: Plan): number {
+  const removal = new Removal(plan);
+  return countMacs(graph, (value) => removal.shape(value));
+}
+
+/**
+ * The smallest ratio (to 2^-14) of which the plan leaves at most `target` multiply-accumulates.
+ * @throws UserError when the graph has no more than that anyway, or when no plan goes so low
+ */
+export function ratioForMacs(graph: Graph, planFor: (ratio: number) => Plan, target: number): number {
+  const macs = (ratio: number) => plannedMacs(graph, planFor(ratio));
+  const dense = countMacs(graph);
+  if (target >= dense)
+    throw new UserError(`the model has ${dense} MACs already, no more than the ${target} asked for`);
+  let low = 0;
+  let high = 1 - 1e-6;
+  const least = macs(high);
+  if (target < least) throw new UserError(`pruning can't go below ${least} MACs, asked for ${target}`);
+  for (let i = 0; i < searchSteps; i++) {
+    const middle = (low + high) / 2;
+    if (macs(middle) > target) low = middle;
+    else high = middle;
+  }
+  return high;
+}
