@@ -27,7 +27,7 @@ const [input] = model.inputs;
 const pixels = Tensor.float32([request.batch, ...input.shape.slice(1)], floats(request.pixels));
 const targets = Tensor.float32([request.batch, classes], floats(request.targets));
 
-const graph = model.clone();
+const { graph } = model.clone();
 const trained = parameters(graph);
 const b = new Builder(graph);
 const given = graph.addInput('targets', 'float32', ['N', classes]);

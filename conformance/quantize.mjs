@@ -16,7 +16,7 @@ import { initModel } from '../dist/zoo/model.js';
 const { folder } = JSON.parse(readFileSync(0, 'utf8'));
 const fresh = initModel({ architecture: 'deit_tiny_patch16_224' });
 // Fresh weights are so small that every block is nearly the identity: make them count.
-const graph = fresh.clone();
+const { graph } = fresh.clone();
 for (const { weight } of linears(graph)) {
   const { shape, tensor } = weight;
   graph.setConstant(

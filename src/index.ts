@@ -7,7 +7,7 @@ export { exportTorchScript } from './export/torchscript/script.ts';
 export { Builder } from './graph/builder.ts';
 export { checkGraph } from './graph/check.ts';
 export { countMacs } from './graph/cost.ts';
-export { Graph, Node, Value } from './graph/graph.ts';
+export { Graph, type Node, type Value } from './graph/graph.ts';
 export { Tensor } from './graph/tensor.ts';
 export { evaluate } from './measure/accuracy.ts';
 export { compareModels } from './measure/agreement.ts';

@@ -12,17 +12,24 @@ function floors(): string[] {
   return [...house!.matchAll(/^ {2}(\w+)\/ /gm)].map((match) => match[1]!);
 }
 
-function* imports(): Generator<{ file: string; from: string; to: string }> {
-  for (const entry of readdirSync(root, { recursive: true, encoding: 'utf8' })) {
-    if (!entry.endsWith('.ts') || entry.endsWith('.test.ts') || entry.startsWith('cli')) continue;
-    const text = readFileSync(join(root, entry), 'utf8');
-    for (const [, path] of text.matchAll(/from '(\.[^']+)'/g)) {
-      const target = relative(root, resolve(root, dirname(entry), path!));
-      const folder = (name: string) => (name.includes(sep) ? name.split(sep)[0]! : '');
-      yield { file: entry, from: folder(entry), to: folder(target) };
-    }
-  }
-}
+/** Source files by their path under `src/`, tests apart. */
+const sources = readdirSync(root, { recursive: true, encoding: 'utf8' }).filter(
+  (entry) => entry.endsWith('.ts') && !entry.endsWith('.test.ts'),
+);
+
+/** What each file imports of the project itself, types included. */
+const imports = new Map(
+  sources.map((file) => {
+    const text = readFileSync(join(root, file), 'utf8');
+    const paths = [...text.matchAll(/(?:from|import\() ?'(\.[^']+)'/g)].map(([, path]) => path!);
+    return [file, paths.map((path) => relative(root, resolve(root, dirname(file), path)))];
+  }),
+);
+
+const edges = [...imports].flatMap(([file, targets]) => targets.map((target) => [file, target] as const));
+
+/** The folder of a file; nothing for the root, which stands above all: it is what others import. */
+const folder = (file: string) => (file.includes(sep) ? file.split(sep)[0]! : '');
 
 it('knows every folder of the source', () => {
   const folders = readdirSync(root, { withFileTypes: true }).filter((entry) => entry.isDirectory());
@@ -30,9 +37,21 @@ it('knows every folder of the source', () => {
 });
 
 it('has arrows that only go downwards', () => {
-  const order = floors();
-  const upward = [...imports()].filter(
-    ({ from, to }) => to !== '' && from !== to && order.indexOf(to) < order.indexOf(from),
-  );
-  expect(upward.map(({ file, to }) => `${file} -> ${to}`)).toEqual([]);
+  const order = ['', ...floors()];
+  const upward = edges.filter(([from, to]) => order.indexOf(folder(to)) < order.indexOf(folder(from)));
+  expect(upward.map((edge) => edge.join(' -> '))).toEqual([]);
+});
+
+it('has no import circle, types included', () => {
+  const state = new Map<string, 'open' | 'done'>();
+  const circles: string[] = [];
+  const visit = (file: string, path: readonly string[]) => {
+    if (state.get(file) === 'open') circles.push([...path.slice(path.indexOf(file)), file].join(' -> '));
+    if (state.has(file)) return;
+    state.set(file, 'open');
+    for (const target of imports.get(file) ?? []) visit(target, [...path, file]);
+    state.set(file, 'done');
+  };
+  for (const file of sources) visit(file, []);
+  expect(circles).toEqual([]);
 });

@@ -1,6 +1,7 @@
 import type { Builder } from '../graph/builder.ts';
 import { normalizeAxis } from '../graph/dim.ts';
 import type { Node, Value } from '../graph/graph.ts';
+import { inferNode } from '../graph/infer.ts';
 import { Tensor } from '../graph/tensor.ts';
 import {
   type GradientContext,
@@ -74,6 +75,7 @@ const layerNormalization: GradientRule = single((node, g, context) => {
   const axes = normalizedAxes(node);
   const lengths = lengthsOf(x, axes);
   const [, , inverse] = b.graph.extendOutputs(node, 3);
+  inferNode(node);
   const ones = Tensor.float32(lengths, new Float32Array(lengths.reduce((p, d) => p * d, 1)).fill(1));
   const hat = b.op('LayerNormalization', [x, sharedOnes(b, ones)], Object.fromEntries(node.attributes));
   return gradients(node, g, context, { hat, inverse: inverse!, axes }, true);

@@ -1,5 +1,6 @@
 import { type AttributeInput, float } from '../graph/attribute.ts';
 import { Graph } from '../graph/graph.ts';
+import { inferGraph } from '../graph/infer.ts';
 import { Tensor } from '../graph/tensor.ts';
 import type { Engine, Session } from '../runtime/session.ts';
 import type { RawImage } from './dataset.ts';
@@ -76,5 +77,6 @@ function resizeGraph(interpolation: Interpolation): Graph {
     attributes: { perm: [0, 2, 3, 1] },
   });
   graph.outputs.push(rows.output());
+  inferGraph(graph);
   return graph;
 }

@@ -1,11 +1,12 @@
-import type { AttributeInput } from './attribute.ts';
-import type { Graph, Node, NodeInit, Value } from './graph.ts';
+import { inferNode } from './infer.ts';
 import { Tensor } from './tensor.ts';
+import type { AttributeInput, Graph, Node, NodeInit, Value } from './types.ts';
 
 type Operand = Value | Tensor | undefined;
 
 /**
- * Writes nodes into a graph the way one writes maths: each call adds an op and returns its value.
+ * Writes nodes into a graph the way one writes maths: each call adds an op, infers its dtypes and shapes,
+ * and returns its value.
  * Small tensors given as operands become constants, equal ones only once.
  */
 export class Builder {
@@ -63,7 +64,9 @@ export class Builder {
     };
     if (attributes) init.attributes = attributes;
     if (this.before) init.before = this.before;
-    return this.graph.addNode(init);
+    const node = this.graph.addNode(init);
+    inferNode(node);
+    return node;
   }
 
   /** A constant for a tensor; small ones with equal content share one. */

@@ -1,4 +1,5 @@
-import { type Graph, subgraphs, type Value } from './graph.ts';
+import { subgraphs } from './traversal.ts';
+import type { Graph, Value } from './types.ts';
 
 /**
  * What is wrong with a graph, a line each; nothing for a sound one. Checks that producers and uses

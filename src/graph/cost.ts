@@ -1,4 +1,4 @@
-import type { Dim, Graph, Node, Shape, Value } from './graph.ts';
+import type { Dim, Graph, Node, Shape, Value } from './types.ts';
 
 /** Multiply-accumulates of one node, for a batch of one, when its values have these shapes. */
 export type CostRule = (node: Node, shapeOf: ShapeOf) => number;

@@ -1,4 +1,4 @@
-import type { Dim, Shape } from './graph.ts';
+import type { Dim, Shape } from './types.ts';
 
 /**
  * Axis lengths are monomials: a whole number times symbols, written `197*N`. That is closed under

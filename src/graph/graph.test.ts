@@ -4,6 +4,7 @@ import { checkGraph } from './check.ts';
 import { countMacs } from './cost.ts';
 import { divideDims, multiplyDims } from './dim.ts';
 import { Graph } from './graph.ts';
+import { inferNode } from './infer.ts';
 import { Tensor } from './tensor.ts';
 
 function mlp() {
@@ -18,7 +19,7 @@ function mlp() {
 }
 
 describe('Graph', () => {
-  it('infers shapes as nodes are added, symbolic axes included', () => {
+  it('has the shapes that the builder infers, symbolic axes included', () => {
     const { y } = mlp();
     expect(y.shape).toEqual(['N', 5, 8]);
     expect(y.dtype).toBe('float32');
@@ -57,11 +58,40 @@ describe('Graph', () => {
 
   it('clones without sharing links', () => {
     const { graph } = mlp();
-    const copy = graph.clone();
+    const { graph: copy } = graph.clone();
     copy.removeNodes([]);
     copy.nodes[1]!.setInput(0, copy.nodes[0]!.output());
     expect(checkGraph(graph)).toEqual([]);
     expect(graph.nodes[1]!.input(0).name).toBe('x');
+  });
+
+  it('tells which value of a clone stands for which, those of subgraphs included', () => {
+    const graph = new Graph('outer');
+    const x = graph.addInput('x', 'float32', [2]);
+    const branch = new Graph('branch', graph);
+    const doubled = new Builder(branch).op('Add', [x, x]);
+    branch.outputs.push(doubled);
+    const condition = graph.addConstant('condition', new Tensor('bool', [], Uint8Array.of(1)));
+    const y = new Builder(graph).op('If', [condition], {
+      then_branch: { kind: 'graph', value: branch },
+    });
+    graph.outputs.push(y);
+    const { graph: copy, values } = graph.clone();
+    expect(checkGraph(copy)).toEqual([]);
+    expect(values.get(x)).toBe(copy.inputs[0]);
+    expect(values.get(y)).toBe(copy.outputs[0]);
+    const inner = values.get(doubled)!;
+    expect(inner.producer!.inputs).toEqual([copy.inputs[0], copy.inputs[0]]);
+    expect(inner).not.toBe(doubled);
+    expect(inner.shape).toEqual([2]);
+  });
+
+  it('infers nothing by itself: the builder asks for it', () => {
+    const { graph, x } = mlp();
+    const node = graph.addNode({ opType: 'Relu', inputs: [x] });
+    expect(node.output().shape).toBeUndefined();
+    inferNode(node);
+    expect(node.output().shape).toEqual(['N', 5, 4]);
   });
 
   it('finds a value read before it is made', () => {

@@ -1,4 +1,5 @@
-import type { Graph, Node, Value } from './graph.ts';
+import { otherOperand, permutes, soleReader } from './patterns.ts';
+import type { Graph, Node, Value } from './types.ts';
 
 /** A fully connected layer: a matrix product with a constant weight and, it may be, a constant bias. */
 export interface Linear {
@@ -34,7 +35,7 @@ export function matchLinear(graph: Graph, node: Node): Linear | undefined {
   const bare: Linear = { product: node, input, weight, layout, bias: undefined, output: node.output() };
   const add = soleReader(graph, node.output());
   if (add?.op !== 'Add') return bare;
-  const other = add.input(add.input(0) === node.output() ? 1 : 0);
+  const other = otherOperand(add, node.output());
   if (!other.isConstant || other.shape?.length !== 1 || other.shape[0] !== channels) return bare;
   return { ...bare, bias: other, output: add.output() };
 }
@@ -44,15 +45,9 @@ export function linears(graph: Graph): Linear[] {
   return graph.nodes.flatMap((node) => matchLinear(graph, node) ?? []);
 }
 
-/** The one node that reads a value, when there is one and the value is no graph output. */
-export function soleReader(graph: Graph, value: Value): Node | undefined {
-  return value.uses.length === 1 && !graph.outputs.includes(value) ? value.uses[0]!.node : undefined;
-}
-
 function transposedConstant(value: Value): Value | undefined {
   const { producer } = value;
-  if (producer?.op !== 'Transpose' || !producer.input(0).isConstant) return undefined;
-  return `${producer.ints('perm', [1, 0])}` === '1,0' ? producer.input(0) : undefined;
+  return permutes(producer, [1, 0]) && producer.input(0).isConstant ? producer.input(0) : undefined;
 }
 
 function matchGemm(node: Node): Linear | undefined {

@@ -1,4 +1,4 @@
-import type { Graph, Value } from './graph.ts';
+import type { Graph, Value } from './types.ts';
 
 /** Where the names of the trainable parameters are kept in a graph's metadata, a JSON array. */
 const key = 'pqv.parameters';

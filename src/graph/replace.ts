@@ -1,4 +1,4 @@
-import type { Graph, Value } from './graph.ts';
+import type { Graph, Value } from './types.ts';
 
 /** Puts `to` in the place of `from`: every use, graph outputs included, and the name. `from` is left unread. */
 export function replaceValue(graph: Graph, from: Value, to: Value): void {

@@ -4,7 +4,7 @@ import { runOnce, type Tensors } from '../runtime/session.ts';
 import { type AttributeInput, float } from './attribute.ts';
 import { Builder } from './builder.ts';
 import { type Dim, Graph, type Shape } from './graph.ts';
-import { shapeRules } from './shape-rules.ts';
+import { shapeRules } from './shapes/rules.ts';
 import { type NumericType, Tensor } from './tensor.ts';
 
 /** An operand: the shape of a float input (`N` is the batch), a typed input, or a constant. */

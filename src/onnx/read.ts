@@ -2,6 +2,7 @@ import { fromBinary } from '@bufbuild/protobuf';
 import { UserError } from '../common/errors.ts';
 import type { Attribute } from '../graph/attribute.ts';
 import { type Dim, Graph, type Shape, type Value } from '../graph/graph.ts';
+import { inferNode } from '../graph/infer.ts';
 import type { DataType } from '../graph/tensor.ts';
 import {
   type AttributeProto,
@@ -96,6 +97,7 @@ function fillGraph(
         node.attribute.map((a) => [a.name, readAttribute(a, graph, scope, external)]),
       ),
     });
+    inferNode(made);
     if (node.$unknown) made.carried = node.$unknown;
     for (const output of made.outputs) if (output) scope.set(output.name, output);
   }

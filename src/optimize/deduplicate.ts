@@ -1,6 +1,6 @@
 import type { Graph, Node, Value } from '../graph/graph.ts';
-import { subgraphs } from '../graph/graph.ts';
 import type { Tensor } from '../graph/tensor.ts';
+import { subgraphs } from '../graph/traversal.ts';
 
 const undetermined = /^(Random|Bernoulli|Multinomial|Dropout)/;
 

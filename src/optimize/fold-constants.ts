@@ -1,6 +1,7 @@
-import { Graph, type Node, subgraphs, type Value } from '../graph/graph.ts';
+import { Graph, type Node, type Value } from '../graph/graph.ts';
 import { replaceValue } from '../graph/replace.ts';
 import { storedBytes, Tensor } from '../graph/tensor.ts';
+import { subgraphs } from '../graph/traversal.ts';
 import { type Engine, runOnce, type Tensors } from '../runtime/session.ts';
 
 /** A result may be this much larger than what it is computed from, in bytes. */
@@ -130,7 +131,11 @@ async function evaluate(
       attributes: Object.fromEntries(node.attributes),
     });
     node.outputs.forEach((value, i) => {
-      if (value) twins.set(value, made.output(i));
+      if (!value) return;
+      const output = made.output(i);
+      output.dtype = value.dtype;
+      output.shape = value.shape;
+      twins.set(value, output);
     });
   }
   part.outputs.push(...wanted.map((value) => twins.get(value)!));

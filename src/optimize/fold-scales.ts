@@ -1,6 +1,7 @@
 import { Builder } from '../graph/builder.ts';
 import type { Graph, Node, Value } from '../graph/graph.ts';
-import { linears, soleReader } from '../graph/linear.ts';
+import { linears } from '../graph/linear.ts';
+import { otherOperand, permutes, soleReader } from '../graph/patterns.ts';
 import { replaceValue } from '../graph/replace.ts';
 import { Tensor } from '../graph/tensor.ts';
 
@@ -81,7 +82,7 @@ function factorOnParts(graph: Graph, output: Value): Factor | undefined {
   const boxed = soleReader(graph, output);
   if (output.shape?.length !== 3 || typeof channels !== 'number' || boxed?.op !== 'Reshape') return undefined;
   const headsFirst = soleReader(graph, boxed.output());
-  if (headsFirst?.op !== 'Transpose' || `${headsFirst.ints('perm', [])}` !== '0,2,1,3') return undefined;
+  if (!permutes(headsFirst, [0, 2, 1, 3])) return undefined;
   const split = soleReader(graph, headsFirst.output());
   if (split?.op !== 'Split' || split.int('axis', 0) !== 1 || split.inputs[1]) return undefined;
   const factors = new Float32Array(channels).fill(1);
@@ -104,6 +105,6 @@ function factorOnParts(graph: Graph, output: Value): Factor | undefined {
 function multiplied(graph: Graph, value: Value): { mul: Node; by: Value } | undefined {
   const mul = soleReader(graph, value);
   if (mul?.op !== 'Mul') return undefined;
-  const by = mul.input(mul.input(0) === value ? 1 : 0);
+  const by = otherOperand(mul, value);
   return by.isConstant && by.dtype === 'float32' ? { mul, by } : undefined;
 }

@@ -1,7 +1,7 @@
 import { float } from '../graph/attribute.ts';
 import { Builder } from '../graph/builder.ts';
 import type { Graph, Node, Value } from '../graph/graph.ts';
-import { soleReader } from '../graph/linear.ts';
+import { isFixed, scaleOf, soleReader, swapsLastTwo } from '../graph/patterns.ts';
 import { replaceValue } from '../graph/replace.ts';
 
 /**
@@ -28,10 +28,6 @@ export function fuseMatMul(graph: Graph): number {
   return count;
 }
 
-/** A constant, or made of constants alone. */
-const isFixed = (value: Value): boolean =>
-  value.isConstant || (value.producer?.inputs.every((input) => !input || isFixed(input)) ?? false);
-
 function fuse(graph: Graph, node: Node): boolean {
   let alpha = 1;
   let operands = [node.input(0), node.input(1)] as const;
@@ -43,7 +39,7 @@ function fuse(graph: Graph, node: Node): boolean {
       alpha *= scale.factor;
       return peel(scale.value, side);
     }
-    if (maker?.op === 'Transpose' && swapsLastTwo(maker)) {
+    if (swapsLastTwo(maker)) {
       transposed[side] ^= 1;
       return peel(maker.input(0), side);
     }
@@ -61,30 +57,4 @@ function fuse(graph: Graph, node: Node): boolean {
   });
   replaceValue(graph, after ? reader!.output() : node.output(), fused);
   return true;
-}
-
-/** What a `Mul` or `Div` by a scalar scales, and by how much. */
-function scaleOf(node: Node): { value: Value; factor: number } | undefined {
-  if (node.op !== 'Mul' && node.op !== 'Div') return undefined;
-  const sides = node.op === 'Mul' ? [1, 0] : [1];
-  for (const side of sides) {
-    const { tensor, shape } = node.input(side);
-    const value = node.input(1 - side);
-    if (tensor?.dtype !== 'float32' || tensor.size !== 1 || shape!.length > (value.shape?.length ?? 0))
-      continue;
-    const factor = tensor.floats[0]!;
-    if (node.op === 'Div') return factor === 0 ? undefined : { value, factor: 1 / factor };
-    return { value, factor };
-  }
-  return undefined;
-}
-
-function swapsLastTwo(node: Node): boolean {
-  const rank = node.input(0).shape?.length ?? 0;
-  const perm = node.ints('perm', []);
-  return (
-    perm.length === rank &&
-    rank >= 2 &&
-    perm.every((axis, i) => axis === (i < rank - 2 ? i : 2 * rank - 3 - i))
-  );
 }

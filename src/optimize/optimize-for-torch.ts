@@ -19,7 +19,7 @@ const rounding = new Set(['com.microsoft.DynamicQuantizeMatMul', 'QuantizeLinear
  * only run (`.ptl`), not for those that are trained on (`.pt`).
  */
 export async function optimizeForTorch(engine: Engine, source: Graph): Promise<Graph> {
-  const graph = source.clone();
+  const { graph } = source.clone();
   graph.removeDead();
   eliminateIdentities(graph);
   packHeads(graph);

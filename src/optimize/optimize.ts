@@ -15,7 +15,7 @@ import { packHeads } from './pack-heads.ts';
  * `SkipLayerNormalization`, `BiasGelu`, `MatMulNBits` on 8 bits.
  */
 export async function optimizeForOrt(engine: Engine, source: Graph): Promise<Graph> {
-  const graph = source.clone();
+  const { graph } = source.clone();
   graph.removeDead();
   eliminateIdentities(graph);
   packHeads(graph);

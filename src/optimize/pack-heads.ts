@@ -1,6 +1,6 @@
 import { Builder } from '../graph/builder.ts';
 import type { Graph, Node, Value } from '../graph/graph.ts';
-import { soleReader } from '../graph/linear.ts';
+import { permutes, soleReader } from '../graph/patterns.ts';
 import { replaceValue } from '../graph/replace.ts';
 
 /**
@@ -30,7 +30,7 @@ export function packHeads(graph: Graph): number {
 const splitCounts = 18;
 
 function repack(graph: Graph, transpose: Node): boolean {
-  if (`${transpose.ints('perm', [])}` !== '2,0,3,1,4') return false;
+  if (!permutes(transpose, [2, 0, 3, 1, 4])) return false;
   const reshape = transpose.input(0).producer;
   if (reshape?.op !== 'Reshape' || !soleReader(graph, reshape.output())) return false;
   const source = reshape.input(0);

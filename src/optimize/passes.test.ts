@@ -54,7 +54,7 @@ async function rewritten(
   pass: (graph: Graph) => number | Promise<number>,
 ): Promise<{ ops: string[]; count: number; graph: Graph }> {
   const source = graphOf(test);
-  const graph = source.clone();
+  const { graph } = source.clone();
   const count = await pass(graph);
   expect(checkGraph(graph)).toEqual([]);
   expect(graph.outputs.map((value) => value.name)).toEqual(source.outputs.map((value) => value.name));

@@ -22,7 +22,7 @@ export interface Pruned {
  */
 export function applyPlan(graph: Graph, plan: Plan): Pruned {
   const removal = new Removal(plan);
-  const copy = graph.clone();
+  const { graph: copy } = graph.clone();
   const kept: Kept = {};
   const trained = new Set(parameters(graph));
   for (const constant of removal.constants) {

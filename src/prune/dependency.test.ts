@@ -72,7 +72,7 @@ async function expectExact(graph: Graph, ratio = 0.5): Promise<Graph> {
   const pruned = applyPlan(graph, plan).graph;
   expect(checkGraph(pruned)).toEqual([]);
   expect(plannedMacs(graph, plan)).toBe(countMacs(pruned));
-  const dense = graph.clone();
+  const { graph: dense } = graph.clone();
   for (const [group, units] of plan) {
     for (const { parameter, axis, units: owners } of group.slices) {
       const value = dense.constants.get(parameter.name)!;

@@ -1,4 +1,5 @@
-import { capturedValues, type Graph, type Node, subgraphs, type Value } from '../graph/graph.ts';
+import type { Graph, Node, Value } from '../graph/graph.ts';
+import { capturedValues, subgraphs } from '../graph/traversal.ts';
 import { type DependencyContext, pinInputs } from './dependency-rules/rule.ts';
 import { dependencyRules } from './dependency-rules/rules.ts';
 import { axisFactor, type Layout } from './layout.ts';

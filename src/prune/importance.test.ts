@@ -63,7 +63,7 @@ describe('importance', () => {
 
 /** The mean cross-entropy of one image, by the engine. */
 async function lossOf(graph: Graph, image: number): Promise<number> {
-  const copy = graph.clone();
+  const { graph: copy } = graph.clone();
   const b = new Builder(copy);
   copy.outputs[0] = b.op('LogSoftmax', [copy.outputs[0]!], { axis: -1 });
   const size = pixels.size / 4;

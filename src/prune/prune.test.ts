@@ -82,7 +82,7 @@ function withoutStatistics(graph: Graph): Graph {
 
 /** The graph with zeros where a plan's units have their slices. */
 function zeroed(graph: Graph, plan: Plan): Graph {
-  const copy = graph.clone();
+  const { graph: copy } = graph.clone();
   for (const [group, units] of plan) {
     const gone = new Set(units);
     for (const { parameter, axis, units: owner } of group.slices) {

@@ -29,7 +29,7 @@ const split: RewriteRule = (node, copy, removal, builder) => {
   if (`${after}` === `${before}`) return;
   const even = after.every((length) => length === after[0]);
   if (even && !node.inputs[1] && !node.has('split')) return;
-  copy.attributes.delete('num_outputs');
+  copy.removeAttribute('num_outputs');
   if (node.has('split')) copy.setAttribute('split', after as number[]);
   else copy.setInput(1, builder.ints(after as number[]));
 };

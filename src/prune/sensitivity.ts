@@ -96,13 +96,13 @@ function lossGraph(
   over: 'mean' | 'sum',
   prepare: (graph: Graph) => void = () => {},
 ) {
-  const graph = model.clone();
+  const { graph, values } = model.clone();
   const [logits] = graph.outputs;
   const classes = logits?.shape?.[1];
   if (graph.inputs.length !== 1 || !logits || logits.shape?.length !== 2 || typeof classes !== 'number') {
     throw new UserError('the loss needs a model with one input and an output of logits [N, classes]');
   }
-  const twins = parameters.map((parameter) => graph.constants.get(parameter.name)!);
+  const twins = parameters.map((parameter) => values.get(parameter)!);
   prepare(graph);
   const b = new Builder(graph);
   const labels = graph.addInput(graph.uniqueName('labels'), 'int64', [logits.shape[0]!]);

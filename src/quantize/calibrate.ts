@@ -78,7 +78,7 @@ const statisticsName = 'pqv.statistics';
  * model's own outputs are. With `fetch`, the values are outputs too.
  */
 function observedGraph(source: Graph, names: readonly string[], fetch: boolean) {
-  const graph = source.clone();
+  const { graph } = source.clone();
   const b = new Builder(graph);
   const one = Tensor.int64([1]);
   const values = names.map((name) => graph.find(name)!);

@@ -30,7 +30,7 @@ export async function quantizeDynamic(
 ): Promise<Graph> {
   const { weights, reduceRange } = backendNamed(backend);
   assertFullPrecision(source);
-  const graph = source.clone();
+  const { graph } = source.clone();
   const { layers, ignored } = layersToQuantize(graph, ignore);
   await replaceLayers(engine, graph, layers, weights, progress, (b, { input, bias }, { values, scale }) =>
     b.op('com.microsoft.DynamicQuantizeMatMul', [input, values, scale, ...(bias ? [undefined, bias] : [])]),

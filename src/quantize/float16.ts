@@ -1,10 +1,11 @@
 import { UserError } from '../common/errors.ts';
 import { Builder } from '../graph/builder.ts';
-import { type Graph, type Node, subgraphs, type Value } from '../graph/graph.ts';
+import type { Graph, Node, Value } from '../graph/graph.ts';
 import { inferNode } from '../graph/infer.ts';
 import { replaceValue } from '../graph/replace.ts';
-import { shapeRules } from '../graph/shape-rules.ts';
+import { shapeRules } from '../graph/shapes/rules.ts';
 import { dataTypes, type Tensor } from '../graph/tensor.ts';
+import { subgraphs } from '../graph/traversal.ts';
 import type { Engine, Tensors } from '../runtime/session.ts';
 import { castTensors } from './cast.ts';
 import { largestMagnitudes } from './ranges.ts';
@@ -53,7 +54,7 @@ export async function toFloat16(
   { compute = 'float16', io = 'float32', calibration }: Float16Options = {},
 ): Promise<Graph> {
   assertFullPrecision(source);
-  const graph = source.clone();
+  const { graph } = source.clone();
   const halves = await halfWeights(engine, graph);
   if (compute === 'float32') {
     if (io === 'float16' || calibration) {
@@ -117,7 +118,7 @@ class HalfConversion {
       node.inputs.forEach((value, i) => {
         if (value && isFloat(value)) node.setInput(i, this.#as(value, dtype, node));
       });
-      if (dtype === 'float16') inferNode(node, graph.root.opsets);
+      if (dtype === 'float16') inferNode(node);
     }
     for (const output of new Set(graph.outputs)) {
       if (!isFloat(output) || output.dtype === io) continue;

@@ -106,7 +106,7 @@ function quantizeReduced(b: Builder, input: Value): Activation {
  * @throws UserError when the graph has no int8 Linears in the form these passes write
  */
 export function toForm(source: Graph, form: Form): Graph {
-  const graph = source.clone();
+  const { graph } = source.clone();
   const layers = quantizedLinears(graph);
   if (layers.length === 0) throw new UserError('the model has no int8 linear layers: quantize it first');
   const dynamic = new Map<Value, Activation>();

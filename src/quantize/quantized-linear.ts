@@ -1,5 +1,5 @@
 import type { Graph, Node, Value } from '../graph/graph.ts';
-import { soleReader } from '../graph/linear.ts';
+import { soleReader } from '../graph/patterns.ts';
 
 /** A Linear in int8 as `quantizeDynamic` and `quantizeStatic` write it. */
 export interface QuantizedLinear {

@@ -12,7 +12,7 @@ export async function largestMagnitudes(
   source: Graph,
   batches: Iterable<Tensors> | AsyncIterable<Tensors>,
 ): Promise<Map<string, number>> {
-  const graph = source.clone();
+  const { graph } = source.clone();
   const values: Value[] = [...graph.inputs, ...graph.nodes.flatMap((node) => node.outputs)].filter(
     (value): value is Value => value?.dtype === 'float32',
   );

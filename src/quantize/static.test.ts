@@ -51,7 +51,7 @@ describe('calibrate', () => {
     const source = net();
     const names = ['x', 'MatMul_1'].map((name) => source.find(name)!.name);
     const watched = await calibrate(onnxruntime, source, names, { data: stream(), observer });
-    const probe = source.clone();
+    const { graph: probe } = source.clone();
     probe.outputs.splice(
       0,
       Infinity,

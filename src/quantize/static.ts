@@ -50,7 +50,7 @@ export async function quantizeStatic(
   }
   if (!data) throw new UserError('static quantization needs --data');
   assertFullPrecision(source);
-  const graph = source.clone();
+  const { graph } = source.clone();
   const { layers, ignored } = layersToQuantize(graph, ignore);
   const names = [...new Set(layers.map(({ input }) => input.name))];
   const watched = await calibrate(engine, source, names, { data, observer, progress });

@@ -305,7 +305,7 @@ class Run {
 
   /** The model with the weights as they are now. */
   result(): Graph {
-    const tuned = this.graph.clone();
+    const { graph: tuned } = this.graph.clone();
     for (const [name, tensor] of Object.entries(this.trainer.parameters())) {
       tuned.setConstant(tuned.constants.get(name)!, tensor);
     }

@@ -1,30 +1,11 @@
 import { float } from '../graph/attribute.ts';
 import { Builder } from '../graph/builder.ts';
 import type { Graph, Node, Value } from '../graph/graph.ts';
+import { matchLinear } from '../graph/linear.ts';
+import { scaleOf, swapsLastTwo } from '../graph/patterns.ts';
 
 /** Tries to rewrite around a node; true when it did. */
 type Rewrite = (graph: Graph, node: Node) => boolean;
-
-/** The only reader of a value, when it has one and is no graph output. */
-function onlyReader(graph: Graph, value: Value): Node | undefined {
-  return value.uses.length === 1 && !graph.outputs.includes(value) ? value.uses[0]!.node : undefined;
-}
-
-const isSwap = (node: Node | undefined, rank: number): node is Node => {
-  if (node?.op !== 'Transpose') return false;
-  const perm = node.ints(
-    'perm',
-    Array.from({ length: rank }, (_, i) => rank - 1 - i),
-  );
-  return (
-    perm.length === rank &&
-    perm.every((axis, i) => axis === (i === rank - 2 ? rank - 1 : i === rank - 1 ? rank - 2 : i))
-  );
-};
-
-/** The one number a constant holds. */
-const scalarOf = (value: Value | undefined): number | undefined =>
-  value?.tensor?.size === 1 && value.tensor.dtype === 'float32' ? value.tensor.floats[0] : undefined;
 
 /**
  * Linear: `Add(MatMul(x, Transpose(W)), bias)` becomes `Gemm` over the rows of x, which adds the bias
@@ -32,21 +13,17 @@ const scalarOf = (value: Value | undefined): number | undefined =>
  * the product is read before the bias.
  */
 const linearToGemm: Rewrite = (graph, node) => {
-  if (node.op !== 'MatMul') return false;
-  const [x, transposed] = [node.input(0), node.input(1)];
-  const flip = transposed.producer;
-  if (!isSwap(flip, 2) || !x.shape || x.shape.length < 2) return false;
-  const [inner, width] = transposed.shape ?? [];
-  if (typeof inner !== 'number' || typeof width !== 'number') return false;
-  const reader = onlyReader(graph, node.output());
-  const other = reader?.op === 'Add' ? reader.inputs.find((value) => value !== node.output()) : undefined;
-  const bias = other?.shape?.length === 1 && other.shape[0] === width ? other : undefined;
-  const end = bias ? reader! : node;
+  const linear = node.op === 'MatMul' ? matchLinear(graph, node) : undefined;
+  if (linear?.layout !== 'out,in') return false;
+  const { input: x, weight, bias, output } = linear;
+  const inner = weight.staticShape[1]!;
+  const flip = node.input(1).producer!;
+  const end = output.producer!;
   const b = new Builder(graph, end);
-  const rows = x.shape.length === 2 ? x : b.op('Reshape', [x, b.ints([-1, inner])]);
-  const product = b.op('Gemm', bias ? [rows, flip.input(0), bias] : [rows, flip.input(0)], { transB: 1 });
-  const result = x.shape.length === 2 ? product : reshapedTo(b, product, end.output());
-  graph.replaceUses(end.output(), result);
+  const rows = x.shape!.length === 2 ? x : b.op('Reshape', [x, b.ints([-1, inner])]);
+  const product = b.op('Gemm', bias ? [rows, weight, bias] : [rows, weight], { transB: 1 });
+  const result = x.shape!.length === 2 ? product : reshapedTo(b, product, output);
+  graph.replaceUses(output, result);
   graph.removeNodes(bias ? [end, node] : [node]);
   if (flip.output().uses.length === 0) graph.removeNodes([flip]);
   return true;
@@ -71,14 +48,15 @@ const productAttributes: Rewrite = (graph, node) => {
   const rank = node.input(0).shape?.length ?? 0;
   if (rank < 3 || node.input(1).shape?.length !== rank) return false;
   const left = node.input(0).producer;
-  const scale = left?.op === 'Mul' ? scalarOf(left.inputs[1]) : undefined;
-  const flip = isSwap(node.input(1).producer, rank) ? node.input(1).producer : undefined;
-  if (scale === undefined && !flip) return false;
+  const scaled = left && scaleOf(left);
+  const maker = node.input(1).producer;
+  const flip = swapsLastTwo(maker) ? maker : undefined;
+  if (!scaled && !flip) return false;
   const b = new Builder(graph, node);
   const made = b.op(
     'com.microsoft.FusedMatMul',
-    [scale === undefined ? node.input(0) : left!.input(0), flip ? flip.input(0) : node.input(1)],
-    { transB: flip ? 1 : 0, alpha: float(scale ?? 1) },
+    [scaled?.value ?? node.input(0), flip ? flip.input(0) : node.input(1)],
+    { transB: flip ? 1 : 0, alpha: float(scaled?.factor ?? 1) },
   );
   graph.replaceUses(node.output(), made);
   graph.removeNodes([node]);

@@ -111,7 +111,7 @@ describe('cosine schedule', () => {
 describe('lowering for training', () => {
   it('keeps the outputs, leaves no MatMul of a transposed weight, and keeps the parameters', async () => {
     const model = tiny();
-    const lowered = model.clone();
+    const { graph: lowered } = model.clone();
     lowerForTraining(lowered);
     expect(checkGraph(lowered)).toEqual([]);
     const count = (op: string) => lowered.nodes.filter((node) => node.op === op).length;

@@ -53,7 +53,7 @@ export interface TrainingGraph {
  * @throws UserError when the model has no logits `[N, classes]`, no parameters, or an op without a gradient
  */
 export function trainingStep(model: Graph, options: StepOptions = {}): TrainingGraph {
-  const graph = model.clone();
+  const { graph } = model.clone();
   const [images] = graph.inputs;
   const [logits] = graph.outputs;
   const classes = logits?.shape?.at(-1);

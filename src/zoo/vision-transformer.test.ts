@@ -69,12 +69,12 @@ describe('vision transformer', () => {
     expect(names).toEqual(expect.arrayContaining(['dist_token', 'head_dist.weight']));
     const feeds = { pixel_values: image(graph, 1) };
     const { logits: both } = await runOnce(onnxruntime, graph, feeds);
-    const zero = graph.clone();
+    const { graph: zero } = graph.clone();
     for (const name of ['head_dist.weight', 'head_dist.bias']) {
       const value = zero.constants.get(name)!;
       zero.setConstant(value, Tensor.zeros('float32', value.tensor!.shape));
     }
-    const swapped = graph.clone();
+    const { graph: swapped } = graph.clone();
     for (const part of ['weight', 'bias']) {
       const value = swapped.constants.get(`head.${part}`)!;
       swapped.setConstant(value, Tensor.zeros('float32', value.tensor!.shape));

@@ -1,7 +1,7 @@
-import { broadcastShapes, divideDims, multiplyDims, normalizeAxis } from './dim.ts';
-import type { Dim, Node, Shape } from './graph.ts';
-import type { Inferred, ShapeRule } from './infer.ts';
-import { type DataType, dataTypes } from './tensor.ts';
+import { broadcastShapes, divideDims, multiplyDims, normalizeAxis } from '../dim.ts';
+import { type DataType, dataTypes } from '../tensor.ts';
+import type { Dim, Node, Shape } from '../types.ts';
+import type { Inferred, ShapeRule } from './rule.ts';
 
 const unknown: Inferred = { dtype: undefined, shape: undefined };
 
