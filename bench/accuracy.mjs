@@ -8,18 +8,20 @@
  *
  * An empty `--ratios` leaves (b) out. Exits with 1 when an int8 form is more than 0.3 points off FP32, or FP16 more than 0.05.
  */
+
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { columns } from '../dist/cli/format.js';
 import { terminalProgress } from '../dist/cli/progress-bar.js';
+import { validated } from '../dist/common/options.js';
 import { evaluate } from '../dist/measure/accuracy.js';
 import { describeMachine } from '../dist/measure/machine.node.js';
 import { weightBytes } from '../dist/onnx/write.js';
 import { compareBackends } from '../dist/pipeline/compare-backends.node.js';
 import { localContext, openModelData } from '../dist/pipeline/context.node.js';
-import { finetuneSchema, importances, pruneSchema, validated } from '../dist/pipeline/recipe.js';
+import { finetuneSchema, importances, pruneSchema } from '../dist/pipeline/recipe.node.js';
 import { finetuneGraph, pruneGraph } from '../dist/pipeline/stages.node.js';
 import { formatBytes, formatPercent, formatPoints } from '../dist/report/format.js';
 import { parameterCount } from '../dist/zoo/describe.js';

@@ -2,7 +2,7 @@
 // Request on stdin: { folder }; answer: { models: [{ file, dtype, backend?, layers? }] }.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { writeOnnxArtifact } from '../dist/export/onnx.node.js';
+import { exportModelFile } from '../dist/export/export-file.node.js';
 import { linears } from '../dist/graph/linear.js';
 import { Tensor } from '../dist/graph/tensor.js';
 import { writeOnnx } from '../dist/onnx/write.js';
@@ -32,7 +32,7 @@ const models = [];
 const write = async (name, model, about) => {
   writeFileSync(join(folder, `${name}.onnx`), writeOnnx(model));
   models.push({ file: `${name}.onnx`, ...about });
-  await writeOnnxArtifact(onnxruntime, model, join(folder, `${name}.shipped.onnx`));
+  await exportModelFile(onnxruntime, model, 'onnx', join(folder, `${name}.shipped.onnx`));
   models.push({ file: `${name}.shipped.onnx`, ...about, layers: undefined });
 };
 await write('fp32', graph, { dtype: 'fp32', of: 'fp32' });

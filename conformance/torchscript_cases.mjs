@@ -2,8 +2,9 @@
 // command line, with inputs and ONNX Runtime's outputs beside them and an index in cases.json.
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { saveLite, saveTorchScript } from '../dist/export/torchscript/files.node.js';
+import { exportLite } from '../dist/export/torchscript/lite.js';
 import { torchscriptLowering } from '../dist/export/torchscript/rules.js';
+import { exportTorchScript } from '../dist/export/torchscript/script.js';
 import { float } from '../dist/graph/attribute.js';
 import { Builder } from '../dist/graph/builder.js';
 import { Graph } from '../dist/graph/graph.js';
@@ -304,8 +305,8 @@ async function write(title, { graph, feeds }, tolerance = 1e-5) {
     writeFileSync(join(folder, file), tensor.bytes);
     list.push({ file, dtype: tensor.dtype, shape: tensor.shape });
   };
-  await saveTorchScript(graph, join(folder, `${entry.file}.pt`));
-  await saveLite(graph, join(folder, `${entry.file}.ptl`));
+  writeFileSync(join(folder, `${entry.file}.pt`), Buffer.concat([...exportTorchScript(graph)]));
+  writeFileSync(join(folder, `${entry.file}.ptl`), Buffer.concat([...exportLite(graph)]));
   const results = await runOnce(onnxruntime, graph, feeds, { optimization: 'disabled' });
   graph.inputs.map(({ name }) => feeds[name]).forEach(record(entry.inputs, 'in'));
   graph.outputs.map(({ name }) => results[name]).forEach(record(entry.outputs, 'out'));

@@ -2,7 +2,8 @@
 // {"file", "shape"}, "onnx"?: PATH, "files": [PATH]}], each file .pt or (optimized) .ptl by its ending; with a backend the model is
 // quantized to int8 first (static: calibrated on the images). What ONNX Runtime computes of the images goes to "onnx".
 import { readFileSync, writeFileSync } from 'node:fs';
-import { saveLite, saveTorchScript } from '../dist/export/torchscript/files.node.js';
+import { exportLite } from '../dist/export/torchscript/lite.js';
+import { exportTorchScript } from '../dist/export/torchscript/script.js';
 import { Tensor } from '../dist/graph/tensor.js';
 import { optimizeForTorch } from '../dist/optimize/optimize-for-torch.js';
 import { quantizeDynamic } from '../dist/quantize/dynamic.js';
@@ -34,8 +35,10 @@ for (const order of JSON.parse(readFileSync(0, 'utf8'))) {
   const dense = await loadModel(order.model);
   const graph = await inPrecision(dense, order);
   for (const file of order.files) {
-    if (file.endsWith('.ptl')) await saveLite(await optimizeForTorch(onnxruntime, graph), file);
-    else await saveTorchScript(graph, file);
+    const pieces = file.endsWith('.ptl')
+      ? exportLite(await optimizeForTorch(onnxruntime, graph))
+      : exportTorchScript(graph);
+    writeFileSync(file, Buffer.concat([...pieces]));
   }
   if (order.onnx) {
     const { logits } = await runOnce(onnxruntime, graph, { pixel_values: read(order.images) });

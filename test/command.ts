@@ -18,13 +18,21 @@ export function pqv(...args: string[]): Promise<Outcome> {
   return pqvInterruptible(args).finished;
 }
 
+/** Runs another build's command line. */
+export function pqvOf(built: string, ...args: string[]): Promise<Outcome> {
+  return pqvInterruptible(args, built).finished;
+}
+
 /** The same, with a handle to interrupt it. */
-export function pqvInterruptible(args: readonly string[]): {
+export function pqvInterruptible(
+  args: readonly string[],
+  built = main,
+): {
   finished: Promise<Outcome>;
   interrupt(): void;
   output(): string;
 } {
-  const child = spawn(process.execPath, [main, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(process.execPath, [built, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
   let stdout = '';
   let stderr = '';
   child.stdout.setEncoding('utf8').on('data', (text: string) => {

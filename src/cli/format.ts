@@ -1,5 +1,5 @@
+import type { Artifact } from '../export/export-file.node.ts';
 import type { Accuracy } from '../measure/accuracy.ts';
-import type { Artifact } from '../pipeline/export.node.ts';
 import type { BenchResult, Inspection, StageSummary } from '../pipeline/models.node.ts';
 import { formatBytes } from '../report/format.ts';
 

@@ -2,8 +2,8 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { builtScript } from '../measure/latency.node.ts';
 import { writeOnnx } from '../onnx/write.ts';
 import { initModel } from '../zoo/model.ts';
 
@@ -26,7 +26,7 @@ const withFileLimit = (blocks: number, args: readonly string[]) =>
       `ulimit -f ${blocks}; exec "$@"`,
       'sh',
       process.execPath,
-      builtScript(new URL('./main.ts', import.meta.url)),
+      fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url)),
       ...args,
     ],
     { encoding: 'utf8', env: { ...process.env, PQV_PYTHON: '' } },

@@ -1,9 +1,11 @@
-import { MultiBar, type Options, type Params, type SingleBar } from 'cli-progress';
+import { createLogUpdate } from 'log-update';
 import type { Progress, ProgressTask } from '../common/progress.ts';
 
 /** Where progress is drawn: a terminal, or a file or pipe that gets a line now and then. */
 export interface ProgressStream {
   readonly isTTY?: boolean;
+  /** Width of the terminal in letters. */
+  readonly columns?: number;
   write(text: string): unknown;
 }
 
@@ -20,6 +22,8 @@ const lineInterval = 10_000;
 const worthALine = 1000;
 /** Rates are averaged over this much of the recent past. */
 const rateWindow = 15_000;
+/** Bars are drawn again this often at most, in milliseconds. */
+const redrawInterval = 100;
 const barWidth = { most: 24, least: 8 };
 
 /** Bars while tasks run, a line for each when it ends; only lines when the stream is no terminal. */
@@ -53,55 +57,38 @@ function lines(stream: ProgressStream, now: () => number): Progress {
 }
 
 function bars(stream: ProgressStream, now: () => number): Progress {
-  let drawn: MultiBar | undefined;
-  const running = new Set<SingleBar>();
+  const lines = createLogUpdate(stream as NodeJS.WritableStream, { showCursor: true });
+  const running = new Set<Bar>();
+  let drawn = Number.NEGATIVE_INFINITY;
 
-  const open = (): MultiBar => {
-    const bars = new MultiBar({
-      stream: stream as NodeJS.WritableStream,
-      clearOnComplete: true,
-      stopOnComplete: false,
-      hideCursor: false,
-      gracefulExit: false,
-      linewrap: true,
-      fps: 10,
-      format: drawBar as unknown as string,
-    });
-    // A task that fails never ends its bar; the redraw timer must not keep the process alive for it.
-    bars.on('update-post', () => (bars as unknown as { timer: NodeJS.Timeout | null }).timer?.unref());
-    return bars;
+  const draw = () => {
+    drawn = now();
+    const width = stream.columns || 80;
+    if (running.size) lines([...running].map((bar) => drawBar(bar, width)).join('\n'));
   };
 
+  /** A line that stays, above the bars. */
   const say = (text: string) => {
-    if (!drawn) {
-      stream.write(`${text}\n`);
-      return;
-    }
-    drawn.log(`${text}\n`);
-    drawn.update();
+    lines.clear();
+    stream.write(`${text}\n`);
+    draw();
   };
 
   return {
     task(label, total, unit) {
-      const meter = new Meter(total, now);
-      drawn ??= open();
-      const bar = drawn.create(total, 0, { label, unit, meter });
+      const bar: Bar = { label, unit, meter: new Meter(total, now) };
       running.add(bar);
-      drawn.update();
+      draw();
       return once({
         update(done, figures = {}) {
-          meter.update(done, figures);
-          bar.update(done);
+          bar.meter.update(done, figures);
+          if (now() - drawn >= redrawInterval) draw();
         },
         done() {
           running.delete(bar);
-          bar.stop();
-          drawn?.remove(bar);
-          if (running.size === 0) {
-            drawn?.stop();
-            drawn = undefined;
-          }
-          if (meter.elapsed >= worthALine) say(summary(label, unit, meter));
+          lines.clear();
+          if (bar.meter.elapsed >= worthALine) say(summary(label, unit, bar.meter));
+          else draw();
         },
       });
     },
@@ -180,9 +167,7 @@ function summary(label: string, unit: string, meter: Meter): string {
 }
 
 /** Label, bar, figures; the bar gives way when the line is narrow, then the line is cut. */
-function drawBar(_: Options, params: Params & { maxWidth?: number }, payload: BarPayload): string {
-  const { label, unit, meter } = payload;
-  const width = params.maxWidth || 80;
+function drawBar({ label, unit, meter }: Bar, width: number): string {
   const share = meter.total > 0 ? Math.min(1, meter.done / meter.total) : 1;
   const percent = `${Math.floor(share * 100)}%`.padStart(4);
   const figures = ` ${percent}  ${meter.done}/${meter.total} ${unit}${details(meter, unit)}`;
@@ -193,10 +178,10 @@ function drawBar(_: Options, params: Params & { maxWidth?: number }, payload: Ba
   return text.length > width ? `${text.slice(0, width - 1)}…` : text;
 }
 
-interface BarPayload {
-  label: string;
-  unit: string;
-  meter: Meter;
+interface Bar {
+  readonly label: string;
+  readonly unit: string;
+  readonly meter: Meter;
 }
 
 function formatRate(rate: number, unit: string): string {

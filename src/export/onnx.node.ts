@@ -2,30 +2,37 @@ import { basename, dirname, join } from 'node:path';
 import { writeFileWhole } from '../common/files.node.ts';
 import type { Graph } from '../graph/graph.ts';
 import { toForm } from '../quantize/forms.ts';
-import type { Engine } from '../runtime/session.ts';
-import { writeChecked } from './artifact.node.ts';
-import { exportOnnx, type OnnxOptions } from './onnx.ts';
-import { type Verification, verifyArtifact } from './verify.ts';
+import { quantization } from '../quantize/record.ts';
+import { onnxruntimeFiles } from '../runtime/runtimes.node.ts';
+import { format } from './format.ts';
+import { exportOnnx, onnxOptions } from './onnx.ts';
+import { verifyArtifact } from './verify.ts';
 
-/**
- * Writes the `.onnx` file that ships (above 1 GiB with its weights beside it in `NAME.data`), loads it,
- * runs it and compares it with the graph, in the same form, before it takes its place.
- * @throws UserError when the place can't be written; Error when the file does not compute what the graph does
- */
-export async function writeOnnxArtifact(
-  engine: Engine,
-  graph: Graph,
-  path: string,
-  options: OnnxOptions = {},
-): Promise<Verification> {
-  const external = `${basename(path)}.data`;
-  const { model, weights } = await exportOnnx(engine, graph, { ...options, external });
-  return writeChecked(
-    path,
-    (draft) => {
-      if (weights) writeFileWhole(join(dirname(draft), external), weights);
-      writeFileWhole(draft, model);
-    },
-    (draft) => verifyArtifact(engine, options.form ? toForm(graph, options.form) : graph, draft),
-  );
+/** `.onnx`; above 1 GiB with its weights beside it in `NAME.data`. Loaded, run and compared in the same form. */
+export const onnxFormat = format({
+  name: 'onnx',
+  extension: '.onnx',
+  about: 'ONNX Runtime on servers, desktops and phones, and in browsers',
+  runtime: onnxruntimeFiles,
+  options: onnxOptions,
+  async write({ engine, graph, path, options }) {
+    const external = `${basename(path)}.data`;
+    const { model, weights } = await exportOnnx(engine, graph, { ...options, external });
+    if (weights) writeFileWhole(join(dirname(path), external), weights);
+    writeFileWhole(path, model);
+  },
+  async verify({ engine, graph, path, options: { form } }) {
+    await verifyArtifact(engine, form ? toForm(graph, form) : graph, path);
+    return undefined;
+  },
+  notes: (graph, { form = 'fused' }) => (form === 'fused' ? fusedRange(graph) : []),
+});
+
+/** What the fused operator does to the numbers of backends with 7-bit activations. */
+export function fusedRange(graph: Graph): string[] {
+  const { scheme, backend, reduceRange } = quantization(graph) ?? {};
+  if (!reduceRange || scheme !== 'dynamic') return [];
+  return [
+    `fused layers have activations of 8 bits; the 7 of ${backend} are in --format onnx --form integer or qdq`,
+  ];
 }

@@ -14,8 +14,7 @@ import { onnxruntime } from '../runtime/onnxruntime.node.ts';
 import { randomParameters } from '../zoo/parameter-source.ts';
 import { buildVisionTransformer } from '../zoo/vision-transformer.ts';
 import { writeChecked } from './artifact.node.ts';
-import { writeOnnxArtifact } from './onnx.node.ts';
-import { writeOrtArtifact } from './ort.node.ts';
+import { exportModelFile } from './export-file.node.ts';
 import { verifyArtifact } from './verify.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'pqv-export-'));
@@ -36,8 +35,8 @@ describe.each(precisions)('%s', (name, lower) => {
     const graph = await lower(build());
     graph.metadata.set('pqv.model', '{"preprocessing":1}');
     const path = join(folder, `${name}.onnx`);
-    const { relative, tolerance } = await writeOnnxArtifact(onnxruntime, graph, path);
-    expect(relative).toBeLessThan(tolerance);
+    const { verified } = await exportModelFile(onnxruntime, graph, 'onnx', path);
+    expect(verified).toBe('run');
     const written = readOnnx(readFileSync(path));
     expect(written.metadata.get('pqv.model')).toBe('{"preprocessing":1}');
     expect(quantization(written)).toEqual(quantization(graph));
@@ -46,8 +45,8 @@ describe.each(precisions)('%s', (name, lower) => {
 
   it('is written in ORT format, verified', async () => {
     const path = join(folder, `${name}.ort`);
-    const { relative, tolerance } = await writeOrtArtifact(onnxruntime, await lower(build()), path);
-    expect(relative).toBeLessThan(tolerance);
+    const { verified } = await exportModelFile(onnxruntime, await lower(build()), 'ort', path);
+    expect(verified).toBe('run');
     expect(readFileSync(path).subarray(4, 8).toString()).toBe('ORTM');
   });
 });
@@ -56,13 +55,14 @@ describe('int8 forms', () => {
   it.each(forms)('%s is written as ONNX, verified', async (form) => {
     const graph = await quantizeDynamic(onnxruntime, build());
     const path = join(folder, `${form}.onnx`);
-    await writeOnnxArtifact(onnxruntime, graph, path, { form });
+    await exportModelFile(onnxruntime, graph, 'onnx', path, { form });
     const ops = readOnnx(readFileSync(path)).nodes.map((node) => node.op);
     expect(ops.includes('com.microsoft.DynamicQuantizeMatMul')).toBe(form === 'fused');
   });
 
   it('are for int8 models', async () => {
-    const refused = writeOnnxArtifact(onnxruntime, build(), join(folder, 'none.onnx'), { form: 'qdq' });
+    const path = join(folder, 'none.onnx');
+    const refused = exportModelFile(onnxruntime, build(), 'onnx', path, { form: 'qdq' });
     await expect(refused).rejects.toThrow(UserError);
   });
 });
@@ -103,7 +103,7 @@ describe('writeChecked', () => {
 
   it('names the place that can not be written', async () => {
     const inside = join(path, 'model.onnx');
-    await expect(writeOnnxArtifact(onnxruntime, build(), inside)).rejects.toThrow(UserError);
+    await expect(exportModelFile(onnxruntime, build(), 'onnx', inside)).rejects.toThrow(UserError);
     expect(existsSync(inside)).toBe(false);
   });
 });

@@ -1,13 +1,18 @@
+import { z } from 'zod';
 import type { Graph } from '../graph/graph.ts';
 import { type EncodedModel, encodeOnnx, externalAbove, weightBytes } from '../onnx/write.ts';
 import { optimizeForOrt } from '../optimize/optimize.ts';
-import { type Form, toForm } from '../quantize/forms.ts';
+import { forms, toForm } from '../quantize/forms.ts';
 import type { Engine } from '../runtime/session.ts';
 
-export interface OnnxOptions {
-  /** How int8 layers are written; default: as they stand in the graph. */
-  form?: Form;
-}
+export const onnxOptions = z.strictObject({
+  form: z.enum(forms).optional().meta({
+    description:
+      'int8 layers in ONNX: fused (fastest on ONNX Runtime), integer (standard operators), qdq; left out: as they stand in the model',
+  }),
+});
+
+export type OnnxOptions = z.input<typeof onnxOptions>;
 
 /** The graph that ships: in the form asked for, laid out for ONNX Runtime. */
 export function deployable(engine: Engine, graph: Graph, { form }: OnnxOptions = {}): Promise<Graph> {

@@ -3,7 +3,8 @@ import type { Graph } from '../graph/graph.ts';
 import { type NumericType, Tensor } from '../graph/tensor.ts';
 import { castTensors } from '../quantize/cast.ts';
 import { fixedBatches } from '../runtime/fixed-batch.ts';
-import type { Engine, Session } from '../runtime/session.ts';
+import { imageInput, logitsOutput } from '../runtime/image-input.ts';
+import type { Engine } from '../runtime/session.ts';
 
 /** A loaded model that tells images apart. */
 export interface Classifier {
@@ -29,7 +30,7 @@ export async function loadClassifier(
   const session = await engine.load(model, threads ? { threads } : {});
   try {
     const input = imageInput(session);
-    const output = only('output', session.outputs, 'logits');
+    const output = logitsOutput(session);
     const { dtype, shape } = session.inputSignatures[input]!;
     const logitsOf = async (pixels: Tensor) => {
       const results = await session.run({ [input]: await cast(engine, pixels, dtype as NumericType) }, [
@@ -72,17 +73,6 @@ export async function loadClassifier(
 
 async function cast(engine: Engine, tensor: Tensor, to: NumericType): Promise<Tensor> {
   return tensor.dtype === to ? tensor : (await castTensors(engine, [tensor], to))[0]!;
-}
-
-/** The input that takes images: `pixel_values`, or the only one. @throws UserError when there are several */
-export function imageInput(session: Session): string {
-  return only('input', session.inputs, 'pixel_values');
-}
-
-function only(kind: string, names: readonly string[], expected: string): string {
-  if (names.includes(expected)) return expected;
-  if (names.length === 1) return names[0]!;
-  throw new UserError(`the model has the ${kind}s ${names.join(', ')}; one must be named ${expected}`);
 }
 
 /** Index, from `start`, of the largest of `count` numbers, the first when several are equal. */

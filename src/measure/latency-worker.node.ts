@@ -2,14 +2,8 @@ import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
 import { UserError } from '../common/errors.ts';
-import type { LatencyReplies, LatencyReply, LatencyRequest } from './latency-protocol.ts';
-
-/** How to start a program that speaks the latency protocol. */
-export interface WorkerCommand {
-  readonly file: string;
-  readonly args: readonly string[];
-  readonly env?: Readonly<Record<string, string>>;
-}
+import type { LatencyReplies, LatencyReply, LatencyRequest } from '../runtime/latency-protocol.ts';
+import type { WorkerCommand } from '../runtime/runtime.ts';
 
 type Request<Op extends LatencyRequest['op']> = Extract<LatencyRequest, { op: Op }>;
 

@@ -1,38 +1,14 @@
-import { extname, sep } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { extname } from 'node:path';
 import { UserError } from '../common/errors.ts';
 import { type Progress, silent } from '../common/progress.ts';
-import { findPython } from '../runtime/python.node.ts';
-import { pytorchChild } from './latency-child-pytorch.ts';
-import { LatencyWorker, type WorkerCommand } from './latency-worker.node.ts';
+import { formatsOf, runtimeNamed } from '../export/formats.node.ts';
+import type { Runtime } from '../runtime/runtime.ts';
+import { LatencyWorker } from './latency-worker.node.ts';
 import { quantile } from './quantile.ts';
 
-/** Something models can be timed on: which files it takes, and how to start its child process. */
-export interface LatencyRuntime {
-  readonly extensions: readonly string[];
-  /** @throws UserError when it isn't installed */
-  command(): WorkerCommand;
-}
-
-/** The runtimes by name. Each one's child speaks the protocol in `latency-protocol.ts`. */
-export const latencyRuntimes = {
-  ort: {
-    extensions: ['.onnx', '.ort'],
-    command: () => ({
-      file: process.execPath,
-      args: [builtScript(new URL('./latency-child.node.ts', import.meta.url))],
-    }),
-  },
-  pytorch: {
-    extensions: ['.pt', '.ptl'],
-    command: () => ({ file: findPython('torch'), args: ['-c', pytorchChild] }),
-  },
-} satisfies Record<string, LatencyRuntime>;
-
-export type LatencyRuntimeName = keyof typeof latencyRuntimes;
-
 export interface BenchmarkOptions {
-  runtime: LatencyRuntimeName;
+  /** Name of what runs them: that of a format's runtime. */
+  runtime: string;
   /** Timed runs of each model. */
   runs: number;
   /** Untimed runs of each model before the first timed one. */
@@ -55,7 +31,7 @@ export interface BenchmarkFile {
   readonly name: string;
   readonly path: string;
   /** Where they differ from the benchmark's. */
-  readonly runtime?: LatencyRuntimeName;
+  readonly runtime?: string;
   readonly settings?: Readonly<Record<string, string>>;
   /** Environment of its process, over ours. */
   readonly env?: Readonly<Record<string, string>>;
@@ -88,21 +64,12 @@ export async function benchmark(
   options: BenchmarkOptions,
 ): Promise<Latency[]> {
   const { runs, warmup, threads, batch = 1, progress = silent, signal } = options;
-  const runtimeOf = (file: BenchmarkFile) => file.runtime ?? options.runtime;
-  for (const file of files) {
-    const { extensions }: LatencyRuntime = latencyRuntimes[runtimeOf(file)];
-    if (!extensions.includes(extname(file.path))) {
-      throw new UserError(
-        `${file.path}: the runtime ${runtimeOf(file)} takes ${extensions.join(' and ')} files`,
-      );
-    }
-  }
+  const runtimes = files.map((file) => runtimeNamed(file.runtime ?? options.runtime));
+  for (const [i, { path }] of files.entries()) assertLoads(runtimes[i]!, path);
   signal?.throwIfAborted();
-  const commands = new Map<LatencyRuntimeName, WorkerCommand>(
-    [...new Set(files.map(runtimeOf))].map((name) => [name, latencyRuntimes[name].command()]),
-  );
-  const workers = files.map((file) => {
-    const command = commands.get(runtimeOf(file))!;
+  const commands = new Map([...new Set(runtimes)].map((runtime) => [runtime, runtime.command()]));
+  const workers = files.map((file, i) => {
+    const command = commands.get(runtimes[i]!)!;
     return new LatencyWorker({ ...command, env: { ...command.env, ...file.env } }, file.path);
   });
   const kill = () => {
@@ -120,8 +87,8 @@ export async function benchmark(
         path: worker.path,
         threads,
         batch,
-        ...(options.inputShape ? { inputShape: options.inputShape } : {}),
-        ...(settings ? { settings } : {}),
+        inputShape: options.inputShape,
+        settings,
       });
       engines.push(engine);
       await worker.ask<'run'>({ op: 'run', untimed: warmup, timed: 0 });
@@ -139,7 +106,7 @@ export async function benchmark(
       const { peakRssBytes } = await worker.ask<'memory'>({ op: 'memory' });
       results.push({
         model: files[i]!.name,
-        runtime: runtimeOf(files[i]!),
+        runtime: runtimes[i]!.name,
         engine: engines[i]!,
         threads,
         batch,
@@ -161,11 +128,9 @@ export async function benchmark(
   }
 }
 
-/** The compiled form of a script of ours: a child process can't run the TypeScript that tests run from. */
-export function builtScript(source: URL): string {
-  const path = fileURLToPath(source);
-  if (import.meta.url.endsWith('.js')) return path.replace(/\.ts$/, '.js');
-  const [from, to] = [`${sep}src${sep}`, `${sep}dist${sep}`];
-  const at = path.lastIndexOf(from);
-  return path.slice(0, at) + to + path.slice(at + from.length).replace(/\.ts$/, '.js');
+/** @throws UserError when the file is none of those that the runtime loads */
+function assertLoads(runtime: Runtime, path: string): void {
+  const extensions = formatsOf(runtime).map(({ extension }) => extension as string);
+  if (extensions.includes(extname(path))) return;
+  throw new UserError(`${path}: the runtime ${runtime.name} takes ${extensions.join(' and ')} files`);
 }

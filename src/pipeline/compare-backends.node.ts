@@ -1,13 +1,14 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { validated } from '../common/options.ts';
 import { silent } from '../common/progress.ts';
+import { exportModelFile } from '../export/export-file.node.ts';
 import type { Graph } from '../graph/graph.ts';
 import { evaluate } from '../measure/accuracy.ts';
 import { backendNamed } from '../quantize/backends.ts';
 import type { ReportBackend } from '../report/schema.ts';
 import { type Context, openModelData } from './context.node.ts';
-import { exportModelFile } from './export.node.ts';
-import { backends, type QuantizeRecipe, quantizeSchema, schemes, validated } from './recipe.ts';
+import { backends, type QuantizeRecipe, quantizeSchema, schemes } from './recipe.node.ts';
 import { quantizeGraph } from './stages.node.ts';
 
 export interface CompareBackendsOptions {

@@ -2,30 +2,26 @@ import { existsSync, mkdtempSync, realpathSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, dirname, extname, join } from 'node:path';
 import { UserError } from '../common/errors.ts';
+import { validated } from '../common/options.ts';
 import { type Progress, silent } from '../common/progress.ts';
 import { batches } from '../dataset/loader.ts';
 import { openDataset } from '../dataset/open.node.ts';
+import { type Artifact, exportModelFile } from '../export/export-file.node.ts';
+import { formatsOf, runtimeNamed } from '../export/formats.node.ts';
 import { countMacs } from '../graph/cost.ts';
 import type { Graph } from '../graph/graph.ts';
 import { type Accuracy, evaluate } from '../measure/accuracy.ts';
 import { type Agreement, compareModels, randomInputs } from '../measure/agreement.ts';
-import {
-  type BenchmarkFile,
-  benchmark,
-  type Latency,
-  type LatencyRuntimeName,
-  latencyRuntimes,
-} from '../measure/latency.node.ts';
+import { type BenchmarkFile, benchmark, type Latency } from '../measure/latency.node.ts';
 import { weightBytes } from '../onnx/write.ts';
 import { type GroupSummary, groupsSummary } from '../prune/prune.ts';
 import { describeModel, type ModelDescription, parameterCount } from '../zoo/describe.ts';
-import { loadModel } from '../zoo/load.node.ts';
 import { initModel as randomModel } from '../zoo/model.ts';
 import { modelInfo } from '../zoo/model-info.ts';
 import { modelFiles, saveModel, saveTimm } from '../zoo/save.node.ts';
 import { localContext, openModelData } from './context.node.ts';
-import { type Artifact, type ExportFormat, type ExportOptions, exportModelFile } from './export.node.ts';
-import { finetuneSchema, pruneSchema, quantizeSchema, validated } from './recipe.ts';
+import { openModel } from './open.node.ts';
+import { finetuneSchema, pruneSchema, quantizeSchema } from './recipe.node.ts';
 import { finetuneGraph, pruneGraph, quantizeGraph } from './stages.node.ts';
 
 /** What the single-step commands take beside their own options. */
@@ -45,9 +41,6 @@ export interface StageSummary {
   parameters: number;
   macs: number;
 }
-
-const open = (reference: string, { arch }: { arch?: string }): Promise<Graph> =>
-  loadModel(reference, arch ? { arch } : {});
 
 /** @throws UserError when the output folder is the model's own, whose weights would be lost */
 function assertElsewhere(reference: string, output: string): void {
@@ -92,7 +85,7 @@ export async function inspectModel(
   reference: string,
   options: { arch?: string; groups?: boolean },
 ): Promise<Inspection> {
-  const graph = await open(reference, options);
+  const graph = await openModel(reference, options);
   const description = await describeModel(graph);
   return options.groups ? { ...description, groups: groupsSummary(graph) } : description;
 }
@@ -103,7 +96,7 @@ export async function evaluateModel(
   options: StepOptions & { data: string; batchSize: number; samples?: number },
 ): Promise<Accuracy> {
   const context = contextOf(options);
-  const graph = await open(reference, options);
+  const graph = await openModel(reference, options);
   const { dataset, preprocessing } = await openModelData(graph, options.data);
   return evaluate(context.engine, graph, dataset.val, {
     preprocessing,
@@ -121,8 +114,8 @@ export async function compareFiles(
   options: StepOptions & { data?: string; samples: number },
 ): Promise<Agreement> {
   const context = contextOf(options);
-  const first = await open(a, options);
-  const second = await open(b, options);
+  const first = await openModel(a, options);
+  const second = await openModel(b, options);
   const inputs = options.data
     ? await imageInputs(first, options.data, options.samples)
     : randomInputs(inputShape(first), { images: options.samples, batchSize: 16, seed: options.seed });
@@ -156,7 +149,7 @@ export async function pruneModel(
 ): Promise<{ before: StageSummary; after: StageSummary; blocks: string; files: string[] }> {
   const recipe = validated(pruneSchema, picked(options, Object.keys(pruneSchema.shape)));
   assertElsewhere(reference, options.output);
-  const graph = await open(reference, options);
+  const graph = await openModel(reference, options);
   const before = summary(graph);
   const pruned = await pruneGraph(contextOf(options), graph, recipe, options.data, options.output);
   const files = [...saveModel(pruned.graph, options.output), pruned.file];
@@ -183,8 +176,8 @@ export async function finetuneModel(
   const recipe = validated(finetuneSchema, { ...given, distill: options.teacher ? options.distill : 0 });
   assertElsewhere(reference, options.output);
   const context = contextOf(options);
-  const graph = await open(reference, options);
-  const teacher = options.teacher ? await open(options.teacher, {}) : undefined;
+  const graph = await openModel(reference, options);
+  const teacher = options.teacher ? await openModel(options.teacher, {}) : undefined;
   const tuned = await finetuneGraph(context, graph, recipe, options.data, options.output, {
     resume: options.resume ?? false,
     ...(teacher ? { teacher } : {}),
@@ -208,7 +201,7 @@ export async function quantizeModel(
 ): Promise<{ before: number; after: number; dtype: string; backend: string | undefined; files: string[] }> {
   const recipe = validated(quantizeSchema, picked(options, Object.keys(quantizeSchema.shape)));
   assertElsewhere(reference, options.output);
-  const graph = await open(reference, options);
+  const graph = await openModel(reference, options);
   const before = weightBytes(graph);
   const quantized = await quantizeGraph(contextOf(options), graph, recipe, options.data);
   const files = saveModel(quantized, options.output);
@@ -224,20 +217,13 @@ export async function quantizeModel(
 /** Writes the file a runtime loads. */
 export async function exportModel(
   reference: string,
-  format: ExportFormat,
+  format: string,
   output: string,
-  options: StepOptions & ExportOptions,
+  options: StepOptions & { formatOptions: Readonly<Record<string, unknown>> },
 ): Promise<Artifact> {
-  const { form, xnnpack } = options;
-  const graph = await open(reference, options);
-  return exportModelFile(contextOf(options).engine, graph, format, output, {
-    ...(form ? { form } : {}),
-    ...(xnnpack ? { xnnpack } : {}),
-  });
+  const graph = await openModel(reference, options);
+  return exportModelFile(contextOf(options).engine, graph, format, output, options.formatOptions);
 }
-
-/** What a runtime is given when a model is no file it could load as it is. */
-const deployed: Record<LatencyRuntimeName, ExportFormat> = { ort: 'onnx', pytorch: 'ptl' };
 
 /**
  * Latency of models, interleaved. A file that the runtime loads is timed as it is; a folder or checkpoint
@@ -247,7 +233,7 @@ const deployed: Record<LatencyRuntimeName, ExportFormat> = { ort: 'onnx', pytorc
 export async function benchModels(
   references: readonly string[],
   options: StepOptions & {
-    runtime: LatencyRuntimeName;
+    runtime: string;
     engine?: string;
     runs: number;
     warmup: number;
@@ -255,16 +241,16 @@ export async function benchModels(
   },
 ): Promise<BenchResult[]> {
   const context = contextOf(options);
-  const { extensions } = latencyRuntimes[options.runtime];
-  const format = deployed[options.runtime];
+  const loaded = formatsOf(runtimeNamed(options.runtime));
+  const [deployed] = loaded;
   const scratch = mkdtempSync(join(tmpdir(), 'pqv-bench-'));
   try {
     const files: BenchmarkFile[] = [];
     for (const [i, reference] of references.entries()) {
       let path = reference;
-      if (!(extensions as readonly string[]).includes(extname(reference))) {
-        path = join(scratch, `${i}.${format}`);
-        await exportModelFile(context.engine, await open(reference, options), format, path);
+      if (!loaded.some(({ extension }) => extension === extname(reference))) {
+        path = join(scratch, `${i}${deployed!.extension}`);
+        await exportModelFile(context.engine, await openModel(reference, options), deployed!.name, path);
       }
       files.push({ name: reference, path });
     }

@@ -1,7 +1,10 @@
 import { statSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { UserError } from '../common/errors.ts';
+import { validated } from '../common/options.ts';
 import type { Progress } from '../common/progress.ts';
+import { exportModelFile } from '../export/export-file.node.ts';
+import { formatNamed } from '../export/formats.node.ts';
 import { countMacs } from '../graph/cost.ts';
 import type { Graph } from '../graph/graph.ts';
 import { type Accuracy, evaluate } from '../measure/accuracy.ts';
@@ -13,13 +16,12 @@ import type { Report, ReportArtifact, ReportStage, TrainingPoint } from '../repo
 import { stageTable } from '../report/table.ts';
 import { reportSamples } from '../report/thumbnail.node.ts';
 import { parameterCount } from '../zoo/describe.ts';
-import { loadModel } from '../zoo/load.node.ts';
 import { saveModel } from '../zoo/save.node.ts';
 import { layerChannels } from './channels.ts';
 import { compareBackends } from './compare-backends.node.ts';
 import { type Context, localContext, openModelData } from './context.node.ts';
-import { exportModelFile, formatTable } from './export.node.ts';
-import { quantizeSchema, type Recipe, recipeSchema, validated } from './recipe.ts';
+import { openModel } from './open.node.ts';
+import { quantizeSchema, type Recipe, recipeSchema } from './recipe.node.ts';
 import { fingerprint, RunDirectory } from './run-directory.node.ts';
 import { finetuneGraph, pruneGraph, quantizeGraph } from './stages.node.ts';
 
@@ -77,7 +79,7 @@ export async function optimizeModel(
     progress,
     ...(signal ? { signal } : {}),
   });
-  const source = await loadModel(recipe.model, recipe.arch ? { arch: recipe.arch } : {});
+  const source = await openModel(recipe.model, { arch: recipe.arch });
   const data = await openModelData(source, recipe.data);
   const run = new RunDirectory(directory, resume);
   const finished: StageResult[] = [];
@@ -182,7 +184,7 @@ export async function optimizeModel(
   async function writeArtifacts(final: Graph, folder: string): Promise<ReportArtifact[]> {
     const written: ReportArtifact[] = [];
     for (const format of recipe.formats) {
-      const file = join(folder, `model.${formatTable[format].extension}`);
+      const file = join(folder, `model${formatNamed(format).extension}`);
       const { bytes, verified } = await exportModelFile(context.engine, final, format, file);
       written.push({ format, file: relative(directory, file), bytes, verified });
     }

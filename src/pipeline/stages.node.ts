@@ -13,7 +13,7 @@ import { fileCheckpoints } from '../train/checkpoint.node.ts';
 import { finetune } from '../train/finetune.ts';
 import { modelInfo, setModelInfo } from '../zoo/model-info.ts';
 import { type Context, openModelData } from './context.node.ts';
-import type { FinetuneRecipe, PruneRecipe, QuantizeRecipe } from './recipe.ts';
+import type { FinetuneRecipe, PruneRecipe, QuantizeRecipe } from './recipe.node.ts';
 
 /** Images at a time where gradients are taken or ranges are found. */
 const batchSize = 16;

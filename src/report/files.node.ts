@@ -2,10 +2,13 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { UserError } from '../common/errors.ts';
 import { fileError, writeFileWhole } from '../common/files.node.ts';
+import { formats } from '../export/formats.node.ts';
 import { reportHtml } from './html.ts';
 import { type Report, reportSchema } from './schema.ts';
 
 const names = { data: 'report.json', page: 'report.html' } as const;
+
+const uses = Object.fromEntries(formats.map(({ name, about }) => [name, about]));
 
 /**
  * Writes `report.json` into a folder, and `report.html` with `page`.
@@ -16,7 +19,7 @@ export async function writeReport(folder: string, report: Report, page = true): 
   writeFileWhole(data, `${JSON.stringify(reportSchema.parse(report), null, 2)}\n`);
   if (!page) return data;
   const path = join(folder, names.page);
-  writeFileWhole(path, await reportHtml(report));
+  writeFileWhole(path, await reportHtml(report, uses));
   return path;
 }
 

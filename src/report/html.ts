@@ -14,21 +14,15 @@ import {
 } from './summary.ts';
 import { stageColumns } from './table.ts';
 
-/** Who loads a file of each format. */
-const formatUses: Record<string, string> = {
-  onnx: 'ONNX Runtime on servers, desktops and phones, and in browsers',
-  ort: 'ONNX Runtime builds for phones, which load it without parsing',
-  torchscript: 'PyTorch in Python and C++',
-  ptl: 'PyTorch Lite on Android and iOS',
-  tflite: 'LiteRT on Android, iOS and microcontrollers',
-  safetensors: 'timm, to go on training',
-};
-
 /**
  * The report as one HTML page that needs nothing else: styles, plots and pictures are inside, and it
  * makes no request. It follows the reader's light or dark scheme and fits a phone.
+ * @param uses who loads a file of each format, by the format's name
  */
-export async function reportHtml(report: Report): Promise<string> {
+export async function reportHtml(
+  report: Report,
+  uses: Readonly<Record<string, string>> = {},
+): Promise<string> {
   const plots = await loadPlots();
   const rows = stageRows(report);
   const result = outcome(report);
@@ -57,7 +51,7 @@ ${figures('Finetuning', 'Loss of each step (faint) and its running mean; below i
 ])}
 ${backendsSection(report, plots)}
 ${samplesSection(report.samplesShown ?? [])}
-${artifactsSection(report)}
+${artifactsSection(report, uses)}
 ${factsSection('Recipe', facts(report.recipe))}
 ${factsSection('Machine', machineFacts(report))}
 ${report.measuredAt && html`<footer>Measured ${report.measuredAt.slice(0, 16).replace('T', ' ')} UTC.</footer>`}
@@ -200,7 +194,7 @@ ${samples.map(({ id, label, predicted, probability, thumbnail }) => {
 </section>`;
 }
 
-function artifactsSection(report: Report): Markup | undefined {
+function artifactsSection(report: Report, uses: Readonly<Record<string, string>>): Markup | undefined {
   if (report.artifacts.length === 0) return undefined;
   const ship = artifactToShip(report);
   return html`<section>
@@ -210,7 +204,7 @@ function artifactsSection(report: Report): Markup | undefined {
 ${report.artifacts.map(
   (
     artifact,
-  ) => html`<li><div><code>${artifact.file}</code>${artifact === ship && html`<b class="badge">ship this</b>`}</div><data value="${artifact.bytes}">${formatBytes(artifact.bytes)}</data><span>${formatUses[artifact.format] ?? artifact.format}</span></li>
+  ) => html`<li><div><code>${artifact.file}</code>${artifact === ship && html`<b class="badge">ship this</b>`}</div><data value="${artifact.bytes}">${formatBytes(artifact.bytes)}</data><span>${uses[artifact.format] ?? artifact.format}</span></li>
 `,
 )}</ul>
 </section>`;

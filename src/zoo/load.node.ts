@@ -18,8 +18,8 @@ export interface LoadOptions {
 }
 
 const pickles = new Set(['.bin', '.pth', '.pt', '.ckpt', '.tar']);
-/** How files that are only run can be timed. */
-const deployed: Record<string, string> = { '.ort': 'pqv bench', '.ptl': 'pqv bench --runtime pytorch' };
+/** Files that hold a model, or the weights of one. */
+export const modelExtensions: ReadonlySet<string> = new Set(['.onnx', '.safetensors', ...pickles]);
 /** The stages of a run, the last one first: a run directory stands for its latest model. */
 const runStages = ['quantized', 'finetuned', 'pruned', 'dense'];
 
@@ -40,12 +40,6 @@ export async function loadModel(reference: string, options: LoadOptions = {}): P
   if (stat.isDirectory()) return loadFolder(reference);
   if (extension === '.onnx') return loadOnnx(reference);
   if (extension === '.safetensors') return loadCheckpoint(reference, options.arch);
-  const timed = deployed[extension];
-  if (timed) {
-    throw new UserError(
-      `${reference} is a file for a runtime: it can be timed (${timed}), for anything else give the model it was exported from`,
-    );
-  }
   if (pickles.has(extension)) throw new UserError(noPickle(reference));
   throw new UserError(
     `${reference} is no model: give a model folder, an .onnx file, or a .safetensors file with its architecture`,

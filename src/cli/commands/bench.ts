@@ -1,4 +1,5 @@
 import { type Command, Option } from 'commander';
+import { runtimeNamed, runtimes } from '../../export/formats.node.ts';
 import { formatBench } from '../format.ts';
 import {
   type CommonOptions,
@@ -12,12 +13,18 @@ import {
 } from '../options.ts';
 
 interface Options extends CommonOptions {
-  runtime: 'ort' | 'pytorch';
+  runtime: string;
   engine?: string;
   runs: number;
   warmup: number;
   batchSize: number;
 }
+
+/** The runtimes in which an integer engine can be chosen. */
+const withEngines = runtimes
+  .filter(({ engines }) => engines)
+  .map(({ name }) => name)
+  .join(' or ');
 
 export function benchCommand(): Command {
   const bench = command('bench', 'Time models against each other, interleaved, each in its own process.', [
@@ -26,20 +33,22 @@ export function benchCommand(): Command {
     'pqv bench model.ptl --runtime pytorch --engine qnnpack',
   ])
     .argument('<models...>', 'folders or files')
-    .addOption(new Option('--runtime <name>', 'what runs them').choices(['ort', 'pytorch']).default('ort'))
     .addOption(
-      new Option('--engine <name>', "PyTorch's quantized engine").choices([
-        'x86',
-        'fbgemm',
-        'onednn',
-        'qnnpack',
-      ]),
+      new Option('--runtime <name>', 'what runs them')
+        .choices(runtimes.map(({ name }) => name))
+        .default(runtimes[0]!.name),
+    )
+    .addOption(
+      new Option('--engine <name>', `integer engine of ${withEngines}`).choices(
+        runtimes.flatMap(({ engines }) => engines ?? []),
+      ),
     )
     .option('--runs <n>', 'timed runs of each', parse.integer(1), 50)
     .option('--warmup <n>', 'runs before timing starts', parse.integer(0), 5)
     .option('--batch-size <n>', 'images a run', parse.integer(1, 4096), 1);
   return withCommonOptions(bench).action(async (models: string[], options: Options) => {
-    warnUnused(bench, { engine: options.runtime !== 'pytorch' && '--runtime pytorch' });
+    const { engines } = runtimeNamed(options.runtime);
+    warnUnused(bench, { engine: !engines && `--runtime ${withEngines}` });
     const { benchModels } = await import('../../pipeline/models.node.ts');
     const progress = await progressFor(options);
     const results = await interruptible((signal) => benchModels(models, { ...options, progress, signal }));

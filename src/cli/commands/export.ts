@@ -1,13 +1,13 @@
 import { type Command, Option } from 'commander';
-import { formats, forms } from '../../pipeline/recipe.ts';
+import { optionsOf } from '../../common/options.ts';
+import { formats } from '../../export/formats.node.ts';
 import { formatArtifact } from '../format.ts';
 import { type CommonOptions, command, print, withCommonOptions } from '../options.ts';
+import { addOptions, valuesOf } from '../schema-options.ts';
 
 interface Options extends CommonOptions {
   output: string;
-  format: (typeof formats)[number];
-  form?: (typeof forms)[number];
-  xnnpack?: boolean;
+  format: string;
   arch?: string;
 }
 
@@ -24,18 +24,26 @@ export function exportCommand(): Command {
   )
     .argument('<model>', 'folder, .onnx file, or checkpoint file with --arch')
     .requiredOption('-o, --output <file>', 'file to write')
-    .addOption(new Option('--format <name>', 'file format').choices(formats).makeOptionMandatory())
     .addOption(
-      new Option(
-        '--form <name>',
-        'int8 layers in ONNX: fused (fastest on ONNX Runtime), integer (standard operators), qdq',
-      ).choices(forms),
-    )
-    .option('--xnnpack', 'PyTorch Lite with prepacked layers, for builds with XNNPACK (Android)')
-    .option('--arch <name>', 'architecture of a bare checkpoint file');
+      new Option('--format <name>', 'file format')
+        .choices(formats.map(({ name }) => name))
+        .makeOptionMandatory(),
+    );
+  const formatOptions = optionsOfFormats();
+  addOptions(write, formatOptions).option('--arch <name>', 'architecture of a bare checkpoint file');
   return withCommonOptions(write).action(async (model: string, options: Options) => {
     const { exportModel } = await import('../../pipeline/models.node.ts');
-    const artifact = await exportModel(model, options.format, options.output, options);
+    const artifact = await exportModel(model, options.format, options.output, {
+      ...options,
+      formatOptions: valuesOf(write, formatOptions),
+    });
     print(options, artifact, () => formatArtifact(artifact));
   });
 }
+
+/** What any format can be told; formats share an option of the same name. */
+const optionsOfFormats = () => [
+  ...new Map(
+    formats.flatMap((format) => optionsOf(format.options)).map((option) => [option.key, option]),
+  ).values(),
+];

@@ -1,5 +1,5 @@
 import { type Command, Option } from 'commander';
-import { backends, formats, importances, precisions, schemes } from '../../pipeline/recipe.ts';
+import { backends, formatNames, importances, precisions, schemes } from '../../pipeline/recipe.node.ts';
 import {
   type CommonOptions,
   command,
@@ -25,7 +25,7 @@ interface Options extends CommonOptions {
   dtype: (typeof precisions)[number];
   scheme: (typeof schemes)[number];
   backend: (typeof backends)[number];
-  formats: (typeof formats)[number][];
+  formats: string[];
   samples?: number;
   runs: number;
   compareBackends?: boolean;
@@ -61,7 +61,9 @@ export function optimizeCommand(): Command {
     .addOption(new Option('--dtype <type>', 'number type that ships').choices(precisions).default('int8'))
     .addOption(new Option('--scheme <how>', 'activation ranges').choices(schemes).default('dynamic'))
     .addOption(new Option('--backend <name>', 'whose int8 arithmetic').choices(backends).default('mlas'))
-    .option('--formats <list>', `files to write: ${formats.join(', ')}`, parse.list(formats), ['onnx'])
+    .option('--formats <list>', `files to write: ${formatNames.join(', ')}`, parse.list(formatNames), [
+      'onnx',
+    ])
     .option('--samples <n>', 'measure accuracy on only this many held-out images', parse.integer(1))
     .option('--runs <n>', 'timed runs of each model', parse.integer(1), 50)
     .option('--compare-backends', 'measure accuracy in fp16 and under every int8 backend and scheme too')

@@ -1,5 +1,5 @@
 import { type Command, Option } from 'commander';
-import { importances } from '../../pipeline/recipe.ts';
+import { importances } from '../../pipeline/recipe.node.ts';
 import { formatPruned } from '../format.ts';
 import {
   type CommonOptions,

@@ -1,5 +1,5 @@
 import { type Command, Option } from 'commander';
-import { backends, observers, schemes } from '../../pipeline/recipe.ts';
+import { backends, observers, schemes } from '../../pipeline/recipe.node.ts';
 import { formatQuantized } from '../format.ts';
 import {
   type CommonOptions,

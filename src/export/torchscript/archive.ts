@@ -11,9 +11,9 @@ import {
   Tuple,
   tuple,
   writePickle,
-} from '../pickle.ts';
-import { writeZip, type ZipSource } from '../zip.ts';
+} from './pickle.ts';
 import type { PackedLinear, Prepacked, Stored } from './program.ts';
+import { writeZip, type ZipSource } from './zip.ts';
 
 /** PyTorch's storage classes. Quantized int8 has one of its own. */
 const storageClasses: Partial<Record<NumericType, string>> = {

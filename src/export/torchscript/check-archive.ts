@@ -1,7 +1,7 @@
-import { Call, Global, Persistent, type Pickled, Tuple } from '../pickle.ts';
-import { readPickle } from '../unpickle.ts';
-import { readZip, type ZipEntry, type ZipInput } from '../zip.ts';
 import { broken, checkBytecode } from './check-bytecode.ts';
+import { Call, Global, Persistent, type Pickled, Tuple } from './pickle.ts';
+import { readPickle } from './unpickle.ts';
+import { readZip, type ZipEntry, type ZipInput } from './zip.ts';
 
 /** Bytes of one element in each of PyTorch's storage classes. */
 const elementBytes: Record<string, number> = {

@@ -1,13 +1,18 @@
+import { z } from 'zod';
 import type { Graph } from '../../graph/graph.ts';
-import { Float, Global, instance, type Pickled, Tuple, tuple } from '../pickle.ts';
 import { archive, className, file, intListPickle, TensorStore } from './archive.ts';
 import { lowerGraph } from './lower-graph.ts';
+import { Float, Global, instance, type Pickled, Tuple, tuple } from './pickle.ts';
 import { type Call, type Operand, operands, type Program, usedWeights, type Variable } from './program.ts';
 import { prepackForXnnpack } from './xnnpack.ts';
 
-export interface LiteOptions {
-  xnnpack?: boolean;
-}
+export const liteOptions = z.strictObject({
+  xnnpack: z.boolean().default(false).meta({
+    description: 'PyTorch Lite with prepacked layers, for builds with XNNPACK (Android)',
+  }),
+});
+
+export type LiteOptions = z.input<typeof liteOptions>;
 
 /** Bytecode version of zip archives. */
 const bytecodeVersion = 8;

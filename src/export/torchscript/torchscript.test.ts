@@ -4,12 +4,12 @@ import { Builder } from '../../graph/builder.ts';
 import { Graph } from '../../graph/graph.ts';
 import { setParameters } from '../../graph/parameters.ts';
 import { Tensor } from '../../graph/tensor.ts';
-import { Call, Float, type Pickled, type Tuple } from '../pickle.ts';
-import { readPickle } from '../unpickle.ts';
-import { readZip } from '../zip.ts';
 import { exportLite } from './lite.ts';
 import { lowerGraph } from './lower-graph.ts';
+import { Call, Float, type Pickled, type Tuple } from './pickle.ts';
 import { exportTorchScript } from './script.ts';
+import { readPickle } from './unpickle.ts';
+import { readZip } from './zip.ts';
 
 const ramp = (shape: number[]) =>
   Tensor.float32(

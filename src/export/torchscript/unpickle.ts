@@ -1,4 +1,4 @@
-import { UserError } from '../common/errors.ts';
+import { UserError } from '../../common/errors.ts';
 import { Call, Float, Global, Persistent, type Pickled, Tuple, tuple } from './pickle.ts';
 
 /**

@@ -1,4 +1,4 @@
-import { UserError } from '../common/errors.ts';
+import { UserError } from '../../common/errors.ts';
 
 /**
  * What a pickle says, as plain data: nothing is ever looked up, called or built. JavaScript has one

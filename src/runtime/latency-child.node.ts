@@ -3,11 +3,11 @@ import { UserError } from '../common/errors.ts';
 import { Random } from '../common/random.ts';
 import type { Shape } from '../graph/graph.ts';
 import { dataTypes, elementCount, Tensor } from '../graph/tensor.ts';
-import { onnxruntime } from '../runtime/onnxruntime.node.ts';
-import type { InputSignature, Session } from '../runtime/session.ts';
-import { imageInput } from './classifier.ts';
+import { imageInput } from './image-input.ts';
 import type { LatencyReplies, LatencyRequest } from './latency-protocol.ts';
+import { onnxruntime } from './onnxruntime.node.ts';
 import { peakRssBytes } from './peak-memory.node.ts';
+import type { InputSignature, Session } from './session.ts';
 
 type Handlers = {
   [Op in LatencyRequest['op']]: (request: Extract<LatencyRequest, { op: Op }>) => Promise<LatencyReplies[Op]>;

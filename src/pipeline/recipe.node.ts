@@ -1,13 +1,13 @@
 import { z } from 'zod';
-import { UserError } from '../common/errors.ts';
+import { formats } from '../export/formats.node.ts';
 
 export const importances = ['l1', 'l2', 'taylor', 'hessian', 'random'] as const;
 export const backends = ['mlas', 'x86', 'fbgemm', 'onednn', 'qnnpack'] as const;
 export const precisions = ['fp32', 'fp16', 'int8'] as const;
 export const schemes = ['dynamic', 'static'] as const;
-export const forms = ['fused', 'integer', 'qdq'] as const;
 export const observers = ['minmax', 'percentile', 'mse'] as const;
-export const formats = ['onnx', 'ort', 'torchscript', 'ptl'] as const;
+/** Names of the files that can be written. */
+export const formatNames = formats.map(({ name }) => name);
 
 const whole = (low: number) => z.number().int().min(low);
 
@@ -69,7 +69,7 @@ export const recipeSchema = z.strictObject({
   prune: pruneSchema.optional(),
   finetune: finetuneSchema.optional(),
   quantize: quantizeSchema.optional(),
-  formats: z.array(z.enum(formats)).default(['onnx']),
+  formats: z.array(z.enum(formatNames)).default(['onnx']),
   /** Measure the trained model under every backend and scheme, whichever one ships. */
   compareBackends: z.boolean().default(false),
   /** Images of the held-out split that accuracy is measured on; all of them when absent. */
@@ -84,14 +84,3 @@ export type PruneRecipe = z.infer<typeof pruneSchema>;
 export type FinetuneRecipe = z.infer<typeof finetuneSchema>;
 export type QuantizeRecipe = z.infer<typeof quantizeSchema>;
 export type Recipe = z.infer<typeof recipeSchema>;
-
-/**
- * The input with defaults filled in.
- * @throws UserError naming the first option that is wrong
- */
-export function validated<S extends z.ZodType>(schema: S, input: unknown): z.output<S> {
-  const result = schema.safeParse(input);
-  if (result.success) return result.data;
-  const [issue] = result.error.issues;
-  throw new UserError(`option ${issue?.path.join('.') || '?'}: ${issue?.message}`);
-}

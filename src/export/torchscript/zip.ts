@@ -1,4 +1,4 @@
-import { UserError } from '../common/errors.ts';
+import { UserError } from '../../common/errors.ts';
 import { crc32 } from './crc32.ts';
 
 /** A file that goes into an archive. Its bytes are asked for once, when its turn comes. */

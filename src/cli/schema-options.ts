@@ -1,0 +1,66 @@
+import { type Command, Option as CommandOption, InvalidArgumentError } from 'commander';
+import type { Option } from '../common/options.ts';
+
+/**
+ * Adds options as a pass declares them. A list of choices is given as one word (`onnx,ort`), any other
+ * list by giving the option again.
+ * @param names flags that differ from the options' own names, by key
+ */
+export function addOptions(
+  target: Command,
+  options: readonly Option[],
+  names: Readonly<Record<string, string>> = {},
+): Command {
+  for (const option of options) target.addOption(commandOption(option, names[option.key] ?? option.name));
+  return target;
+}
+
+function commandOption(option: Option, name: string): CommandOption {
+  const value = option.value && ` <${option.choices && option.list ? 'list' : option.value}>`;
+  const made = new CommandOption(`--${name}${value}`, describe(option));
+  if (option.kind !== 'flag') made.argParser(parser(option));
+  if (option.choices) made.argChoices = [...option.choices];
+  if (option.required) made.makeOptionMandatory();
+  const shown = Array.isArray(option.default) && option.default.length === 0 ? undefined : option.default;
+  if (option.default !== undefined && option.default !== false) {
+    if (shown === undefined) made.default(option.default, 'none');
+    else made.default(option.default, Array.isArray(shown) ? shown.join(',') : undefined);
+  }
+  return made;
+}
+
+const describe = ({ description, list, choices }: Option): string =>
+  list && !choices ? `${description}; may be given again` : description;
+
+function parser(option: Option): (text: string, before: unknown) => unknown {
+  const one = (text: string) => {
+    try {
+      return option.parse(text);
+    } catch (error) {
+      throw new InvalidArgumentError(sentence((error as Error).message));
+    }
+  };
+  if (!option.list) return one;
+  if (option.choices) return (text) => text.split(',').map((word) => one(word.trim()));
+  return (text, before) => [...(before === option.default ? [] : (before as unknown[])), one(text)];
+}
+
+const sentence = (text: string): string => `${text[0]!.toUpperCase()}${text.slice(1)}.`;
+
+/** The values of the given options that are set, by key. */
+export function valuesOf(
+  target: Command,
+  options: readonly Option[],
+  names: Readonly<Record<string, string>> = {},
+): Record<string, unknown> {
+  const values: Record<string, unknown> = {};
+  for (const option of options) {
+    const value = target.getOptionValue(attribute(names[option.key] ?? option.name));
+    if (value !== undefined) values[option.key] = value;
+  }
+  return values;
+}
+
+/** What commander calls the value of a flag. */
+const attribute = (name: string): string =>
+  name.replace(/-([a-z])/g, (_, letter: string) => letter.toUpperCase());

@@ -1,0 +1,69 @@
+import { statSync } from 'node:fs';
+import { UserError } from '../common/errors.ts';
+import { optionsOf, validated } from '../common/options.ts';
+import type { Graph } from '../graph/graph.ts';
+import type { Engine } from '../runtime/session.ts';
+import { writeChecked } from './artifact.node.ts';
+import type { Format } from './format.ts';
+import { formatNamed, formatOfFile, formats } from './formats.node.ts';
+
+/** A file that ships. */
+export interface Artifact {
+  format: string;
+  file: string;
+  /** Weights in a file beside it included. */
+  bytes: number;
+  /** Loaded, run and compared with the graph; or read back and found to hold together. */
+  verified: 'run' | 'structure';
+  /** What one should know of it, a sentence each. */
+  notes: string[];
+}
+
+/**
+ * Writes a model in a format, and checks the file before it takes its place.
+ * @param format its name
+ * @param options of the format: `form`, `xnnpack`
+ * @throws UserError when the place can't be written, an op has no form there, an option is of another
+ *   format, or the file is named as another format is
+ * @throws Error when the file is broken or computes something else
+ */
+export async function exportModelFile(
+  engine: Engine,
+  graph: Graph,
+  format: string,
+  path: string,
+  options: Readonly<Record<string, unknown>> = {},
+): Promise<Artifact> {
+  const row = formatNamed(format);
+  assertOwnOptions(row, options);
+  const named = formatOfFile(path);
+  if (named && named !== row) {
+    throw new UserError(
+      `${path} is named as --format ${named.name} is; the format ${format} goes into a ${row.extension} file`,
+    );
+  }
+  const target = { engine, graph, options: validated(row.options, options) };
+  const notRun = await writeChecked(
+    path,
+    (draft) => row.write({ ...target, path: draft }),
+    (draft) => row.verify({ ...target, path: draft }),
+  );
+  const external = statSync(`${path}.data`, { throwIfNoEntry: false })?.size ?? 0;
+  const notes = row.notes?.(graph, target.options) ?? [];
+  if (notRun) notes.push(`checked by its structure, not run: ${notRun}`);
+  const bytes = statSync(path).size + external;
+  return { format, file: path, bytes, verified: notRun ? 'structure' : 'run', notes };
+}
+
+/** @throws UserError naming the formats that an option is for, when this is none of them */
+function assertOwnOptions(row: Format, options: Readonly<Record<string, unknown>>): void {
+  const has = (format: Format, key: string) => Object.hasOwn(format.options.shape, key);
+  for (const [key, value] of Object.entries(options)) {
+    const others = formats.filter((format) => has(format, key));
+    if (value === undefined || has(row, key) || others.length === 0) continue;
+    const { name } = optionsOf(others[0]!.options).find((option) => option.key === key)!;
+    throw new UserError(
+      `--${name} is for --format ${others.map((format) => format.name).join(' or ')}, not ${row.name}`,
+    );
+  }
+}

@@ -1,0 +1,20 @@
+import { createRequire } from 'node:module';
+import { pytorchChild } from './latency-child-pytorch.ts';
+import { findPython } from './python.node.ts';
+import type { Runtime } from './runtime.ts';
+
+/** ONNX Runtime, in a process of Node's. */
+export const onnxruntimeFiles: Runtime = {
+  name: 'ort',
+  command: () => ({
+    file: process.execPath,
+    args: [createRequire(import.meta.url).resolve('#latency-child')],
+  }),
+};
+
+/** PyTorch, where there is a Python that has it. */
+export const pytorchFiles: Runtime = {
+  name: 'pytorch',
+  engines: ['x86', 'fbgemm', 'onednn', 'qnnpack'],
+  command: () => ({ file: findPython('torch'), args: ['-c', pytorchChild] }),
+};
