@@ -1,4 +1,4 @@
-import sharp from 'sharp';
+import { optionalPackage } from '../common/optional-package.node.ts';
 import type { RawImage, Split } from '../dataset/dataset.ts';
 import type { Prediction } from '../measure/accuracy.ts';
 import type { ReportSample } from './schema.ts';
@@ -13,6 +13,7 @@ const edge = 112;
 export async function thumbnail({ data, width, height, channels }: RawImage): Promise<string> {
   const times = Math.floor(edge / Math.max(width, height));
   const size = times > 1 ? { width: width * times, height: height * times } : { width: edge, height: edge };
+  const sharp = optionalPackage<typeof import('sharp').default>('sharp', 'showing images in the report');
   const png = await sharp(data, { raw: { width, height, channels } })
     .resize({
       ...size,

@@ -1,11 +1,28 @@
 import { availableParallelism } from 'node:os';
-import * as ort from 'onnxruntime-node';
+import { optionalPackage } from '../common/optional-package.node.ts';
 import { ortEngine } from './onnxruntime.ts';
+import type { Engine } from './session.ts';
 
-/** ONNX Runtime on the CPU, through onnxruntime-node. */
-export const onnxruntime = ortEngine(
-  ort,
-  `onnxruntime ${ort.env.versions.node ?? ort.env.versions.common}`,
-  'cpu',
-  availableParallelism(),
-);
+let loaded: Engine | undefined;
+
+function native(): Engine {
+  if (loaded) return loaded;
+  const ort = optionalPackage<typeof import('onnxruntime-node')>(
+    'onnxruntime-node',
+    'running models on Node',
+  );
+  const name = `onnxruntime ${ort.env.versions.node ?? ort.env.versions.common}`;
+  loaded = ortEngine(ort, name, 'cpu', availableParallelism());
+  return loaded;
+}
+
+/**
+ * ONNX Runtime on the CPU, through the package onnxruntime-node. It is loaded at the first use.
+ * @throws UserError, from every member, when onnxruntime-node is not installed
+ */
+export const onnxruntime: Engine = {
+  get name() {
+    return native().name;
+  },
+  load: async (model, options) => native().load(model, options),
+};
