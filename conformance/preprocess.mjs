@@ -4,7 +4,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import sharp from 'sharp';
-import { decodeImage } from '../dist/dataset/decode.node.js';
+import { decodeFile } from '../dist/dataset/decode.node.js';
 import { evalPreparation } from '../dist/dataset/prepare.js';
 import { fromTimmConfig } from '../dist/dataset/preprocessing.js';
 import { createResampler } from '../dist/dataset/resample.js';
@@ -27,7 +27,7 @@ for (const { image, config, expected, samples } of cases) {
   const [channels, height, width] = preprocessing.inputSize;
   const area = height * width;
   const ours = new Float32Array(channels * area);
-  await evalPreparation(preprocessing, resampler)(await decodeImage(join(dir, image)), ours);
+  await evalPreparation(preprocessing, resampler)(await decodeFile(join(dir, image)), ours);
   const theirs = await sharp(join(dir, expected))
     .toColourspace(channels === 1 ? 'b-w' : 'srgb')
     .raw()

@@ -6,15 +6,19 @@ import type { RawImage } from './dataset.ts';
 sharp.concurrency(1);
 sharp.cache(false);
 
+/** Reads and decodes an image file; see `decodeImage`. */
+export async function decodeFile(path: string): Promise<RawImage> {
+  return decodeImage(await readFile(path));
+}
+
 /**
- * Decodes an image file as Pillow's `Image.open(path).convert('RGB')` does: embedded colour profiles
+ * Decodes the bytes of an image file as Pillow's `Image.open(path).convert('RGB')` does: embedded colour profiles
  * and EXIF orientation are not applied, transparency is dropped, 16-bit channels give their upper
  * byte, CMYK is converted without a profile, of an animation the first frame is taken. Grey images
  * keep one channel. The one difference: 16-bit grey, which Pillow clips to white at 255.
- * @throws Error when the file can't be read, is damaged or cut off
+ * @throws Error when the image is of no known format, damaged or cut off
  */
-export async function decodeImage(path: string): Promise<RawImage> {
-  const bytes = await readFile(path);
+export async function decodeImage(bytes: Uint8Array): Promise<RawImage> {
   const image = sharp(bytes, { failOn: 'error', ignoreIcc: true });
   const { space } = await image.metadata();
   if (space === 'cmyk') return decodeCmyk(image);

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import sharp, { type Sharp } from 'sharp';
 import { afterAll, expect, it } from 'vitest';
-import { decodeImage } from './decode.node.ts';
+import { decodeFile } from './decode.node.ts';
 
 const root = mkdtempSync(join(tmpdir(), 'decode-'));
 afterAll(() => rmSync(root, { recursive: true }));
@@ -11,7 +11,7 @@ afterAll(() => rmSync(root, { recursive: true }));
 async function decode(name: string, image: Sharp) {
   const path = join(root, name);
   writeFileSync(path, await image.toBuffer());
-  const { width, height, channels, data } = await decodeImage(path);
+  const { width, height, channels, data } = await decodeFile(path);
   return { size: [width, height], channels, first: [...data.subarray(0, channels)] };
 }
 
@@ -39,7 +39,7 @@ it('rejects what is cut off, empty or no image', async () => {
   const whole = await solid('#102030').jpeg().toBuffer();
   for (const bytes of [whole.subarray(0, whole.length - 20), Buffer.alloc(0), Buffer.from('no image')]) {
     writeFileSync(join(root, 'bad.jpg'), bytes);
-    await expect(decodeImage(join(root, 'bad.jpg'))).rejects.toThrow();
+    await expect(decodeFile(join(root, 'bad.jpg'))).rejects.toThrow();
   }
-  await expect(decodeImage(join(root, 'missing.jpg'))).rejects.toThrow('ENOENT');
+  await expect(decodeFile(join(root, 'missing.jpg'))).rejects.toThrow('ENOENT');
 });

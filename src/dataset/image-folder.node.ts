@@ -2,16 +2,14 @@ import type { Dirent } from 'node:fs';
 import { readdir, realpath, stat } from 'node:fs/promises';
 import { basename, extname, join, resolve } from 'node:path';
 import { UserError } from '../common/errors.ts';
-import { mixBits } from '../common/random.ts';
 import type { Dataset, Split } from './dataset.ts';
-import { decodeImage } from './decode.node.ts';
+import { decodeFile } from './decode.node.ts';
+import { holdOut } from './hold-out.ts';
+import { trainNames, valNames } from './split-names.ts';
 
 const readable = ['.jpg', '.jpeg', '.png', '.webp', '.tif', '.tiff'];
 /** Image formats torchvision's ImageFolder lists too, but that can't be decoded here. */
 const unreadable = ['.bmp', '.ppm', '.pgm'];
-const valNames = ['val', 'validation', 'test'];
-/** Without a validation folder, one image of this many of each class is held out. */
-const heldOutShare = 5;
 
 interface Sample {
   /** Path inside the data set, with forward slashes: the image's id. */
@@ -20,19 +18,17 @@ interface Sample {
 }
 
 /**
- * Opens a folder in ImageFolder layout: `train/CLASS/*` with `val/CLASS/*` (or `validation`, or
- * `test`), or the classes directly. As in torchvision's ImageFolder, a class is a folder, its images
+ * Opens a folder in ImageFolder layout: `train/CLASS/*` with `val/CLASS/*` (or another of the names in
+ * `split-names.ts`, in any case), or the classes directly. As in torchvision's ImageFolder, a class is a folder, its images
  * may lie in subfolders, links are followed, and indices follow the names sorted by code point;
  * folders and files whose names begin with a dot are left out.
  *
- * Without a validation folder, a fifth of each class (rounded, at least one image, but never the only
- * one) is held out: the images whose paths within the class have the smallest hashes, so the choice
- * depends on names alone and hardly changes when images are added. With a validation folder alone,
- * `train` is empty. Nothing is decoded here.
+ * Without a validation folder, a fifth of each class is held out (`holdOut`). With a validation folder
+ * alone, `train` is empty. Nothing is decoded here.
  * @throws UserError when the folder has no images, a class is empty, or is known to `val` only
  */
 export async function openImageFolder(folder: string): Promise<Dataset> {
-  const trainDir = await firstWithFolders(folder, ['train']);
+  const trainDir = await firstWithFolders(folder, trainNames);
   const valDir = await firstWithFolders(folder, valNames);
   const classesDir = trainDir ?? valDir ?? '';
   const classes = await folders(join(folder, classesDir));
@@ -56,7 +52,7 @@ export async function openImageFolder(folder: string): Promise<Dataset> {
     val = await listClasses(folder, valDir, names, classes);
     if (val.length === 0) throw new UserError(`no images in ${join(folder, valDir)}`);
   } else if (!valDir) {
-    ({ train, val } = holdOut(samples, classes.length));
+    ({ train, val } = holdOut(samples, ({ path }) => path));
   }
   const name = basename(resolve(folder));
   return {
@@ -71,7 +67,9 @@ export async function openImageFolder(folder: string): Promise<Dataset> {
 async function firstWithFolders(folder: string, names: readonly string[]): Promise<string | undefined> {
   const present = await folders(folder);
   for (const name of names) {
-    if (present.includes(name) && (await folders(join(folder, name))).length > 0) return name;
+    for (const found of present.filter((candidate) => candidate.toLowerCase() === name)) {
+      if ((await folders(join(folder, found))).length > 0) return found;
+    }
   }
   return undefined;
 }
@@ -82,7 +80,7 @@ function fileSplit(name: string, folder: string, samples: readonly Sample[]): Sp
     length: samples.length,
     label: (index) => samples[index]!.label,
     id: (index) => samples[index]!.path,
-    read: (index) => decodeImage(join(folder, samples[index]!.path)),
+    read: (index) => decodeFile(join(folder, samples[index]!.path)),
   };
 }
 
@@ -95,28 +93,6 @@ function refuseEmptyClasses(where: string, classes: readonly string[], samples: 
   throw new UserError(
     `no images of class ${some.join(', ')}${more} in ${where}; add some or remove the folder`,
   );
-}
-
-function holdOut(samples: readonly Sample[], classes: number): { train: Sample[]; val: Sample[] } {
-  const byClass = Array.from({ length: classes }, (): { sample: Sample; hash: number }[] => []);
-  for (const sample of samples) byClass[sample.label]!.push({ sample, hash: hashText(sample.path) });
-  const heldOut = new Set<Sample>();
-  for (const members of byClass) {
-    const count = members.length < 2 ? 0 : Math.max(1, Math.round(members.length / heldOutShare));
-    members.sort((a, b) => a.hash - b.hash);
-    for (const { sample } of members.slice(0, count)) heldOut.add(sample);
-  }
-  return {
-    train: samples.filter((sample) => !heldOut.has(sample)),
-    val: samples.filter((sample) => heldOut.has(sample)),
-  };
-}
-
-/** FNV-1a over UTF-16 units, scattered: neighbouring file numbers give unrelated hashes. */
-function hashText(text: string): number {
-  let hash = 0x811c9dc5;
-  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
-  return mixBits(hash);
 }
 
 /** Names of the folders in a folder, sorted by code point, which is the order of their UTF-8 bytes. */

@@ -14,13 +14,16 @@ export interface Mixing {
   readonly mixup?: number;
   /** Alpha for the share of the box; 0 or absent: no CutMix. Batches alternate at random when both are on. */
   readonly cutmix?: number;
+  /** Share of the batches that are mixed at all; default 1. */
+  readonly prob?: number;
   readonly labelSmoothing?: number;
 }
 
-/** @throws UserError on a negative alpha or a smoothing outside 0..1 */
-export function checkMixing({ classes, mixup = 0, cutmix = 0, labelSmoothing = 0 }: Mixing): void {
+/** @throws UserError on a negative alpha, or a share or smoothing outside 0..1 */
+export function checkMixing({ classes, mixup = 0, cutmix = 0, prob = 1, labelSmoothing = 0 }: Mixing): void {
   if (!(mixup >= 0)) throw new UserError(`mixing: mixup alpha is ${mixup}; give 0 or more`);
   if (!(cutmix >= 0)) throw new UserError(`mixing: cutmix alpha is ${cutmix}; give 0 or more`);
+  if (!(prob >= 0 && prob <= 1)) throw new UserError(`mixing: prob is ${prob}; it is a probability, 0 to 1`);
   if (!(labelSmoothing >= 0 && labelSmoothing < 1)) {
     throw new UserError(`mixing: label smoothing is ${labelSmoothing}; give 0 or more, below 1`);
   }
@@ -38,9 +41,9 @@ export function mixBatch(
   mixing: Mixing,
   random: Random,
 ): Tensor {
-  const { mixup = 0, cutmix = 0 } = mixing;
+  const { mixup = 0, cutmix = 0, prob = 1 } = mixing;
   let share = 1;
-  if (mixup > 0 || cutmix > 0) {
+  if ((mixup > 0 || cutmix > 0) && (prob === 1 || random.uniform() < prob)) {
     const useCutmix = cutmix > 0 && (mixup === 0 || random.uniform() < 0.5);
     share = random.beta(useCutmix ? cutmix : mixup);
     if (useCutmix) share = pasteBox(pixels, shape, share, random);

@@ -5,7 +5,7 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { Random } from '../common/random.ts';
 import { onnxruntime } from '../runtime/onnxruntime.node.ts';
 import type { RawImage } from './dataset.ts';
-import { decodeImage } from './decode.node.ts';
+import { decodeFile } from './decode.node.ts';
 import { evalPreparation, trainPreparation } from './prepare.ts';
 import { fromTimmConfig, type Preprocessing, type TimmInputConfig } from './preprocessing.ts';
 import { createResampler } from './resample.ts';
@@ -48,7 +48,7 @@ describe('agreement with timm on Pillow', () => {
     const [channels, height, width] = preprocessing.inputSize;
     const area = height * width;
     const ours = new Float32Array(channels * area);
-    await evalPreparation(preprocessing, resampler)(await decodeImage(join(golden, image)), ours);
+    await evalPreparation(preprocessing, resampler)(await decodeFile(join(golden, image)), ours);
     const space = channels === 1 ? 'b-w' : 'srgb';
     const theirs = await sharp(join(golden, expected)).toColourspace(space).raw().toBuffer();
     expect(theirs.length).toBe(ours.length);

@@ -2,6 +2,7 @@ import { InterruptedError, UserError } from '../common/errors.ts';
 import { type Progress, silent } from '../common/progress.ts';
 import type { Augmentation } from '../dataset/augment.ts';
 import type { Batch, Split } from '../dataset/dataset.ts';
+import { keepDecoded } from '../dataset/keep-decoded.ts';
 import { batches } from '../dataset/loader.ts';
 import type { Preprocessing } from '../dataset/preprocessing.ts';
 import type { Graph } from '../graph/graph.ts';
@@ -31,6 +32,8 @@ export interface FinetuneOptions {
   /** Alphas of mixup and CutMix; default 0, off. */
   mixup?: number;
   cutmix?: number;
+  /** Share of the batches that are mixed; default 1. */
+  mixProb?: number;
   /** A model with the same input and classes whose softened predictions join the targets. */
   teacher?: Graph;
   /** Weight of the teacher in the loss, 0 to 1. */
@@ -50,8 +53,10 @@ export interface FinetuneContext {
   progress?: Progress;
   /** Aborted: the step in work is finished, a checkpoint written, and `InterruptedError` thrown. */
   signal?: AbortSignal;
-  /** Written after every epoch. */
+  /** Written after every epoch, and within one when so much time has passed. */
   checkpoints?: CheckpointStore;
+  /** Seconds between checkpoints within an epoch; default 300. */
+  checkpointEvery?: number;
   /** Go on from the last checkpoint, if there is one. */
   resume?: boolean;
 }
@@ -164,6 +169,8 @@ class Run {
   };
   readonly #schedule: (step: number) => number;
   readonly #progress: Progress;
+  readonly #train: Split;
+  #savedAt = performance.now();
 
   constructor(
     readonly engine: Engine,
@@ -178,6 +185,7 @@ class Run {
     const { lr, warmup } = options;
     this.#schedule = cosineSchedule({ lr, warmup, totalSteps: plan.totalSteps });
     this.#progress = context.progress ?? silent;
+    this.#train = keepDecoded(data.train);
   }
 
   async all(): Promise<void> {
@@ -205,7 +213,10 @@ class Run {
     for await (const batch of this.#batches()) {
       await this.#step(batch, report);
       if (at.batch === plan.batchesAnEpoch) break;
-      if (at.batch % accumulate === 0 && this.context.signal?.aborted) await this.#interrupted();
+      if (at.batch % accumulate !== 0) continue;
+      if (this.context.signal?.aborted) await this.#interrupted();
+      if (performance.now() - this.#savedAt > 1000 * (this.context.checkpointEvery ?? 300))
+        await this.#save();
     }
     at.epoch++;
     at.history.epochs.push({
@@ -220,14 +231,14 @@ class Run {
   }
 
   #batches(): AsyncIterable<Batch> {
-    const { seed, augment, labelSmoothing, mixup = 0, cutmix = 0, limit } = this.options;
-    return batches(this.data.train, this.options.preprocessing, {
+    const { seed, augment, labelSmoothing, mixup = 0, cutmix = 0, mixProb = 1, limit } = this.options;
+    return batches(this.#train, this.options.preprocessing, {
       engine: this.engine,
       batchSize: this.plan.batchSize,
       shuffle: { seed, epoch: this.at.epoch },
       skipBatches: this.at.batch,
       dropLast: true,
-      mixing: { classes: this.trainer.classes, labelSmoothing, mixup, cutmix },
+      mixing: { classes: this.trainer.classes, labelSmoothing, mixup, cutmix, prob: mixProb },
       progress: this.#progress,
       ...(augment ? { augment } : {}),
       ...(limit ? { limit } : {}),
@@ -293,6 +304,7 @@ class Run {
 
   async #save(): Promise<void> {
     await this.context.checkpoints?.save({ tensors: this.trainer.state.tensors, progress: this.at });
+    this.#savedAt = performance.now();
   }
 
   async #interrupted(): Promise<never> {
