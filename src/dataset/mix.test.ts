@@ -32,6 +32,17 @@ describe('mixBatch', () => {
     expect(pixels[128]).toBeCloseTo(3 * share + 1 * (1 - share), 5);
   });
 
+  it('prob: so many batches are mixed, the others left as they are', () => {
+    let mixed = 0;
+    for (let key = 0; key < 200; key++) {
+      const pixels = batch();
+      mixBatch(pixels, shape, labels, { classes: 3, mixup: 1, prob: 0.3 }, new Random(key));
+      if (pixels[0] !== 1) mixed++;
+    }
+    expect(mixed).toBeGreaterThan(40);
+    expect(mixed).toBeLessThan(80);
+  });
+
   it('cutmix: the target says how much of the image was kept', () => {
     for (let key = 0; key < 20; key++) {
       const pixels = batch();

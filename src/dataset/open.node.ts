@@ -1,14 +1,12 @@
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { UserError } from '../common/errors.ts';
+import { dataForms } from './data-forms.ts';
 import type { Dataset } from './dataset.ts';
 import { openImageFolder } from './image-folder.node.ts';
 import { openMnist } from './mnist.node.ts';
 import { openParquet } from './parquet.node.ts';
 import { splitOf } from './split-names.ts';
-
-/** What may be given as a data set, for messages and help. */
-export const dataForms = 'a folder in ImageFolder layout or of parquet files, or "mnist"';
 
 /**
  * Opens a data set by what the user calls it: `mnist`, or a folder in ImageFolder layout or of parquet

@@ -11,6 +11,7 @@ import { onnxruntime } from '../runtime/onnxruntime.node.ts';
 import { initModel } from '../zoo/model.ts';
 import { modelInfo } from '../zoo/model-info.ts';
 import { fileCheckpoints } from './checkpoint.node.ts';
+import type { CheckpointStore, TrainingCheckpoint } from './checkpoint.ts';
 import { type FinetuneOptions, finetune } from './finetune.ts';
 
 const edge = 8;
@@ -120,6 +121,24 @@ describe('finetune', () => {
     expect(resumed.history).toEqual(whole.history);
   });
 
+  it('killed after a checkpoint within an epoch, it ends with the same weights bit for bit', async () => {
+    const whole = await finetune(onnxruntime, tiny(), data, options());
+    const saved: TrainingCheckpoint[] = [];
+    const every: CheckpointStore = {
+      load: async () => undefined,
+      save: async (checkpoint) => void saved.push(structuredCopy(checkpoint)),
+    };
+    await finetune(onnxruntime, tiny(), data, options(), { checkpoints: every, checkpointEvery: 0 });
+    const within = saved.find(({ progress }) => progress.epoch === 1 && progress.batch === 2)!;
+    const store: CheckpointStore = { load: async () => within, save: async () => {} };
+    const resumed = await finetune(onnxruntime, tiny(), data, options(), {
+      checkpoints: store,
+      resume: true,
+    });
+    expect(weights(resumed.graph)).toEqual(weights(whole.graph));
+    expect(resumed.history).toEqual(whole.history);
+  });
+
   it('distils: a model taught by another with full weight comes to agree with it', async () => {
     const { graph: teacher } = await finetune(onnxruntime, tiny(), data, options({ epochs: 12, mixup: 0 }));
     const student = initModel({ ...modelOf(), modelArgs: { ...modelOf().modelArgs, depth: 2 } }, 3);
@@ -167,3 +186,11 @@ function modelOf() {
   const { architecture, modelArgs, numClasses, preprocessing } = modelInfo(tiny());
   return { architecture: architecture!, modelArgs: modelArgs!, numClasses, preprocessing };
 }
+
+/** A checkpoint that later steps do not write to. */
+const structuredCopy = ({ tensors, progress }: TrainingCheckpoint): TrainingCheckpoint => ({
+  tensors: Object.fromEntries(
+    Object.entries(tensors).map(([slot, { shape, floats }]) => [slot, Tensor.float32(shape, floats.slice())]),
+  ),
+  progress: structuredClone(progress),
+});

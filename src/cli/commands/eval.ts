@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { dataForms } from '../../dataset/data-forms.ts';
 import { formatAccuracy } from '../format.ts';
 import { type CommonOptions, command, parse, print, progressFor, withCommonOptions } from '../options.ts';
 
@@ -15,7 +16,7 @@ export function evalCommand(): Command {
     'pqv eval runs/demo/quantized --data mnist --json',
   ])
     .argument('<model>', 'folder, .onnx file, or checkpoint file with --arch')
-    .requiredOption('--data <data>', 'folder in ImageFolder layout, or "mnist"')
+    .requiredOption('--data <data>', dataForms)
     .option('--arch <name>', 'architecture of a bare checkpoint file')
     .option('--batch-size <n>', 'images at a time', parse.integer(1), 32)
     .option('--samples <n>', 'evaluate only this many held-out images', parse.integer(1));

@@ -1,4 +1,5 @@
 import { type Command, Option } from 'commander';
+import { dataForms } from '../../dataset/data-forms.ts';
 import { formatFinetuned } from '../format.ts';
 import {
   type CommonOptions,
@@ -34,7 +35,7 @@ export function finetuneCommand(): Command {
   ])
     .argument('<model>', 'folder, .onnx file, or checkpoint file with --arch')
     .requiredOption('-o, --output <dir>', 'folder to write; checkpoints go there too')
-    .requiredOption('--data <data>', 'folder in ImageFolder layout, or "mnist"')
+    .requiredOption('--data <data>', dataForms)
     .requiredOption('--epochs <n>', 'passes over the training images', parse.integer(1))
     .option('--batch-size <n>', 'images a step', parse.integer(1), 64)
     .option('--lr <x>', 'peak learning rate', parse.number(0), 3e-4)

@@ -1,4 +1,5 @@
 import { type Command, Option } from 'commander';
+import { dataForms } from '../../dataset/data-forms.ts';
 import { backends, formatNames, importances, precisions, schemes } from '../../pipeline/recipe.node.ts';
 import {
   type CommonOptions,
@@ -39,7 +40,7 @@ export function optimizeCommand(): Command {
   ])
     .argument('<model>', 'folder, .onnx file, or checkpoint file with --arch')
     .requiredOption('-o, --output <dir>', 'run directory')
-    .requiredOption('--data <data>', 'folder in ImageFolder layout, or "mnist"')
+    .requiredOption('--data <data>', dataForms)
     .option(
       '--prune <r>',
       "share of every group's channels that goes; without it nothing is pruned",

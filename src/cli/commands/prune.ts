@@ -1,4 +1,5 @@
 import { type Command, Option } from 'commander';
+import { dataForms } from '../../dataset/data-forms.ts';
 import { importances } from '../../pipeline/recipe.node.ts';
 import { formatPruned } from '../format.ts';
 import {
@@ -40,7 +41,7 @@ export function pruneCommand(): Command {
     .requiredOption('-o, --output <dir>', 'folder to write')
     .requiredOption('--ratio <r>', "share of every group's channels that goes", parse.ratio)
     .addOption(new Option('--importance <how>', 'how channels are ranked').choices(importances).default('l1'))
-    .option('--data <data>', 'images for taylor and hessian: ImageFolder layout, or "mnist"')
+    .option('--data <data>', `images for taylor and hessian: ${dataForms}`)
     .option('--samples <n>', 'images taylor and hessian look at', parse.integer(1), 256)
     .addOption(
       new Option('--head-dims <how>', 'tied: the same dimensions from every head; free: each head its own')

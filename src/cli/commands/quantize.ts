@@ -1,4 +1,5 @@
 import { type Command, Option } from 'commander';
+import { dataForms } from '../../dataset/data-forms.ts';
 import { backends, observers, schemes } from '../../pipeline/recipe.node.ts';
 import { formatQuantized } from '../format.ts';
 import {
@@ -53,7 +54,7 @@ export function quantizeCommand(): Command {
         .choices(observers)
         .default('mse'),
     )
-    .option('--data <data>', 'images for calibration: ImageFolder layout, or "mnist"')
+    .option('--data <data>', `images for calibration: ${dataForms}`)
     .option('--samples <n>', 'images for calibration', parse.integer(1), 128)
     .option('--arch <name>', 'architecture of a bare checkpoint file');
   return withCommonOptions(quantize).action(async (model: string, options: Options) => {
