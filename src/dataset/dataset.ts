@@ -18,7 +18,10 @@ export interface Split {
   label(index: number): number;
   /** A name a person can find the image by: the file's path inside the data set, or digit and number. */
   id(index: number): string;
-  /** Decodes one image. Rejects when it can't be read; the loader decides what that means. */
+  /**
+   * Decodes one image. Rejects when it can't be read; the loader decides what that means. A UserError says
+   * that no image can be, and ends the pass.
+   */
   read(index: number): Promise<RawImage>;
 }
 

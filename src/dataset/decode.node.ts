@@ -1,10 +1,15 @@
 import { readFile } from 'node:fs/promises';
-import sharp, { type Sharp } from 'sharp';
+import type { Sharp } from 'sharp';
+import { optionalPackage } from '../common/optional-package.node.ts';
 import type { RawImage } from './dataset.ts';
 
-// The loader decodes many images at once, each a single time: one thread an image, nothing kept.
-sharp.concurrency(1);
-sharp.cache(false);
+/** The decoder. The loader decodes many images at once, each a single time: one thread an image, nothing kept. */
+function loadSharp() {
+  const sharp = optionalPackage<typeof import('sharp').default>('sharp', 'reading image files');
+  sharp.concurrency(1);
+  sharp.cache(false);
+  return sharp;
+}
 
 /** Reads and decodes an image file; see `decodeImage`. */
 export async function decodeFile(path: string): Promise<RawImage> {
@@ -16,10 +21,11 @@ export async function decodeFile(path: string): Promise<RawImage> {
  * and EXIF orientation are not applied, transparency is dropped, 16-bit channels give their upper
  * byte, CMYK is converted without a profile, of an animation the first frame is taken. Grey images
  * keep one channel. The one difference: 16-bit grey, which Pillow clips to white at 255.
- * @throws Error when the image is of no known format, damaged or cut off
+ * @throws UserError when the package sharp is not installed; Error when the image is of no known format,
+ *   damaged or cut off
  */
 export async function decodeImage(bytes: Uint8Array): Promise<RawImage> {
-  const image = sharp(bytes, { failOn: 'error', ignoreIcc: true });
+  const image = loadSharp()(bytes, { failOn: 'error', ignoreIcc: true });
   const { space } = await image.metadata();
   if (space === 'cmyk') return decodeCmyk(image);
   const grey = space === 'b-w' || space === 'grey16';

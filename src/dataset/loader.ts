@@ -184,6 +184,7 @@ function batchReader(
           try {
             image = await split.read(index);
           } catch (error) {
+            if (error instanceof UserError) throw error; // no fault of the image
             return { id: split.id(index), reason: error instanceof Error ? error.message : `${error}` };
           }
           const out = pixels.subarray(at * size, (at + 1) * size);

@@ -20,9 +20,8 @@ const bytecodeVersion = 8;
 /**
  * A PyTorch Lite archive (`.ptl`) of the graph: what the Lite Interpreter of phones and
  * `_load_for_lite_interpreter` read. Weights take no gradients; an activation is freed when it is read
- * for the last time.
- * @param options.xnnpack Linears and convolutions as XNNPACK keeps them. Only PyTorch built with XNNPACK, as
- *   for Android, loads such a file
+ * for the last time. With `xnnpack`, Linears and convolutions are as XNNPACK keeps them: only PyTorch built
+ * with XNNPACK, as for Android, loads such a file.
  * @throws UserError naming the node when an op has no TorchScript lowering
  */
 export function exportLite(graph: Graph, { xnnpack = false }: LiteOptions = {}): Iterable<Uint8Array> {
