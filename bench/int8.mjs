@@ -8,8 +8,8 @@ import { optimizeForOrt } from '../dist/optimize/optimize.js';
 import { quantizeDynamic } from '../dist/quantize/dynamic.js';
 import { toFloat16 } from '../dist/quantize/float16.js';
 import { onnxruntime } from '../dist/runtime/onnxruntime.node.js';
+import { buildVisionTransformer } from '../dist/zoo/families/vision-transformer/build.js';
 import { randomParameters } from '../dist/zoo/parameter-source.js';
-import { buildVisionTransformer } from '../dist/zoo/vision-transformer.js';
 
 const { values } = parseArgs({
   options: {

@@ -17,6 +17,7 @@ import { Tensor } from '../dist/graph/tensor.js';
 import { onnxruntime } from '../dist/runtime/onnxruntime.node.js';
 import { Trainer } from '../dist/train/trainer.js';
 import { initModel } from '../dist/zoo/model.js';
+import '../dist/zoo/timm-models.node.js';
 
 const cases = [
   { name: 'deit_tiny_patch16_224', batch: 16 },

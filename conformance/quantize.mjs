@@ -12,6 +12,7 @@ import { toFloat16 } from '../dist/quantize/float16.js';
 import { quantizedLinears } from '../dist/quantize/quantized-linear.js';
 import { onnxruntime } from '../dist/runtime/onnxruntime.node.js';
 import { initModel } from '../dist/zoo/model.js';
+import '../dist/zoo/timm-models.node.js';
 
 const { folder } = JSON.parse(readFileSync(0, 'utf8'));
 const fresh = initModel({ architecture: 'deit_tiny_patch16_224' });

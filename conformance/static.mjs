@@ -11,6 +11,7 @@ import { quantizedLinears } from '../dist/quantize/quantized-linear.js';
 import { quantizeStatic } from '../dist/quantize/static.js';
 import { onnxruntime } from '../dist/runtime/onnxruntime.node.js';
 import { initModel } from '../dist/zoo/model.js';
+import '../dist/zoo/timm-models.node.js';
 
 const { folder, images, shape } = JSON.parse(readFileSync(0, 'utf8'));
 const graph = initModel({

@@ -21,12 +21,21 @@ export function columns(head: readonly string[], rows: readonly (readonly string
 export function formatInspection(found: Inspection): string {
   const lines = [
     `${found.architecture ?? 'imported graph'}: ${count(found.parameters)} parameters, ${gmacs(found.macs)}`,
-    `input [${found.input.join(', ')}], ${count(found.classes)} classes, state hash ${found.stateHash}`,
+    [
+      `input [${found.input.join(', ')}]`,
+      found.classes
+        ? `${count(found.classes)} classes`
+        : `${found.outputs === null ? '' : `${count(found.outputs)} `}features, no classifier`,
+      ...(found.stateHash ? [`state hash ${found.stateHash}`] : []),
+    ].join(', '),
   ];
   if (found.blocks.length) {
-    const rows = found.blocks.map(({ name, embedDim, numHeads, headDim, mlpHidden }) =>
-      [name, embedDim, `${numHeads} x ${headDim}`, mlpHidden].map(String),
-    );
+    const rows = found.blocks.map(({ name, embedDim, numHeads, headDim, mlpHidden }) => [
+      name,
+      `${embedDim ?? '-'}`,
+      numHeads === null || headDim === null ? '-' : `${numHeads} x ${headDim}`,
+      `${mlpHidden ?? '-'}`,
+    ]);
     lines.push('', columns(['block', 'embed', 'heads', 'MLP'], rows));
   }
   if (found.groups) {

@@ -6,8 +6,11 @@ import { Tensor } from '../graph/tensor.ts';
 import { quantizeDynamic } from '../quantize/dynamic.ts';
 import { onnxruntime } from '../runtime/onnxruntime.node.ts';
 import { runOnce } from '../runtime/session.ts';
+import {
+  buildVisionTransformer,
+  buildVisionTransformerDistilled,
+} from '../zoo/families/vision-transformer/build.ts';
 import { randomParameters } from '../zoo/parameter-source.ts';
-import { buildVisionTransformer, buildVisionTransformerDistilled } from '../zoo/vision-transformer.ts';
 import { optimizeForOrt } from './optimize.ts';
 
 const small = { img_size: 32, patch_size: 8, embed_dim: 48, depth: 2, num_heads: 4, num_classes: 10 };

@@ -34,6 +34,9 @@ export interface ModelData {
  */
 export async function openModelData(graph: Graph, reference: string): Promise<ModelData> {
   const { numClasses, preprocessing } = modelInfo(graph);
+  if (numClasses === 0) {
+    throw new UserError('the model has no classifier (num_classes 0): it gives features, not classes');
+  }
   const dataset = await openDataset(reference);
   if (dataset.classes.length !== numClasses) {
     throw new UserError(

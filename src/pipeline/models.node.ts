@@ -15,6 +15,7 @@ import { type Agreement, compareModels, randomInputs } from '../measure/agreemen
 import { type BenchmarkFile, benchmark, type Latency } from '../measure/latency.node.ts';
 import { weightBytes } from '../onnx/write.ts';
 import { type GroupSummary, groupsSummary } from '../prune/prune.ts';
+import type { BlockShape } from '../zoo/blocks-of.ts';
 import { describeModel, type ModelDescription, parameterCount } from '../zoo/describe.ts';
 import { initModel as randomModel } from '../zoo/model.ts';
 import { modelInfo } from '../zoo/model-info.ts';
@@ -60,6 +61,15 @@ const summary = (graph: Graph): StageSummary => ({
   parameters: parameterCount(graph),
   macs: countMacs(graph),
 });
+
+/** What is known of a block's sizes, in words. */
+function blockSummary({ embedDim, numHeads, headDim, mlpHidden }: BlockShape): string {
+  return [
+    ...(embedDim === null ? [] : [`embed ${embedDim}`]),
+    ...(numHeads === null || headDim === null ? [] : [`heads ${numHeads} x ${headDim}`]),
+    ...(mlpHidden === null ? [] : [`MLP ${mlpHidden}`]),
+  ].join(', ');
+}
 
 /** A timm-layout folder with random weights. @throws UserError on an unknown architecture or argument */
 export async function initModel(
@@ -155,10 +165,7 @@ export async function pruneModel(
   const files = [...saveModel(pruned.graph, options.output), pruned.file];
   const { blocks } = await describeModel(pruned.graph);
   const [block] = blocks;
-  const shape = block
-    ? `embed ${block.embedDim}, heads ${block.numHeads} x ${block.headDim}, MLP ${block.mlpHidden}`
-    : '';
-  return { before, after: summary(pruned.graph), blocks: shape, files };
+  return { before, after: summary(pruned.graph), blocks: block ? blockSummary(block) : '', files };
 }
 
 /** Trains a model further and writes it. */

@@ -6,7 +6,7 @@ import type { Graph } from '../graph/graph.ts';
 import { Tensor } from '../graph/tensor.ts';
 import { onnxruntime } from '../runtime/onnxruntime.node.ts';
 import { runOnce } from '../runtime/session.ts';
-import { buildVisionTransformer } from '../zoo/vision-transformer.ts';
+import { buildVisionTransformer } from '../zoo/families/vision-transformer/build.ts';
 import { findGroups } from './groups.ts';
 import { type Importance, scoredParameters, scoreGroups } from './importance.ts';
 import { prune } from './prune.ts';

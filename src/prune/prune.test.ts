@@ -8,8 +8,11 @@ import { inferGraph } from '../graph/infer.ts';
 import { Tensor } from '../graph/tensor.ts';
 import { onnxruntime } from '../runtime/onnxruntime.node.ts';
 import { runOnce } from '../runtime/session.ts';
+import {
+  buildVisionTransformer,
+  buildVisionTransformerDistilled,
+} from '../zoo/families/vision-transformer/build.ts';
 import type { ModelArgs } from '../zoo/model-args.ts';
-import { buildVisionTransformer, buildVisionTransformerDistilled } from '../zoo/vision-transformer.ts';
 import { applyPlan } from './apply.ts';
 import type { PruningGroup } from './group.ts';
 import { findGroups } from './groups.ts';

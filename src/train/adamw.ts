@@ -62,11 +62,5 @@ export function adamWScalars(
   };
 }
 
-/**
- * Whether weight decay applies to a parameter: not to biases, norms and other vectors, nor to tokens
- * and position embeddings (timm's `no_weight_decay`).
- */
-export function decays(name: string, shape: readonly number[]): boolean {
-  if (shape.filter((dim) => dim > 1).length < 2) return false;
-  return !/(^|\.)(pos_embed|cls_token|dist_token|reg_token)$/.test(name);
-}
+/** Whether weight decay applies to a parameter by its shape: not to biases, norms and other vectors. */
+export const decays = (shape: readonly number[]): boolean => shape.filter((dim) => dim > 1).length >= 2;

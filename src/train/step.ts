@@ -3,6 +3,7 @@ import { UserError } from '../common/errors.ts';
 import { Builder } from '../graph/builder.ts';
 import { Graph, type Value } from '../graph/graph.ts';
 import { parameters } from '../graph/parameters.ts';
+import { undecayed } from '../zoo/model-family.ts';
 import { type AdamWOptions, type AdamWScalars, adamWUpdate, decays } from './adamw.ts';
 import { correctCount, crossEntropy, type Distillation, distillationLoss } from './loss.ts';
 import { lowerForTraining } from './lower.ts';
@@ -17,6 +18,13 @@ export interface StepOptions extends AdamWOptions {
    * gradients (`grad.NAME` in and out), and `updateStep` makes the update.
    */
   accumulate?: number;
+}
+
+/** A parameter as an update sees it. */
+export interface Trained {
+  name: string;
+  shape: readonly number[];
+  decays: boolean;
 }
 
 /** Names of the inputs and outputs of one parameter in a training graph. */
@@ -36,8 +44,8 @@ export const scalarNames: Record<keyof AdamWScalars, string> = {
 
 export interface TrainingGraph {
   graph: Graph;
-  /** The parameters it trains, by name, in the model's order. */
-  trained: string[];
+  /** The parameters it trains, in the model's order. */
+  trained: Trained[];
   /** Name of the image input. */
   images: string;
   classes: number;
@@ -71,6 +79,14 @@ export function trainingStep(model: Graph, options: StepOptions = {}): TrainingG
     .filter((value) => value !== undefined)
     .filter((value) => value.dtype === 'float32');
   for (const value of trainable) graph.constantToInput(value);
+  const kept = undecayed(model);
+  const trained = trainable.map(
+    ({ name, staticShape }): Trained => ({
+      name,
+      shape: staticShape,
+      decays: decays(staticShape) && !kept(name),
+    }),
+  );
 
   const b = new Builder(graph);
   const output = graph.outputs[0]!;
@@ -100,28 +116,26 @@ export function trainingStep(model: Graph, options: StepOptions = {}): TrainingG
       emit(graph, b.op('Add', [sum, share]), slots.next(slot));
     }
   } else {
-    update(b, trainable, gradients, options);
+    update(b, trained, trainable, gradients, options);
   }
   graph.removeDead();
-  return { graph, trained: trainable.map((value) => value.name), images: images.name, classes };
+  return { graph, trained, images: images.name, classes };
 }
 
 /** The update alone, for accumulated gradients: inputs parameters, state, `grad.NAME` and scalars. */
-export function updateStep(
-  shapes: readonly { name: string; shape: readonly number[] }[],
-  options: StepOptions,
-): Graph {
+export function updateStep(trained: readonly Trained[], options: StepOptions): Graph {
   const graph = new Graph('update');
-  const values = shapes.map(({ name, shape }) => graph.addInput(name, 'float32', shape));
+  const values = trained.map(({ name, shape }) => graph.addInput(name, 'float32', shape));
   const gradients = new Map(
     values.map((value) => [value, graph.addInput(slots.gradient(value.name), 'float32', value.shape)]),
   );
-  update(new Builder(graph), values, gradients, options);
+  update(new Builder(graph), trained, values, gradients, options);
   return graph;
 }
 
 function update(
   b: Builder,
+  trained: readonly Trained[],
   values: readonly Value[],
   gradients: ReadonlyMap<Value, Value>,
   { clipNorm = 0, ...options }: StepOptions,
@@ -134,7 +148,7 @@ function update(
   const norm = b.op('Sqrt', [squares.length > 1 ? b.op('Sum', squares) : squares[0]!]);
   emit(graph, norm, 'grad_norm');
   const factor = clipNorm > 0 ? clipFactor(b, norm, clipNorm) : undefined;
-  for (const value of values) {
+  values.forEach((value, i) => {
     const gradient = gradients.get(value)!;
     const state = {
       parameter: value,
@@ -142,12 +156,13 @@ function update(
       m: graph.addInput(slots.m(value.name), 'float32', value.shape),
       v: graph.addInput(slots.v(value.name), 'float32', value.shape),
     };
-    const decay = decays(value.name, value.staticShape);
-    const next = b.scope(`adamw.${value.name}`, () => adamWUpdate(b, state, scalars, decay, options));
+    const next = b.scope(`adamw.${value.name}`, () =>
+      adamWUpdate(b, state, scalars, trained[i]!.decays, options),
+    );
     emit(graph, next.parameter, slots.next(value.name));
     emit(graph, next.m, slots.next(slots.m(value.name)));
     emit(graph, next.v, slots.next(slots.v(value.name)));
-  }
+  });
 }
 
 /** `min(1, clipNorm / (norm + 1e-6))`, as torch.nn.utils.clip_grad_norm_. */

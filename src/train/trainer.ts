@@ -97,7 +97,7 @@ export class Trainer {
     if (this.#updateSession) {
       this.#gradients = new DoubleBuffer(
         Object.fromEntries(
-          graph.trained.map((name) => [
+          graph.trained.map(({ name }) => [
             slots.gradient(name),
             Tensor.zeros('float32', start.tensors[slots.parameter(name)]!.shape),
           ]),
@@ -119,8 +119,7 @@ export class Trainer {
   ): Promise<Trainer> {
     const graph = trainingStep(model, options);
     const tensors: Tensors = {};
-    for (const name of graph.trained) {
-      const { shape } = model.constants.get(name)!.tensor!;
+    for (const { name, shape } of graph.trained) {
       for (const slot of [slots.parameter(name), slots.m(name), slots.v(name)]) {
         const given =
           start?.tensors[slot] ?? (slot === name ? model.constants.get(name)!.tensor! : undefined);
@@ -133,9 +132,10 @@ export class Trainer {
     }
     const settings: SessionOptions = options.threads === undefined ? {} : { threads: options.threads };
     const session = await engine.load(graph.graph, settings);
-    const shapes = graph.trained.map((name) => ({ name, shape: tensors[name]!.shape }));
     const updating =
-      (options.accumulate ?? 1) > 1 ? await engine.load(updateStep(shapes, options), settings) : undefined;
+      (options.accumulate ?? 1) > 1
+        ? await engine.load(updateStep(graph.trained, options), settings)
+        : undefined;
     return new Trainer(graph, [session, updating], options, { tensors, step: start?.step ?? 0 });
   }
 
@@ -193,7 +193,7 @@ export class Trainer {
   }
 
   #parameters(): Tensors {
-    return Object.fromEntries(this.#graph.trained.map((name) => [name, this.#state.feeds[name]!]));
+    return Object.fromEntries(this.#graph.trained.map(({ name }) => [name, this.#state.feeds[name]!]));
   }
 
   #scalars(lr: number, weightDecay: number): Tensors {

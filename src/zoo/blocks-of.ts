@@ -1,89 +1,91 @@
 import type { Graph, Node, Value } from '../graph/graph.ts';
 
-/** Sizes of one transformer block. What can't be told is undefined. */
+/** Sizes of one block. What a block does not have, or can't be told, is null. */
 export interface BlockShape {
   name: string;
-  embedDim: number | undefined;
-  numHeads: number | undefined;
+  embedDim: number | null;
+  numHeads: number | null;
   /** Channels of a query head. */
-  headDim: number | undefined;
+  headDim: number | null;
   /** Outputs of the MLP's first layer, gates included. */
-  mlpHidden: number | undefined;
+  mlpHidden: number | null;
 }
 
-const blockName = /^(.*?\bblocks\.\d+)\./;
+/** Shape of a tensor of the block, by its name in the block (`norm1.weight`). */
+export type ShapeInBlock = (name: string) => readonly number[] | undefined;
 
-/**
- * The blocks of a graph with timm's names, measured on the graph itself, so that it holds after
- * pruning and quantization. A graph without such names has none.
- */
-export function blockShapes(graph: Graph): BlockShape[] {
-  const constants = new Map<string, Value[]>();
+/** Where the sizes of a family's blocks are seen. */
+export interface BlockReading {
+  /** Matches the names of what is in a block, at their start; group 1 is the block's name. */
+  readonly block: RegExp;
+  embedDim(shapeOf: ShapeInBlock): number | undefined;
+  mlpHidden(shapeOf: ShapeInBlock, embedDim: number | undefined): number | undefined;
+}
+
+/** The first axis of the first of some tensors that the block has. */
+export function firstLength(shapeOf: ShapeInBlock, names: readonly string[]): number | undefined {
+  for (const name of names) {
+    const length = shapeOf(name)?.[0];
+    if (length !== undefined) return length;
+  }
+  return undefined;
+}
+
+/** The blocks of a graph by the names of its constants, heads by the attention in each. */
+export function measuredBlocks(graph: Graph, reading: BlockReading): BlockShape[] {
+  const blocks = new Map<string, Map<string, readonly number[]>>();
   for (const value of graph.constants.values()) {
-    const name = blockName.exec(value.name)?.[1];
-    if (name !== undefined) constants.set(name, [...(constants.get(name) ?? []), value]);
+    const name = reading.block.exec(value.name)?.[1];
+    if (name === undefined) continue;
+    const own = blocks.get(name) ?? new Map<string, readonly number[]>();
+    blocks.set(name, own.set(value.name.slice(name.length + 1), value.tensor!.shape));
   }
   const attentions = new Map<string, Node>();
   for (const node of graph.nodes) {
     if (!attentionSizes[node.op]) continue;
-    const name = blockName.exec(node.output(0).name)?.[1];
+    const name = reading.block.exec(node.output(0).name)?.[1];
     if (name !== undefined && !attentions.has(name)) attentions.set(name, node);
   }
-  return [...constants].map(([name, owned]) => {
-    const embedDim = lengthOf(name, owned, embedVectors);
+  return [...blocks].map(([name, own]) => {
+    const shapeOf: ShapeInBlock = (suffix) => own.get(suffix);
+    const embedDim = reading.embedDim(shapeOf);
     const attention = attentions.get(name);
-    const sizes = attention && attentionSizes[attention.op]!(attention);
+    const [numHeads, headDim] = attention ? attentionSizes[attention.op]!(attention) : [];
     return {
       name,
-      embedDim,
-      numHeads: sizes?.[0],
-      headDim: sizes?.[1],
-      mlpHidden: hiddenUnits(name, owned, embedDim),
+      embedDim: embedDim ?? null,
+      numHeads: numHeads ?? null,
+      headDim: headDim ?? null,
+      mlpHidden: reading.mlpHidden(shapeOf, embedDim) ?? null,
     };
   });
 }
 
-const embedVectors = ['norm1.weight', 'in_norm.weight', 'attns.0.norm.weight'];
-/** Tensors whose first axis, float or quantized, is the MLP's hidden units. */
-const hiddenVectors = ['mlp.fc1.bias', 'mlp.fc1_g.bias', 'ffns.0.mlp.fc1.bias', 'mlp_bias'];
-
-function lengthOf(block: string, owned: readonly Value[], suffixes: readonly string[]): number | undefined {
-  const found = owned.find(({ name }) => suffixes.includes(name.slice(block.length + 1)));
-  return found?.tensor?.shape[0];
-}
-
-/** From a bias where there is one; else the axis of the first weight that is not the embedding. */
-function hiddenUnits(
-  block: string,
-  owned: readonly Value[],
-  embedDim: number | undefined,
-): number | undefined {
-  const fromBias = lengthOf(block, owned, hiddenVectors);
-  if (fromBias !== undefined) return fromBias;
-  const weight = (suffix: string) => owned.find(({ name }) => name === `${block}.${suffix}`)?.tensor?.shape;
-  const first = weight('mlp.fc1.weight') ?? weight('mlp.fc1_g.weight') ?? weight('ffns.0.mlp.fc1.weight');
-  const last = weight('mlp_out_proj.weight');
-  const [rows, columns] = first ?? last ?? [];
-  if (rows === undefined || columns === undefined) {
-    const joined = weight('out_proj.weight');
-    return joined && embedDim !== undefined ? Math.max(...joined) - embedDim : undefined;
+/**
+ * The product of queries and keys that a Softmax is of: what is added to it (a bias by position, a mask)
+ * is stepped over.
+ */
+export function scoreProduct(softmax: Node): Node | undefined {
+  let producer = softmax.input(0).producer;
+  while (producer?.op === 'Add' || producer?.op === 'Reshape') {
+    producer = producer.inputs.find((value) => value?.producer)?.producer;
   }
-  return rows === embedDim ? columns : rows;
+  return producer;
 }
 
 type Sizes = (node: Node) => readonly [number | undefined, number | undefined];
 const known = (value: unknown) => (typeof value === 'number' ? value : undefined);
+const axis = (value: Value | undefined, index: number) => known(value?.shape?.at(index));
 
 /** Ops that mark an attention, and where its heads and head width are seen. */
 const attentionSizes: Record<string, Sizes> = {
   Softmax(node) {
-    const scores = node.input(0);
-    const query = scores.producer?.inputs[0];
-    return [known(scores.shape?.at(-3)), known(query?.shape?.at(-1))];
+    const product = scoreProduct(node);
+    return [axis(product?.outputs[0] ?? node.input(0), -3), axis(product?.inputs[0], -1)];
   },
   'com.microsoft.MultiHeadAttention'(node) {
     const heads = node.int('num_heads');
-    const width = known(node.input(0).shape?.at(-1));
+    const width = axis(node.input(0), -1);
     return [heads, width === undefined ? undefined : width / heads];
   },
 };

@@ -1,7 +1,8 @@
 import { countMacs } from '../graph/cost.ts';
 import type { Graph } from '../graph/graph.ts';
 import { parameters } from '../graph/parameters.ts';
-import { type BlockShape, blockShapes } from './blocks-of.ts';
+import type { BlockShape } from './blocks-of.ts';
+import { blocksOf } from './model-family.ts';
 import { modelInfo } from './model-info.ts';
 import { stateHash } from './state-hash.ts';
 
@@ -13,21 +14,27 @@ export interface ModelDescription {
   macs: number;
   /** `[C, H, W]`. */
   input: readonly number[];
+  /** 0 for a model without a head. */
   classes: number;
+  /** Length of the output's last axis: the classes, or without a head the features; null when it varies. */
+  outputs: number | null;
   blocks: BlockShape[];
-  stateHash: string;
+  /** See `stateHash`. */
+  stateHash: string | null;
 }
 
 /** What a model is, measured on its graph: it is right after pruning and quantization too. */
 export async function describeModel(graph: Graph): Promise<ModelDescription> {
   const { architecture, preprocessing, numClasses } = modelInfo(graph);
+  const outputs = graph.outputs[0]?.shape?.at(-1);
   return {
     architecture: architecture ?? null,
     parameters: parameterCount(graph),
     macs: countMacs(graph),
     input: preprocessing.inputSize,
     classes: numClasses,
-    blocks: blockShapes(graph),
+    outputs: typeof outputs === 'number' ? outputs : null,
+    blocks: blocksOf(graph),
     stateHash: await stateHash(graph),
   };
 }

@@ -1,16 +1,18 @@
-import { existsSync, readFileSync, statSync } from 'node:fs';
-import { extname, join } from 'node:path';
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { basename, dirname, extname, join } from 'node:path';
 import { openSafetensors } from '../checkpoint/safetensors.node.ts';
-import { toFloat32 } from '../checkpoint/to-float32.ts';
 import { UserError } from '../common/errors.ts';
 import { fileError } from '../common/files.node.ts';
 import type { Graph } from '../graph/graph.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import { loadOnnx } from '../onnx/file.node.ts';
+import { toTimmLayout } from './checkpoint-layout.ts';
 import { buildModel, type ModelConfig } from './model.ts';
+import { nearestNames } from './names.ts';
 import { checkpointParameters } from './parameter-source.ts';
 import { findArchitecture, isArchitecture } from './registry.ts';
 import { readTimmConfig } from './timm-config.ts';
+import './timm-models.node.ts';
 
 export interface LoadOptions {
   /** timm's name, for a checkpoint file that comes without a configuration. */
@@ -53,10 +55,23 @@ function absent(reference: string): string {
   if (isArchitecture(reference)) {
     return `${reference} is an architecture, not a model: make a model of it with "pqv init ${reference} -o DIR"`;
   }
-  if (/^(hf-hub:)?[\w-]+\/[\w.-]+$/.test(reference) && !/\.(onnx|safetensors)$/.test(reference)) {
-    return `${reference}: no such file or folder, and models of the hub are not supported yet; download it and give its folder`;
+  const missing = `${reference}: no such file or folder`;
+  const near = nearestNames(basename(reference), entriesOf(dirname(reference)), 1)[0];
+  if (near) return `${missing}; did you mean ${join(dirname(reference), near)}?`;
+  return hubId.test(reference) && !existsSync(dirname(reference))
+    ? `${missing}; if it is a model of the hub, those are not supported yet: download it and give its folder`
+    : missing;
+}
+
+/** `owner/name`, where the name does not end as a file does. */
+const hubId = /^(hf-hub:)?[\w-]+\/(?!.*\.(onnx|ort|ptl?|safetensors|bin|pth|ckpt|tar)$)[\w.-]+$/;
+
+function entriesOf(folder: string): string[] {
+  try {
+    return readdirSync(folder);
+  } catch {
+    return [];
   }
-  return `${reference}: no such file or folder`;
 }
 
 function loadFolder(folder: string): Graph {
@@ -84,19 +99,19 @@ function configOf(path: string): ModelConfig {
   return readTimmConfig(text, path);
 }
 
-function withWeights(config: ModelConfig, path: string, tensors = weightsOf(path)): Graph {
+function withWeights(config: ModelConfig, path: string, tensors = weightsOf(path, config)): Graph {
   const { source, finish } = checkpointParameters(tensors, path);
   const graph = buildModel(config, source);
   finish();
   return graph;
 }
 
-function weightsOf(path: string): Map<string, Tensor> {
-  const { tensors } = openSafetensors(path);
-  return new Map([...tensors].map(([name, tensor]) => [name, toFloat32(name, tensor)]));
+/** The tensors of a checkpoint in timm's layout. */
+function weightsOf(path: string, { architecture }: ModelConfig): ReadonlyMap<string, Tensor> {
+  return toTimmLayout(findArchitecture(architecture).family.layouts ?? [], openSafetensors(path).tensors);
 }
 
-/** A bare checkpoint: the architecture is told, the number of classes is that of its head. */
+/** A bare checkpoint: the architecture is told, the numbers of classes and channels are those of its tensors. */
 function loadCheckpoint(path: string, arch: string | undefined): Graph {
   if (!arch) {
     throw new UserError(
@@ -104,8 +119,12 @@ function loadCheckpoint(path: string, arch: string | undefined): Graph {
     );
   }
   const architecture = findArchitecture(arch);
-  const tensors = weightsOf(path);
-  const classes = tensors.get('head.weight')?.shape[0];
-  const config: ModelConfig = { architecture: architecture.name, numClasses: classes ?? 0 };
-  return withWeights(config, path, tensors);
+  const config: ModelConfig = { architecture: architecture.name };
+  const tensors = weightsOf(path, config);
+  const shapeOf = (module: string) => tensors.get(`${module}.weight`)?.shape;
+  const classes = shapeOf(architecture.classifier[0]!)?.[0] ?? 0;
+  const channels = shapeOf(architecture.firstConv[0]!)?.[1] ?? architecture.preprocessing.inputSize[0];
+  const modelArgs =
+    channels === architecture.preprocessing.inputSize[0] ? {} : { modelArgs: { in_chans: channels } };
+  return withWeights({ ...config, numClasses: classes, ...modelArgs }, path, tensors);
 }

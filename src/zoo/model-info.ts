@@ -9,7 +9,7 @@ export interface ModelInfo {
   architecture?: string;
   /** Constructor arguments over those of the name. */
   modelArgs?: ModelArgs;
-  /** Length of the output's last axis: classes, or the features of a model without a head. */
+  /** Classes of the logits; 0 for a model without a head, which gives features. */
   numClasses: number;
   classNames?: string[];
   preprocessing: Preprocessing;
@@ -32,6 +32,11 @@ export function modelInfo(graph: Graph): ModelInfo {
   } catch {
     throw new UserError(`the model's "${key}" metadata is damaged: it is not JSON`);
   }
+}
+
+/** The name of the architecture a graph was built from; undefined for a graph from elsewhere. */
+export function architectureName(graph: Graph): string | undefined {
+  return graph.metadata.has(key) ? modelInfo(graph).architecture : undefined;
 }
 
 export function setModelInfo(graph: Graph, info: ModelInfo): void {

@@ -26,7 +26,7 @@ export function buildModel(config: ModelConfig, source: ParameterSource): Graph 
   const preprocessing = config.preprocessing ?? architecture.preprocessing;
   const args = completeArgs(architecture, config.modelArgs, preprocessing, config.numClasses);
   const graph = buildArchitecture(architecture, args, source);
-  const numClasses = graph.outputs[0]!.shape!.at(-1) as number;
+  const numClasses = args.num_classes === 0 ? 0 : (graph.outputs[0]!.shape!.at(-1) as number);
   const { classNames, modelArgs = {} } = config;
   if (classNames && classNames.length !== numClasses) {
     throw new UserError(`${classNames.length} class names for ${numClasses} classes`);

@@ -1,3 +1,4 @@
+import { toFloat32 } from '../checkpoint/to-float32.ts';
 import { UserError } from '../common/errors.ts';
 import { elementCount, Tensor } from '../graph/tensor.ts';
 import { fillNormal, fillUniform } from './random-fill.ts';
@@ -11,25 +12,45 @@ export type Initializer =
   | { kind: 'truncatedNormal'; std: number }
   | { kind: 'uniform'; bound: number }
   /** Parts along the first axis, equally long. */
-  | { kind: 'halves'; first: Initializer; second: Initializer };
+  | { kind: 'halves'; first: Initializer; second: Initializer }
+  /** Not drawn but computed, row-major: a table of positions. */
+  | { kind: 'computed'; values: () => ArrayLike<number> };
 
-/** Where a builder gets its parameters from: random numbers, a checkpoint, nothing but shapes. */
-export type ParameterSource = (name: string, shape: readonly number[], initializer: Initializer) => Tensor;
+/** Element types of a state dict: int64 for counters and indices. */
+export type StateType = 'float32' | 'int64';
 
-/** Parameters of zeros that take no memory until someone reads them: for shapes and counts. */
-export const zeroParameters: ParameterSource = (_name, shape) =>
-  new Tensor('float32', shape, () => new Float32Array(elementCount(shape)));
+export interface StateOptions {
+  /** Default float32. */
+  dtype?: StateType;
+  /** Another name of the same tensor, which was asked for before. */
+  sameAs?: string;
+}
+
+/**
+ * Where a builder gets the tensors of its state dict from, parameters, buffers and counters alike:
+ * random numbers, a checkpoint, nothing but shapes.
+ */
+export type ParameterSource = (
+  name: string,
+  shape: readonly number[],
+  initializer: Initializer,
+  options?: StateOptions,
+) => Tensor;
+
+/** Zeros that take no memory until someone reads them: for shapes and counts. */
+export const zeroParameters: ParameterSource = (_name, shape, _initializer, { dtype = 'float32' } = {}) =>
+  new Tensor(dtype, shape, () => Tensor.zeros(dtype, shape).data);
 
 /**
  * Random parameters as timm initializes them, each drawn when it is first read. A parameter is a
  * function of seed and name alone, so the order does not matter.
  */
 export function randomParameters(seed: number): ParameterSource {
-  return (name, shape, initializer) =>
-    new Tensor('float32', shape, () => {
+  return (name, shape, initializer, { dtype = 'float32' } = {}) =>
+    new Tensor(dtype, shape, () => {
       const data = new Float32Array(elementCount(shape));
       fill(data, initializer, [seed, ...new TextEncoder().encode(name)]);
-      return data;
+      return dtype === 'int64' ? BigInt64Array.from(data, BigInt) : data;
     });
 }
 
@@ -47,6 +68,9 @@ function fill(data: Float32Array, initializer: Initializer, keys: readonly numbe
     case 'uniform':
       fillUniform(data, initializer.bound, keys);
       return;
+    case 'computed':
+      data.set(initializer.values());
+      return;
     case 'halves': {
       const middle = data.length / 2;
       fill(data.subarray(0, middle), initializer.first, [...keys, 0]);
@@ -56,7 +80,8 @@ function fill(data: Float32Array, initializer: Initializer, keys: readonly numbe
 }
 
 /**
- * Parameters of a checkpoint, which must fit the architecture exactly. Call `finish` after building.
+ * Parameters of a checkpoint, which must fit the architecture exactly; float16, bfloat16 and float64 become
+ * float32. It may lack counters, which are then 0, and further names of one tensor. Call `finish` after building.
  * @param where the checkpoint's name in errors
  */
 export function checkpointParameters(
@@ -66,11 +91,11 @@ export function checkpointParameters(
   const used = new Set<string>();
   const missing: string[] = [];
   return {
-    source(name, shape, initializer) {
+    source(name, shape, initializer, { dtype = 'float32', sameAs } = {}) {
       const tensor = tensors.get(name);
       if (!tensor) {
-        missing.push(`${name} [${shape}]`);
-        return zeroParameters(name, shape, initializer);
+        if (!sameAs && !isCounter(shape, dtype)) missing.push(`${name} [${shape}]`);
+        return zeroParameters(name, shape, initializer, { dtype });
       }
       used.add(name);
       if (`${tensor.shape}` !== `${shape}`) {
@@ -78,7 +103,9 @@ export function checkpointParameters(
           `${where}: tensor "${name}" has shape [${tensor.shape}], the architecture expects [${shape}]`,
         );
       }
-      return tensor;
+      if (dtype === 'float32') return toFloat32(name, tensor);
+      if (tensor.dtype === dtype) return tensor;
+      throw new UserError(`${where}: tensor "${name}" is ${tensor.dtype}, the architecture expects ${dtype}`);
     },
     /** @throws UserError when the checkpoint lacks tensors or has some the architecture does not know */
     finish() {
@@ -92,6 +119,8 @@ export function checkpointParameters(
     },
   };
 }
+
+const isCounter = (shape: readonly number[], dtype: StateType) => shape.length === 0 && dtype === 'int64';
 
 const listed = (names: readonly string[]): string =>
   `tensor${names.length > 1 ? 's' : ''} ${names.slice(0, 3).join(', ')}${names.length > 3 ? ` and ${names.length - 3} more` : ''}`;

@@ -2,8 +2,15 @@ import { describe, expect, it } from 'vitest';
 import { checkGraph } from '../graph/check.ts';
 import { parameters } from '../graph/parameters.ts';
 import { zeroParameters } from './parameter-source.ts';
-import { buildArchitecture, completeArgs, findArchitecture, modelNames } from './registry.ts';
+import {
+  buildArchitecture,
+  completeArgs,
+  findArchitecture,
+  knownArchitecture,
+  modelNames,
+} from './registry.ts';
 import { stateHash } from './state-hash.ts';
+import { timmModels } from './timm-models.ts';
 
 describe('registry', () => {
   it('builds every supported name with the parameters timm has', async () => {
@@ -26,10 +33,10 @@ describe('registry', () => {
     expect(() => findArchitecture('resnet50')).toThrow(/unknown architecture "resnet50"/);
   });
 
-  it('names the family of an architecture without a builder', () => {
-    expect(() => findArchitecture('swin_tiny_patch4_window7_224')).toThrow(
-      /swin_transformer family, which is not supported yet/,
-    );
+  const unbuilt = Object.keys(timmModels().models).find((name) => !knownArchitecture(name));
+  it.skipIf(!unbuilt)('names the family of an architecture without a builder', () => {
+    const [module] = timmModels().models[unbuilt!]!.class.split('.');
+    expect(() => findArchitecture(unbuilt!)).toThrow(`timm's ${module} family, which is not built yet`);
   });
 
   it('takes a name with a pretrained tag', () => {

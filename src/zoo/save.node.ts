@@ -5,11 +5,14 @@ import { UserError } from '../common/errors.ts';
 import { writeFileWhole } from '../common/files.node.ts';
 import type { Graph } from '../graph/graph.ts';
 import { saveOnnx } from '../onnx/file.node.ts';
-import { inferModelArgs } from './infer-args.ts';
+import { inferModelArgs } from './infer-arguments.ts';
 import type { ModelArgs } from './model-args.ts';
+import { architectureOf } from './model-family.ts';
 import { modelInfo } from './model-info.ts';
-import { writeTimmConfig } from './timm-config.ts';
 import { timmState } from './timm-state.ts';
+import './timm-models.node.ts';
+import type { Architecture } from './registry.ts';
+import { writeTimmConfig } from './timm-config.ts';
 
 /** The files of a model folder. */
 export const modelFiles = {
@@ -53,9 +56,16 @@ export function saveTimm(graph: Graph, folder: string): string[] {
 }
 
 function writeTimm(graph: Graph, args: ModelArgs, folder: string): string[] {
+  const architecture = architectureOf(graph)!;
   const state = timmState(graph);
-  const features = state.get('patch_embed.proj.weight')!.shape[0]!;
   saveSafetensors(join(folder, modelFiles.weights), state);
-  writeFileWhole(join(folder, modelFiles.config), writeTimmConfig(modelInfo(graph), args, features));
+  const config = writeTimmConfig(architecture, modelInfo(graph), args, featuresOf(graph, architecture));
+  writeFileWhole(join(folder, modelFiles.config), config);
   return [modelFiles.weights, modelFiles.config];
+}
+
+/** Channels that the classifier reads; without one, those of the output. */
+function featuresOf(graph: Graph, { classifier }: Architecture): number {
+  const weight = graph.constants.get(`${classifier[0]}.weight`)?.staticShape;
+  return weight ? weight[1]! : (graph.outputs[0]!.shape!.at(-1) as number);
 }

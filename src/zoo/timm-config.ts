@@ -3,7 +3,7 @@ import { fromTimmConfig, type TimmInputConfig, toTimmConfig } from '../dataset/p
 import type { ModelConfig } from './model.ts';
 import type { ModelArgs } from './model-args.ts';
 import type { ModelInfo } from './model-info.ts';
-import { findArchitecture } from './registry.ts';
+import { type Architecture, findArchitecture } from './registry.ts';
 
 /** The `config.json` of a timm model on the hub. */
 interface TimmConfig {
@@ -64,24 +64,32 @@ function named(name: string, path: string) {
 }
 
 /** The `config.json` with which timm builds the model; `modelArgs` as `inferModelArgs` found them. */
-export function writeTimmConfig(info: ModelInfo, modelArgs: ModelArgs, features: number): string {
-  const { architecture, classNames, preprocessing } = info;
+export function writeTimmConfig(
+  architecture: Architecture,
+  info: ModelInfo,
+  modelArgs: ModelArgs,
+  features: number,
+): string {
+  const { classNames, preprocessing } = info;
   const numClasses = modelArgs.num_classes === 0 ? 0 : info.numClasses;
   const { num_classes: _, ...args } = modelArgs;
   const config = {
-    architecture,
+    architecture: architecture.name,
     num_classes: numClasses,
     num_features: features,
     ...(classNames ? { label_names: classNames } : {}),
     ...(Object.keys(args).length ? { model_args: args } : {}),
     pretrained_cfg: {
       ...toTimmConfig(preprocessing),
-      fixed_input_size: true,
+      fixed_input_size: architecture.fixedInputSize,
       num_classes: numClasses,
       pool_size: null,
-      first_conv: 'patch_embed.proj',
-      classifier: architecture?.includes('distilled') ? ['head', 'head_dist'] : 'head',
+      first_conv: oneOrMore(architecture.firstConv),
+      classifier: oneOrMore(architecture.classifier),
     },
   };
   return `${JSON.stringify(config, null, 2)}\n`;
 }
+
+/** timm's way to write one name or several. */
+const oneOrMore = (names: readonly string[]) => (names.length === 1 ? names[0] : names);

@@ -1,13 +1,13 @@
 import { describe, expect, it } from 'vitest';
-import { checkGraph } from '../graph/check.ts';
-import type { Graph } from '../graph/graph.ts';
-import { parameters } from '../graph/parameters.ts';
-import { Tensor } from '../graph/tensor.ts';
-import { onnxruntime } from '../runtime/onnxruntime.node.ts';
-import { runOnce } from '../runtime/session.ts';
-import { initModel } from './model.ts';
-import type { ModelArgs } from './model-args.ts';
-import { modelInfo } from './model-info.ts';
+import { checkGraph } from '../../../graph/check.ts';
+import type { Graph } from '../../../graph/graph.ts';
+import { parameters } from '../../../graph/parameters.ts';
+import { Tensor } from '../../../graph/tensor.ts';
+import { onnxruntime } from '../../../runtime/onnxruntime.node.ts';
+import { runOnce } from '../../../runtime/session.ts';
+import { initModel } from '../../model.ts';
+import type { ModelArgs } from '../../model-args.ts';
+import { modelInfo } from '../../model-info.ts';
 
 const tiny = { img_size: 32, embed_dim: 24, depth: 2, num_heads: 3, num_classes: 5 };
 

@@ -1,7 +1,7 @@
-import type { Value } from '../graph/graph.ts';
+import type { Value } from '../../graph/graph.ts';
+import type { Initializer } from '../parameter-source.ts';
 import type { NormSpec } from './layer-spec.ts';
 import { type Layers, lastDim } from './layers.ts';
-import type { Initializer } from './parameter-source.ts';
 
 export interface AttentionOptions {
   heads: number;

@@ -1,6 +1,6 @@
-import { UserError } from '../common/errors.ts';
-import type { Builder } from '../graph/builder.ts';
-import type { Value } from '../graph/graph.ts';
+import { UserError } from '../../common/errors.ts';
+import type { Builder } from '../../graph/builder.ts';
+import type { Value } from '../../graph/graph.ts';
 
 export interface NormSpec {
   kind: 'layer' | 'rms';

@@ -1,17 +1,11 @@
-import { UserError } from '../common/errors.ts';
-import { type ActivationName, activationName, layerArgument, type NormSpec, normSpec } from './layer-spec.ts';
-import type { ModelArgs } from './model-args.ts';
-import { nearestNames } from './names.ts';
+import { UserError } from '../../../common/errors.ts';
+import { readArguments } from '../../arguments.ts';
+import { type ActivationName, activationName, type NormSpec, normSpec } from '../../layers/layer-spec.ts';
+import { type MlpSpec, mlpSpec } from '../../layers/mlp.ts';
+import type { ModelArgs } from '../../model-args.ts';
 
 const pools = ['', 'avg', 'avgmax', 'max', 'token', 'map', 'prr'] as const;
 export type GlobalPool = (typeof pools)[number];
-
-export interface MlpSpec {
-  kind: 'Mlp' | 'GluMlp' | 'SwiGLU';
-  activation: ActivationName;
-  /** GluMlp: the second half of the hidden units is the gate. */
-  gateLast: boolean;
-}
 
 const blocks = [
   'Block',
@@ -56,16 +50,12 @@ export interface VisionTransformerArgs {
 }
 
 /** Arguments that only training or other input sizes see; the graph of one input size is the same with any value. */
-const withoutEffect = new Set([
-  'dynamic_img_size',
-  'dynamic_img_pad',
-  'drop_rate',
-  'pos_drop_rate',
-  'patch_drop_rate',
-  'proj_drop_rate',
-  'attn_drop_rate',
+const withoutEffect = [
+  'dynamic_img_size dynamic_img_pad drop_rate pos_drop_rate patch_drop_rate proj_drop_rate attn_drop_rate',
   'drop_path_rate',
-]);
+]
+  .join(' ')
+  .split(' ');
 
 const known = [
   'img_size patch_size in_chans num_classes global_pool embed_dim depth num_heads mlp_ratio qkv_bias qk_norm',
@@ -77,12 +67,7 @@ const known = [
 
 /** @throws UserError on an unknown argument, a value of the wrong kind, or a combination timm refuses */
 export function visionTransformerArgs(args: ModelArgs): VisionTransformerArgs {
-  for (const name of Object.keys(args)) {
-    if (known.includes(name) || withoutEffect.has(name)) continue;
-    const near = nearestNames(name, known, 1);
-    throw new UserError(`unknown model argument "${name}"${near.length ? `; did you mean ${near}?` : ''}`);
-  }
-  const read = reader(args);
+  const read = readArguments(args, known, withoutEffect);
   const global_pool = read.oneOf('global_pool', pools, 'token');
   const class_token = read.boolean('class_token', true);
   const embed_dim = read.integer('embed_dim', 768, 1);
@@ -150,60 +135,4 @@ export function visionTransformerArgs(args: ModelArgs): VisionTransformerArgs {
     throw new UserError(`${block} has no scale_attn_norm and scale_mlp_norm`);
   }
   return resolved;
-}
-
-function mlpSpec(value: unknown, activation: ActivationName): MlpSpec {
-  if (value === undefined || value === null) return { kind: 'Mlp', activation, gateLast: true };
-  const { name, kwargs } = layerArgument('mlp_layer', value);
-  if (name === 'SwiGLUPacked') return { kind: 'GluMlp', activation, gateLast: false };
-  if (name !== 'Mlp' && name !== 'GluMlp' && name !== 'SwiGLU') {
-    throw new UserError(`mlp_layer "${name}" is not supported; use Mlp, GluMlp, SwiGLUPacked or SwiGLU`);
-  }
-  return { kind: name, activation, gateLast: kwargs.gate_last !== false };
-}
-
-/** Typed reads of arguments; null counts as absent, as timm's None does. */
-function reader(args: ModelArgs) {
-  const wrong = (name: string, wanted: string) =>
-    new UserError(`model argument ${name} is ${JSON.stringify(args[name])}; it must be ${wanted}`);
-  const read = {
-    number(name: string, fallback: number): number {
-      const value = args[name] ?? fallback;
-      if (typeof value !== 'number' || !Number.isFinite(value)) throw wrong(name, 'a number');
-      return value;
-    },
-    integer(name: string, fallback: number, low: number): number {
-      const value = args[name] ?? fallback;
-      if (!Number.isInteger(value) || (value as number) < low) {
-        throw wrong(name, `a whole number of at least ${low}`);
-      }
-      return value as number;
-    },
-    boolean(name: string, fallback: boolean): boolean {
-      const value = args[name] ?? fallback;
-      if (typeof value !== 'boolean') throw wrong(name, 'true or false');
-      return value;
-    },
-    oneOf<T extends string>(name: string, allowed: readonly T[], fallback: T): T {
-      const value = args[name] ?? fallback;
-      if (!allowed.includes(value as T))
-        throw wrong(name, `one of ${allowed.map((a) => `"${a}"`).join(', ')}`);
-      return value as T;
-    },
-    layer<T extends string>(name: string, allowed: readonly T[], fallback: T): T {
-      const value = args[name] ?? fallback;
-      const found = layerArgument(name, value).name as T;
-      if (!allowed.includes(found)) throw wrong(name, `one of ${allowed.filter(Boolean).join(', ')}`);
-      return found;
-    },
-    pair(name: string, fallback: number): readonly [number, number] {
-      const value = args[name] ?? fallback;
-      const pair = Array.isArray(value) ? value : [value, value];
-      if (pair.length !== 2 || !pair.every((size) => Number.isInteger(size) && size > 0)) {
-        throw wrong(name, 'a size in pixels, or [height, width]');
-      }
-      return pair as unknown as readonly [number, number];
-    },
-  };
-  return read;
 }

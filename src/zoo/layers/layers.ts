@@ -1,9 +1,11 @@
-import { float } from '../graph/attribute.ts';
-import { Builder } from '../graph/builder.ts';
-import { Graph, type Value } from '../graph/graph.ts';
-import { setParameters } from '../graph/parameters.ts';
+import { float } from '../../graph/attribute.ts';
+import { Builder } from '../../graph/builder.ts';
+import { Graph, type Value } from '../../graph/graph.ts';
+import { setBuffers, setParameters } from '../../graph/parameters.ts';
+import type { Tensor } from '../../graph/tensor.ts';
+import type { Initializer, ParameterSource, StateType } from '../parameter-source.ts';
+import { setAliases, setCounters } from '../state.ts';
 import { type ActivationName, activations, type NormSpec } from './layer-spec.ts';
-import type { Initializer, ParameterSource } from './parameter-source.ts';
 
 const zeros: Initializer = { kind: 'constant', value: 0 };
 const ones: Initializer = { kind: 'constant', value: 1 };
@@ -25,6 +27,9 @@ export class Layers {
   readonly builder: Builder;
   readonly #source: ParameterSource;
   readonly #parameters: string[] = [];
+  readonly #buffers: string[] = [];
+  readonly #counters: Record<string, number> = {};
+  readonly #aliases: Record<string, string> = {};
 
   constructor(name: string, source: ParameterSource) {
     this.graph = new Graph(name);
@@ -32,11 +37,47 @@ export class Layers {
     this.#source = source;
   }
 
-  /** A parameter of the model. */
+  /** The images, `pixel_values` `[N, channels, height, width]`. */
+  images(channels: number, size: readonly [height: number, width: number]): Value {
+    return this.graph.addInput('pixel_values', 'float32', ['N', channels, ...size]);
+  }
+
+  /** A trainable parameter, in the state dict. */
   parameter(name: string, shape: readonly number[], initializer: Initializer): Value {
     const full = this.builder.scoped(name);
     this.#parameters.push(full);
     return this.graph.addConstant(full, this.#source(full, shape, initializer));
+  }
+
+  /** A tensor of the state dict that is not trained: running statistics, indices. */
+  buffer(
+    name: string,
+    shape: readonly number[],
+    initializer: Initializer,
+    dtype: StateType = 'float32',
+  ): Value {
+    const full = this.builder.scoped(name);
+    this.#buffers.push(full);
+    return this.graph.addConstant(full, this.#source(full, shape, initializer, { dtype }));
+  }
+
+  /** An int64 scalar of the state dict that no node reads. */
+  counter(name: string): void {
+    const full = this.builder.scoped(name);
+    const tensor = this.#source(full, [], zeros, { dtype: 'int64' });
+    this.#counters[full] = tensor.integers[0]!;
+  }
+
+  /** A second name in the state dict for a parameter or buffer: PyTorch modules may share one. */
+  alias(name: string, value: Value): void {
+    const full = this.builder.scoped(name);
+    this.#source(full, value.staticShape, zeros, { sameAs: value.name });
+    this.#aliases[full] = value.name;
+  }
+
+  /** A named constant outside the state dict: what PyTorch registers as a buffer that is not persistent. */
+  constant(name: string, tensor: Tensor): Value {
+    return this.graph.addConstant(this.graph.uniqueName(this.builder.scoped(name)), tensor);
   }
 
   scope<T>(name: string, body: () => T): T {
@@ -103,13 +144,19 @@ export class Layers {
     this.graph.rename(result, 'logits');
     this.graph.outputs.push(result);
     setParameters(this.graph, this.#parameters);
+    setBuffers(this.graph, this.#buffers);
+    setCounters(this.graph, this.#counters);
+    setAliases(this.graph, this.#aliases);
     return this.graph;
   }
 }
 
-/** The length of the last axis, which must be a number. */
-export function lastDim(x: Value): number {
-  const dim = x.shape?.at(-1);
-  if (typeof dim !== 'number') throw new Error(`${x.name} has no static last axis`);
+/** The length of an axis, which must be a number. Negative axes count from the end. */
+export function dimOf(x: Value, axis: number): number {
+  const dim = x.shape?.at(axis);
+  if (typeof dim !== 'number') throw new Error(`${x.name} has no static axis ${axis}`);
   return dim;
 }
+
+/** The length of the last axis, which must be a number. */
+export const lastDim = (x: Value): number => dimOf(x, -1);

@@ -1,8 +1,15 @@
-import type { Value } from '../graph/graph.ts';
-import type { NormSpec } from './layer-spec.ts';
+import { UserError } from '../../common/errors.ts';
+import type { Value } from '../../graph/graph.ts';
+import type { Initializer } from '../parameter-source.ts';
+import { type ActivationName, layerArgument, type NormSpec } from './layer-spec.ts';
 import { type Layers, lastDim, linearInitializer } from './layers.ts';
-import type { Initializer } from './parameter-source.ts';
-import type { MlpSpec } from './vision-transformer-args.ts';
+
+export interface MlpSpec {
+  kind: 'Mlp' | 'GluMlp' | 'SwiGLU';
+  activation: ActivationName;
+  /** GluMlp: the second half of the hidden units is the gate. */
+  gateLast: boolean;
+}
 
 export interface MlpOptions {
   hidden: number;
@@ -46,6 +53,17 @@ const hiddenLayers: Record<MlpSpec['kind'], Hidden> = {
     return layers.builder.op('Mul', [layers.activation(gate, activation), value], {}, 'gated');
   },
 };
+
+/** The MLP that `mlp_layer` names; absent: two Linears. @throws UserError on another name */
+export function mlpSpec(value: unknown, activation: ActivationName): MlpSpec {
+  if (value === undefined || value === null) return { kind: 'Mlp', activation, gateLast: true };
+  const { name, kwargs } = layerArgument('mlp_layer', value);
+  if (name === 'SwiGLUPacked') return { kind: 'GluMlp', activation, gateLast: false };
+  if (name !== 'Mlp' && name !== 'GluMlp' && name !== 'SwiGLU') {
+    throw new UserError(`mlp_layer "${name}" is not supported; use Mlp, GluMlp, SwiGLUPacked or SwiGLU`);
+  }
+  return { kind: name, activation, gateLast: kwargs.gate_last !== false };
+}
 
 /** The MLP of a transformer block, `[..., C] -> [..., C]`, in the scope `mlp`. */
 export function mlp(layers: Layers, x: Value, spec: MlpSpec, options: MlpOptions): Value {

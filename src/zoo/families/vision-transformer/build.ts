@@ -1,17 +1,14 @@
-import { UserError } from '../common/errors.ts';
-import type { Graph, Value } from '../graph/graph.ts';
-import { Tensor } from '../graph/tensor.ts';
-import { attentionPool, refineTokens } from './attention.ts';
+import { UserError } from '../../../common/errors.ts';
+import type { Graph, Value } from '../../../graph/graph.ts';
+import { attentionPool, refineTokens } from '../../layers/attention.ts';
+import { Layers, lastDim } from '../../layers/layers.ts';
+import { mlp } from '../../layers/mlp.ts';
+import { patchEmbed } from '../../layers/patch-embed.ts';
+import { type GlobalPoolName, globalPools, meanOver, tokenAt, withoutPrefix } from '../../layers/pool.ts';
+import type { ModelArgs } from '../../model-args.ts';
+import type { ParameterSource } from '../../parameter-source.ts';
+import { type GlobalPool, type VisionTransformerArgs, visionTransformerArgs } from './arguments.ts';
 import { blocks } from './blocks.ts';
-import { Layers, lastDim } from './layers.ts';
-import { mlp } from './mlp.ts';
-import type { ModelArgs } from './model-args.ts';
-import type { ParameterSource } from './parameter-source.ts';
-import {
-  type GlobalPool,
-  type VisionTransformerArgs,
-  visionTransformerArgs,
-} from './vision-transformer-args.ts';
 
 /**
  * timm's VisionTransformer ("An Image is Worth 16x16 Words", arXiv 2010.11929) with all its variations,
@@ -64,32 +61,18 @@ function prefixTokens(layers: Layers, args: VisionTransformerArgs): Value[] {
 
 /** Image to encoded tokens `[N, T, C]`, the final norm included. */
 function encode(layers: Layers, args: VisionTransformerArgs, prefix: readonly Value[]): Value {
-  const image = layers.graph.addInput('pixel_values', 'float32', ['N', args.in_chans, ...args.img_size]);
-  let x = withPrefixAndPosition(layers, patchEmbed(layers, image, args), args, prefix);
+  const patches = patchEmbed(layers, 'patch_embed', layers.images(args.in_chans, args.img_size), {
+    patchSize: args.patch_size,
+    width: args.embed_dim,
+    bias: !args.pre_norm,
+    norm: args.embed_norm,
+  });
+  let x = withPrefixAndPosition(layers, patches, args, prefix);
   if (args.pre_norm) x = layers.norm('norm_pre', x, args.norm);
   for (let depth = 0; depth < args.depth; depth++) {
     x = layers.scope(`blocks.${depth}`, () => blocks[args.block](layers, x, args, depth));
   }
   return args.final_norm && !args.fc_norm ? layers.norm('norm', x, args.norm) : x;
-}
-
-/** Patches as a strided convolution, `[N, C, H, W] -> [N, patches, embed_dim]`. */
-function patchEmbed(layers: Layers, image: Value, args: VisionTransformerArgs): Value {
-  const b = layers.builder;
-  const { patch_size, in_chans, embed_dim } = args;
-  const [height, width] = patch_size;
-  return layers.scope('patch_embed', () => {
-    const convolved = layers.scope('proj', () => {
-      /** PyTorch's own start for convolutions, which timm leaves: U(-1, 1) / sqrt(fan in). */
-      const initializer = { kind: 'uniform', bound: (in_chans * height * width) ** -0.5 } as const;
-      const inputs = [image, layers.parameter('weight', [embed_dim, in_chans, height, width], initializer)];
-      if (!args.pre_norm) inputs.push(layers.parameter('bias', [embed_dim], initializer));
-      return b.op('Conv', inputs, { kernel_shape: [height, width], strides: [height, width] }, 'conv');
-    });
-    const flat = b.op('Reshape', [convolved, b.ints([0, 0, -1])], {}, 'flat');
-    const patches = b.op('Transpose', [flat], { perm: [0, 2, 1] }, 'patches');
-    return args.embed_norm ? layers.norm('norm', patches, args.embed_norm) : patches;
-  });
 }
 
 /**
@@ -132,25 +115,14 @@ function normedPool(layers: Layers, tokens: Value, args: VisionTransformerArgs, 
 const countTokens = (prefix: readonly Value[]) =>
   prefix.reduce((sum, token) => sum + token.staticShape[1]!, 0);
 
-const tokenAt = (layers: Layers, x: Value, index: number): Value =>
-  layers.builder.op('Gather', [x, Tensor.scalar(index, 'int64')], { axis: 1 }, 'token');
-
 /** The tokens a pool reduces: the patches, and with `pool_include_prefix` all. */
-function pooledTokens(layers: Layers, x: Value, args: VisionTransformerArgs, prefixCount: number): Value {
-  if (args.pool_include_prefix || prefixCount === 0) return x;
-  const b = layers.builder;
-  return b.op(
-    'Slice',
-    [x, b.ints([prefixCount]), b.ints([Number.MAX_SAFE_INTEGER]), b.ints([1])],
-    {},
-    'patches',
-  );
-}
+const pooledTokens = (layers: Layers, x: Value, args: VisionTransformerArgs, prefixCount: number): Value =>
+  withoutPrefix(layers, x, args.pool_include_prefix ? 0 : prefixCount);
 
-const mean = (layers: Layers, x: Value): Value =>
-  layers.builder.op('ReduceMean', [x, layers.builder.ints([1])], { keepdims: 0 }, 'mean');
-const maximum = (layers: Layers, x: Value): Value =>
-  layers.builder.op('ReduceMax', [x, layers.builder.ints([1])], { keepdims: 0 }, 'max');
+const reduced =
+  (name: GlobalPoolName): Pool =>
+  (layers, x, args, prefixCount) =>
+    globalPools[name](layers, pooledTokens(layers, x, args, prefixCount), [1]);
 
 type Pool = (layers: Layers, x: Value, args: VisionTransformerArgs, prefixCount: number) => Value;
 
@@ -158,14 +130,9 @@ type Pool = (layers: Layers, x: Value, args: VisionTransformerArgs, prefixCount:
 const pools: Record<GlobalPool, Pool> = {
   '': (_layers, x) => x,
   token: (layers, x) => tokenAt(layers, x, 0),
-  avg: (layers, x, args, prefixCount) => mean(layers, pooledTokens(layers, x, args, prefixCount)),
-  max: (layers, x, args, prefixCount) => maximum(layers, pooledTokens(layers, x, args, prefixCount)),
-  avgmax(layers, x, args, prefixCount) {
-    const b = layers.builder;
-    const tokens = pooledTokens(layers, x, args, prefixCount);
-    const sum = b.op('Add', [maximum(layers, tokens), mean(layers, tokens)], {}, 'max_and_mean');
-    return b.op('Mul', [sum, b.scalar(0.5)], {}, 'avgmax');
-  },
+  avg: reduced('avg'),
+  max: reduced('max'),
+  avgmax: reduced('avgmax'),
   map: (layers, x, args, prefixCount) =>
     layers.scope('attn_pool', () =>
       attentionPool(layers, pooledTokens(layers, x, args, prefixCount), args.num_heads, args.norm, (pooled) =>
@@ -180,6 +147,6 @@ const pools: Record<GlobalPool, Pool> = {
   prr: (layers, x, args) =>
     layers.scope('attn_pool', () => {
       const refined = refineTokens(layers, x, args.num_heads);
-      return args.class_token ? tokenAt(layers, refined, 0) : mean(layers, refined);
+      return args.class_token ? tokenAt(layers, refined, 0) : meanOver(layers, refined, [1]);
     }),
 };

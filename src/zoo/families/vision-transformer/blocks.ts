@@ -1,4 +1,4 @@
-import type { Value } from '../graph/graph.ts';
+import type { Value } from '../../../graph/graph.ts';
 import {
   attention,
   differentialAttention,
@@ -6,11 +6,11 @@ import {
   joinHeads,
   scaledDotProduct,
   splitHeads,
-} from './attention.ts';
-import { type Layers, lastDim } from './layers.ts';
-import { mlp } from './mlp.ts';
-import type { Initializer } from './parameter-source.ts';
-import type { BlockKind, VisionTransformerArgs } from './vision-transformer-args.ts';
+} from '../../layers/attention.ts';
+import { type Layers, lastDim } from '../../layers/layers.ts';
+import { mlp } from '../../layers/mlp.ts';
+import type { Initializer } from '../../parameter-source.ts';
+import type { BlockKind, VisionTransformerArgs } from './arguments.ts';
 
 type Block = (layers: Layers, x: Value, args: VisionTransformerArgs, depth: number) => Value;
 

@@ -1,0 +1,5 @@
+import type { Family } from '../family.ts';
+import { visionTransformer } from './vision-transformer/family.ts';
+
+/** The families that can be built, a row each. */
+export const families: readonly Family[] = [visionTransformer];

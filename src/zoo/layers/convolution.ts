@@ -1,0 +1,115 @@
+import { float } from '../../graph/attribute.ts';
+import type { Value } from '../../graph/graph.ts';
+import type { Initializer } from '../parameter-source.ts';
+import type { ActivationName } from './layer-spec.ts';
+import { dimOf, type Layers } from './layers.ts';
+
+type Pair = readonly [vertical: number, horizontal: number];
+
+export interface ConvOptions {
+  kernel: number | Pair;
+  stride?: number | Pair;
+  /** Pixels on each side; 'same': as TensorFlow pads, the odd pixel below and right. Default 0. */
+  padding?: number | Pair | 'same';
+  dilation?: number | Pair;
+  groups?: number;
+  bias?: boolean;
+  weightInitializer?: Initializer;
+  biasInitializer?: Initializer;
+}
+
+const pair = (value: number | Pair): Pair => (typeof value === 'number' ? [value, value] : value);
+
+/** timm's `get_padding`: what keeps an image's size at stride 1. */
+export const halfPadding = (kernel: number, stride = 1, dilation = 1): number =>
+  Math.floor((stride - 1 + dilation * (kernel - 1)) / 2);
+
+/** Attributes of a sliding window over an image, those with a value other than the default. */
+export function windowAttributes(
+  x: Value,
+  {
+    kernel,
+    stride = 1,
+    padding = 0,
+    dilation = 1,
+  }: Pick<ConvOptions, 'kernel' | 'stride' | 'padding' | 'dilation'>,
+): Record<string, number[]> {
+  const [kernels, strides, dilations] = [pair(kernel), pair(stride), pair(dilation)];
+  const pads =
+    padding === 'same' ? samePads(x, kernels, strides, dilations) : [...pair(padding), ...pair(padding)];
+  return {
+    kernel_shape: [...kernels],
+    strides: [...strides],
+    ...(dilations.some((d) => d !== 1) ? { dilations: [...dilations] } : {}),
+    ...(pads.some((p) => p !== 0) ? { pads } : {}),
+  };
+}
+
+function samePads(x: Value, kernels: Pair, strides: Pair, dilations: Pair): number[] {
+  const totals = [0, 1].map((i) => {
+    const size = dimOf(x, i - 2);
+    const reach = dilations[i]! * (kernels[i]! - 1) + 1;
+    return Math.max((Math.ceil(size / strides[i]!) - 1) * strides[i]! + reach - size, 0);
+  });
+  const before = totals.map((total) => Math.floor(total / 2));
+  return [...before, ...totals.map((total, i) => total - before[i]!)];
+}
+
+/** `[N, C, H, W] -> [N, channels, H', W']`, weight `[channels, C / groups, kh, kw]`. */
+export function conv(layers: Layers, name: string, x: Value, channels: number, options: ConvOptions): Value {
+  const { groups = 1, bias = true } = options;
+  const [height, width] = pair(options.kernel);
+  const inputs = dimOf(x, 1) / groups;
+  return layers.scope(name, () => {
+    /** PyTorch's own start for convolutions: U(-1, 1) / sqrt(fan in). */
+    const start: Initializer = { kind: 'uniform', bound: (inputs * height * width) ** -0.5 };
+    const weight = layers.parameter(
+      'weight',
+      [channels, inputs, height, width],
+      options.weightInitializer ?? start,
+    );
+    const operands = [x, weight];
+    if (bias) operands.push(layers.parameter('bias', [channels], options.biasInitializer ?? start));
+    const attributes = { ...windowAttributes(x, options), ...(groups === 1 ? {} : { group: groups }) };
+    return layers.builder.op('Conv', operands, attributes, 'conv');
+  });
+}
+
+export interface BatchNormOptions {
+  epsilon?: number;
+  weightInitializer?: Initializer;
+}
+
+/** BatchNorm of axis 1 by its running statistics, as in inference: `[N, C, ...]`. */
+export function batchNorm(layers: Layers, name: string, x: Value, options: BatchNormOptions = {}): Value {
+  const { epsilon = 1e-5, weightInitializer = { kind: 'constant', value: 1 } } = options;
+  const shape = [dimOf(x, 1)];
+  return layers.scope(name, () => {
+    const operands = [
+      x,
+      layers.parameter('weight', shape, weightInitializer),
+      layers.parameter('bias', shape, { kind: 'constant', value: 0 }),
+      layers.buffer('running_mean', shape, { kind: 'constant', value: 0 }),
+      layers.buffer('running_var', shape, { kind: 'constant', value: 1 }),
+    ];
+    layers.counter('num_batches_tracked');
+    return layers.builder.op('BatchNormalization', operands, { epsilon: float(epsilon) }, 'norm');
+  });
+}
+
+/**
+ * timm's `ConvNormAct`: `NAME.conv` without a bias, `NAME.bn`, and an activation where one is named.
+ */
+export function convNormAct(
+  layers: Layers,
+  name: string,
+  x: Value,
+  channels: number,
+  options: ConvOptions & { activation?: ActivationName; norm?: BatchNormOptions },
+): Value {
+  return layers.scope(name, () => {
+    const convolved = conv(layers, 'conv', x, channels, { bias: false, ...options });
+    const normed = batchNorm(layers, 'bn', convolved, options.norm);
+    return options.activation ? layers.activation(normed, options.activation) : normed;
+  });
+}

@@ -1,0 +1,28 @@
+import type { Value } from '../../graph/graph.ts';
+import { conv } from './convolution.ts';
+import type { ActivationName } from './layer-spec.ts';
+import { dimOf, type Layers } from './layers.ts';
+
+export interface SqueezeExciteOptions {
+  /** Channels in the middle. */
+  reduced: number;
+  activation?: ActivationName;
+  gate?: ActivationName;
+  /** Names of the two 1x1 convolutions: timm's `SEModule` has fc1 and fc2, its `SqueezeExcite` others. */
+  names?: readonly [reduce: string, expand: string];
+  bias?: boolean;
+}
+
+/** Channels weighed by what the whole image says ("Squeeze-and-Excitation Networks", arXiv 1709.01507). */
+export function squeezeExcite(layers: Layers, name: string, x: Value, options: SqueezeExciteOptions): Value {
+  const { reduced, activation = 'relu', gate = 'sigmoid', names = ['fc1', 'fc2'], bias = true } = options;
+  const b = layers.builder;
+  return layers.scope(name, () => {
+    const mean = b.op('ReduceMean', [x, b.ints([2, 3])], { keepdims: 1 }, 'mean');
+    const squeezed = conv(layers, names[0], mean, reduced, { kernel: 1, bias });
+    const active = layers.activation(squeezed, activation);
+    const expanded = conv(layers, names[1], active, dimOf(x, 1), { kernel: 1, bias });
+    const weights = layers.scope('gate', () => layers.activation(expanded, gate));
+    return b.op('Mul', [x, weights], {}, 'excited');
+  });
+}
