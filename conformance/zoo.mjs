@@ -1,22 +1,34 @@
 /**
  * Loads, makes and runs models for check_zoo.py. A request is a list of
- * { folder, input, shape, output } and for models of our own making also { init: ModelConfig, seed };
+ * { folder, input, shape, output } and for models of our own making also { init: ModelConfig, inputSize, seed };
  * the answer says what each folder's model is.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { text } from 'node:stream/consumers';
+import { fromTimmConfig, toTimmConfig } from '../dist/dataset/preprocessing.js';
 import { Tensor } from '../dist/graph/tensor.js';
 import { onnxruntime } from '../dist/runtime/onnxruntime.node.js';
 import { runOnce } from '../dist/runtime/session.js';
 import { describeModel } from '../dist/zoo/describe.js';
 import { loadModel } from '../dist/zoo/load.node.js';
 import { initModel } from '../dist/zoo/model.js';
+import { findArchitecture } from '../dist/zoo/registry.js';
 import { saveModel } from '../dist/zoo/save.node.js';
 
+/** The configuration for images of another size. */
+function sized(config, inputSize) {
+  if (!inputSize) return config;
+  const own = toTimmConfig(findArchitecture(config.architecture).preprocessing);
+  return {
+    ...config,
+    preprocessing: fromTimmConfig({ ...own, input_size: inputSize }, config.architecture),
+  };
+}
+
 const answers = [];
-for (const { folder, input, shape, output, init, seed } of JSON.parse(await text(process.stdin))) {
+for (const { folder, input, shape, output, init, inputSize, seed } of JSON.parse(await text(process.stdin))) {
   try {
-    const files = init ? saveModel(initModel(init, seed), folder) : [];
+    const files = init ? saveModel(initModel(sized(init, inputSize), seed), folder) : [];
     const graph = await loadModel(folder);
     const bytes = readFileSync(input);
     const pixels = new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);

@@ -15,7 +15,7 @@ export type Edit =
  * @returns the command line of the copy
  */
 export function scratchCheckout(folder: string, edits: readonly Edit[]): string {
-  for (const name of ['src', 'package.json', 'tsconfig.json', 'tsconfig.build.json']) {
+  for (const name of ['src', 'scripts', 'package.json', 'tsconfig.json', 'tsconfig.build.json']) {
     cpSync(join(root, name), join(folder, name), { recursive: true });
   }
   symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'), 'junction');
@@ -30,9 +30,9 @@ export function scratchCheckout(folder: string, edits: readonly Edit[]): string 
     if (!text.includes(edit.find)) throw new Error(`${edit.file} has no "${edit.find}"`);
     writeFileSync(path, text.replace(edit.find, edit.replace));
   }
-  execFileSync(join(root, 'node_modules', '.bin', 'tsc'), ['-p', 'tsconfig.build.json'], {
-    cwd: folder,
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
+  const run = (file: string, ...args: string[]) =>
+    execFileSync(process.execPath, [file, ...args], { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] });
+  run(join(root, 'node_modules', 'typescript', 'bin', 'tsc'), '-p', 'tsconfig.build.json');
+  run(join('scripts', 'copy-data.mjs'));
   return join(folder, 'dist', 'cli', 'main.js');
 }

@@ -1,31 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { checkGraph } from '../graph/check.ts';
-import { parameters } from '../graph/parameters.ts';
-import { zeroParameters } from './parameter-source.ts';
-import {
-  buildArchitecture,
-  completeArgs,
-  findArchitecture,
-  knownArchitecture,
-  modelNames,
-} from './registry.ts';
-import { stateHash } from './state-hash.ts';
+import { findArchitecture, knownArchitecture, modelNames } from './registry.ts';
 import { timmModels } from './timm-models.ts';
 
 describe('registry', () => {
-  it('builds every supported name with the parameters timm has', async () => {
-    const names = modelNames();
-    expect(names.length).toBeGreaterThanOrEqual(173);
-    for (const name of names) {
-      const architecture = findArchitecture(name);
-      const graph = buildArchitecture(architecture, completeArgs(architecture), zeroParameters);
-      const state = parameters(graph);
-      expect(checkGraph(graph), name).toEqual([]);
-      expect(await stateHash(graph), name).toBe(architecture.stateHash);
-      expect(state.length, name).toBe(architecture.tensorCount);
-      const count = state.reduce((sum, { tensor }) => sum + tensor!.size, 0);
-      expect(count, name).toBe(architecture.parameterCount);
-    }
+  it('knows all names of the table', () => {
+    expect(Object.keys(timmModels().models)).toHaveLength(596);
+    expect(modelNames().length).toBeGreaterThanOrEqual(173);
   });
 
   it('suggests names for a misspelt one', () => {
