@@ -21,8 +21,9 @@ import { describeMachine } from '../dist/measure/machine.node.js';
 import { weightBytes } from '../dist/onnx/write.js';
 import { compareBackends } from '../dist/pipeline/compare-backends.node.js';
 import { localContext, openModelData } from '../dist/pipeline/context.node.js';
-import { finetuneSchema, importances, pruneSchema } from '../dist/pipeline/recipe.node.js';
-import { finetuneGraph, pruneGraph } from '../dist/pipeline/stages.node.js';
+import { finetuneStage } from '../dist/pipeline/stages/finetune.node.js';
+import { pruneStage } from '../dist/pipeline/stages/prune.node.js';
+import { importances } from '../dist/prune/importance.js';
 import { formatBytes, formatPercent, formatPoints } from '../dist/report/format.js';
 import { parameterCount } from '../dist/zoo/describe.js';
 import { loadModel } from '../dist/zoo/load.node.js';
@@ -51,7 +52,8 @@ const context = localContext({
   progress: terminalProgress(),
 });
 const dense = await loadModel(values.model);
-const { dataset, preprocessing } = await openModelData(dense, data);
+const modelData = await openModelData(dense, data);
+const { dataset, preprocessing } = modelData;
 const folder = mkdtempSync(join(tmpdir(), 'pqv-accuracy-'));
 
 function measure(graph) {
@@ -59,16 +61,16 @@ function measure(graph) {
     preprocessing,
     batchSize: 32,
     threads: context.threads,
-    ...(evalSamples ? { limit: evalSamples } : {}),
+    limit: evalSamples,
   });
 }
 
 async function pruned(importance, ratio) {
-  const recipe = validated(pruneSchema, { importance, ratio });
-  const { graph } = await pruneGraph(context, dense, recipe, data, folder);
+  const run = (stage, graph, options) =>
+    stage.run({ context, graph, options: validated(stage.options, options), data: modelData, folder });
+  const { graph } = await run(pruneStage, dense, { importance, ratio });
   const before = await measure(graph);
-  const training = validated(finetuneSchema, { epochs: Number(values.epochs) });
-  const tuned = await finetuneGraph(context, graph, training, data, folder, { resume: false });
+  const tuned = await run(finetuneStage, graph, { epochs: Number(values.epochs) });
   const after = await measure(tuned.graph);
   const parameters = parameterCount(graph);
   return { importance, ratio, parameters, pruned: before.top1, finetuned: after.top1 };
@@ -77,9 +79,9 @@ async function pruned(importance, ratio) {
 try {
   const reference = await measure(dense);
   const lower = await compareBackends(context, dense, {
-    data,
+    data: modelData,
     calibration: { samples: Number(values.calibration), observer: 'mse' },
-    ...(evalSamples ? { evalSamples } : {}),
+    evalSamples,
     folder,
   });
   const forms = lower.map((form) => {

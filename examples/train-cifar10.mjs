@@ -13,14 +13,16 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { terminalProgress } from '../dist/cli/progress-bar.js';
-import { openDataset } from '../dist/dataset/open.node.js';
-import { evaluate } from '../dist/measure/accuracy.js';
-import { onnxruntime } from '../dist/runtime/onnxruntime.node.js';
-import { fileCheckpoints } from '../dist/train/checkpoint.node.js';
-import { finetune } from '../dist/train/finetune.js';
-import { initModel } from '../dist/zoo/model.js';
-import { saveTimm } from '../dist/zoo/save.node.js';
+import {
+  evaluate,
+  fileCheckpoints,
+  finetune,
+  initModel,
+  onnxruntime,
+  openDataset,
+  saveTimm,
+  terminalProgress,
+} from 'pqv-mobile';
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 const { values } = parseArgs({

@@ -1,4 +1,5 @@
 export { backward } from './autodiff/backward.ts';
+export { terminalProgress } from './cli/progress-bar.ts';
 export { InterruptedError, UserError } from './common/errors.ts';
 export { openDataset } from './dataset/open.node.ts';
 export { exportOnnx } from './export/onnx.ts';
@@ -28,4 +29,4 @@ export { finetune } from './train/finetune.ts';
 export { describeModel } from './zoo/describe.ts';
 export { loadModel } from './zoo/load.node.ts';
 export { initModel } from './zoo/model.ts';
-export { saveModel } from './zoo/save.node.ts';
+export { saveModel, saveTimm } from './zoo/save.node.ts';

@@ -90,6 +90,19 @@ describe('the command line says no in one line, exits with 2 and writes nothing'
     refuses(prune(at('model'), `--ratio=${ratio}`), /--ratio.*between 0 and 1/),
   );
 
+  it('no budget to prune by', () => refuses(prune(at('model')), /give ratio, heads or targetMacs/));
+
+  it('two budgets for the same channels', () =>
+    refuses(prune(at('model'), '--ratio', '0.1', '--target-macs', '1'), /give one of them/));
+
+  it('a recipe with a wrong option, and a run without a place', async () => {
+    writeFileSync(at('wrong.yaml'), `model: ${at('model')}\ndata: mnist\nprune: { ratio: 3 }\n`);
+    const wrong = ['optimize', '--recipe', at('wrong.yaml'), '-o', at('out')];
+    await refuses(wrong, /prune\.ratio: it must be a number between 0 and 1/);
+    await refuses(['optimize', at('model'), '--data', 'mnist'], /-o DIR/);
+    await refuses(['optimize', at('model'), '-o', at('out')], /option data is missing/);
+  });
+
   it('data-driven importance without data', () =>
     refuses(prune(at('model'), '--ratio', '0.1', '--importance', 'taylor'), /taylor.*--data/));
 

@@ -58,6 +58,27 @@ describe('a whole run', () => {
     expect(readFileSync(at('run', 'report.html'), 'utf8')).toContain('Backends compared');
   });
 
+  it('ships the file that it measured', async () => {
+    const { stages, artifacts } = readReport('run');
+    const [onnx] = artifacts;
+    expect(readFileSync(at('run', onnx!.file)).equals(readFileSync(at('run', stages[3]!.file)))).toBe(true);
+    const { stdout } = await pqv(
+      'eval',
+      at('run', onnx!.file),
+      '--data',
+      'mnist',
+      '--samples',
+      '200',
+      '--json',
+    );
+    const { top1, top5, loss } = JSON.parse(stdout);
+    expect({ top1, top5, loss }).toEqual({
+      top1: stages[3]!.top1,
+      top5: stages[3]!.top5,
+      loss: stages[3]!.loss,
+    });
+  });
+
   it('compares fp16 and every int8 backend under both schemes', () => {
     const { backends, stages } = readReport('run');
     const names = ['mlas', 'x86', 'fbgemm', 'onednn', 'qnnpack'];
@@ -106,7 +127,7 @@ describe('a whole run', () => {
   });
 });
 
-it('is stopped by Ctrl-C while it trains and ends, resumed, with the weights of a run that was not', async () => {
+it('is stopped by Ctrl-C while it trains and ends, resumed by its recipe, with the weights of a run that was not', async () => {
   const args = optimize('stopped', '--dtype', 'fp32');
   const { finished, interrupt } = pqvInterruptible(args);
   await vi.waitUntil(() => existsSync(at('stopped', 'finetuned', 'pending.json')), {
@@ -118,11 +139,17 @@ it('is stopped by Ctrl-C while it trains and ends, resumed, with the weights of 
   expect(stopped.code).toBe(130);
   expect(stopped.stderr).toMatch(/interrupted: stopped in epoch 1 of 1, batch \d+; resume to go on/);
   expect(existsSync(at('stopped', 'finetuned', 'model.safetensors'))).toBe(false);
-  const resumed = await pqv(...args, '--resume');
+  const recipe = at('stopped', 'recipe.yaml');
+  const resumed = await pqv('optimize', '--recipe', recipe, '-o', at('stopped'), '--resume');
   expect(resumed).toMatchObject({ code: 0 });
   expect(resumed.stderr).toContain('pruned: taken over from the earlier run');
   expect(resumed.stderr).toMatch(/resumed after epoch 0, batch \d+/);
   const weights = (folder: string) => readFileSync(at(folder, 'finetuned', 'model.safetensors'));
   expect(weights('stopped').equals(weights('run'))).toBe(true);
+  expect(readReport('stopped').recipe).toEqual({
+    ...readReport('run').recipe,
+    ...{ formats: ['onnx'], compareBackends: false },
+    quantize: expect.objectContaining({ dtype: 'fp32' }),
+  });
   expect(weights('stopped').equals(readFileSync(at('stopped', 'pruned', 'model.safetensors')))).toBe(false);
 });

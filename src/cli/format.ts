@@ -1,6 +1,11 @@
 import type { Artifact } from '../export/export-file.node.ts';
 import type { Accuracy } from '../measure/accuracy.ts';
-import type { BenchResult, Inspection, StageSummary } from '../pipeline/models.node.ts';
+import type { Latency } from '../measure/latency.node.ts';
+import type { ModelSize } from '../pipeline/commands/command.node.ts';
+import type { FinetunedModel } from '../pipeline/commands/finetune.node.ts';
+import type { Inspection } from '../pipeline/commands/inspect.node.ts';
+import type { PrunedModel } from '../pipeline/commands/prune.node.ts';
+import type { QuantizedModel } from '../pipeline/commands/quantize.node.ts';
 import { formatBytes } from '../report/format.ts';
 
 const count = (value: number) => value.toLocaleString('en');
@@ -60,12 +65,9 @@ export function formatAccuracy(result: Accuracy): string {
   ].join('\n');
 }
 
-const summary = (stage: StageSummary) => `${count(stage.parameters)} parameters, ${gmacs(stage.macs)}`;
+const summary = (size: ModelSize) => `${count(size.parameters)} parameters, ${gmacs(size.macs)}`;
 
-export function formatPruned(
-  { before, after, blocks }: { before: StageSummary; after: StageSummary; blocks: string },
-  folder: string,
-): string {
+export function formatPruned({ before, after, blocks }: PrunedModel, folder: string): string {
   const share = (key: 'parameters' | 'macs') => `${(100 * (1 - after[key] / before[key])).toFixed(1)} %`;
   return [
     `before  ${summary(before)}`,
@@ -75,17 +77,11 @@ export function formatPruned(
   ].join('\n');
 }
 
-export function formatFinetuned(
-  result: { loss: number; epochs: number; steps: number; top1: number },
-  folder: string,
-): string {
+export function formatFinetuned(result: FinetunedModel, folder: string): string {
   return `${result.epochs} epochs, ${count(result.steps)} steps, loss ${result.loss.toFixed(4)}, top-1 ${(100 * result.top1).toFixed(2)} %\nin ${folder}`;
 }
 
-export function formatQuantized(
-  result: { before: number; after: number; dtype: string; backend: string | undefined },
-  folder: string,
-): string {
+export function formatQuantized(result: QuantizedModel, folder: string): string {
   const to = result.backend ? `${result.dtype} (${result.backend})` : result.dtype;
   return `${to}: weights ${formatBytes(result.before)} -> ${formatBytes(result.after)}\nin ${folder}`;
 }
@@ -94,7 +90,7 @@ export function formatArtifact({ file, bytes, notes }: Artifact): string {
   return [`${file}  ${formatBytes(bytes)}`, ...notes].join('\n');
 }
 
-export function formatBench(results: readonly BenchResult[]): string {
+export function formatBench(results: readonly Latency[]): string {
   const first = results[0]?.median ?? Number.NaN;
   return columns(
     ['model', 'median', 'p95', 'speedup', 'peak memory'],

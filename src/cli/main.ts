@@ -11,7 +11,8 @@ function version(): string {
   return (JSON.parse(manifest) as { version: string }).version;
 }
 
-function program(): Command {
+/** @param wanted the command that is named; without one, all are there for help and suggestions */
+async function program(wanted: string | undefined): Promise<Command> {
   const root = new Command('pqv')
     .description(
       'Make Vision Transformers small and fast for phones, browsers and edge boxes, and measure it.',
@@ -33,7 +34,8 @@ Examples:
 
 Every command explains itself: pqv COMMAND --help`,
     );
-  for (const add of commands) root.addCommand(add().copyInheritedSettings(root));
+  const named = wanted !== undefined && Object.hasOwn(commands, wanted) ? [wanted] : Object.keys(commands);
+  for (const name of named) root.addCommand((await commands[name]!()).copyInheritedSettings(root));
   return root;
 }
 
@@ -53,7 +55,8 @@ function report(error: unknown): number {
 }
 
 try {
-  await program().parseAsync();
+  const root = await program(process.argv[2]);
+  await root.parseAsync();
 } catch (error) {
   process.exitCode = report(error);
 }

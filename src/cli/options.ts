@@ -24,27 +24,6 @@ export const parse = {
     };
   },
 
-  /** A number strictly between 0 and 1. */
-  ratio(text: string): number {
-    const value = Number(text);
-    if (!(text.trim() !== '' && value > 0 && value < 1)) {
-      throw new InvalidArgumentError(
-        'It must be a number between 0 and 1, both excluded (0.25 prunes a quarter).',
-      );
-    }
-    return value;
-  },
-
-  number(low: number) {
-    return (text: string): number => {
-      const value = Number(text);
-      if (text.trim() === '' || !Number.isFinite(value) || value < low) {
-        throw new InvalidArgumentError(`It must be a number of at least ${low}.`);
-      }
-      return value;
-    };
-  },
-
   json(text: string): Record<string, unknown> {
     let value: unknown;
     try {
@@ -56,17 +35,6 @@ export const parse = {
       throw new InvalidArgumentError('It must be a JSON object, such as \'{"img_size": 192}\'.');
     }
     return value as Record<string, unknown>;
-  },
-
-  list(allowed: readonly string[]) {
-    return (text: string): string[] => {
-      const items = text.split(',').map((item) => item.trim());
-      const unknown = items.find((item) => !allowed.includes(item));
-      if (unknown !== undefined) {
-        throw new InvalidArgumentError(`"${unknown}" is none of ${allowed.join(', ')}.`);
-      }
-      return items;
-    };
   },
 };
 

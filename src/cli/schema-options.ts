@@ -21,10 +21,9 @@ function commandOption(option: Option, name: string): CommandOption {
   if (option.kind !== 'flag') made.argParser(parser(option));
   if (option.choices) made.argChoices = [...option.choices];
   if (option.required) made.makeOptionMandatory();
-  const shown = Array.isArray(option.default) && option.default.length === 0 ? undefined : option.default;
-  if (option.default !== undefined && option.default !== false) {
-    if (shown === undefined) made.default(option.default, 'none');
-    else made.default(option.default, Array.isArray(shown) ? shown.join(',') : undefined);
+  const usual = option.default;
+  if (usual !== undefined && usual !== false) {
+    made.default(usual, Array.isArray(usual) ? usual.join(',') || 'none' : undefined);
   }
   return made;
 }
@@ -59,6 +58,17 @@ export function valuesOf(
     if (value !== undefined) values[option.key] = value;
   }
   return values;
+}
+
+/** Of those the ones that were given on the command line. */
+export function givenOf(
+  target: Command,
+  options: readonly Option[],
+  names: Readonly<Record<string, string>> = {},
+): Record<string, unknown> {
+  const given = ({ key, name }: Option) =>
+    target.getOptionValueSource(attribute(names[key] ?? name)) === 'cli';
+  return valuesOf(target, options.filter(given), names);
 }
 
 /** What commander calls the value of a flag. */

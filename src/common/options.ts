@@ -138,7 +138,7 @@ function complaint(schema: z.ZodType, input: unknown, { path, code, message, ...
   const { wanted } = optionOf(String(key.at(-1)), field);
   return given === undefined
     ? `option ${name} is missing: it must be ${wanted}`
-    : `option ${name}: it must be ${wanted}, not ${JSON.stringify(given)}`;
+    : `option ${name}: it must be ${wanted}, not ${typeof given === 'number' ? given : JSON.stringify(given)}`;
 }
 
 /** The schema of a field, without the default or the optionality around it. */

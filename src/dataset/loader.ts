@@ -216,7 +216,7 @@ function batchReader(
       batch: {
         pixels: Tensor.float32(shape, kept),
         labels: Tensor.int64(labels),
-        ...(targets ? { targets } : {}),
+        targets,
         ids: good.map((at) => split.id(members[at]!)),
       },
     };

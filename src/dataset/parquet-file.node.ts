@@ -135,7 +135,7 @@ function imageColumns(
     );
   }
   const names = features[label]?.names;
-  return { image, label, ...(names ? { names } : {}) };
+  return { image, label, names };
 }
 
 const labelNames = ['label', 'labels'];

@@ -67,7 +67,7 @@ export async function evaluate(
     engine,
     batchSize,
     progress,
-    ...(options.limit === undefined ? {} : { limit: options.limit }),
+    limit: options.limit,
   });
   const classifier = await loadClassifier(engine, model, options.threads);
   const task = progress.task(options.label ?? 'evaluate', loader.images, 'images');

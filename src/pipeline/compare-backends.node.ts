@@ -5,14 +5,14 @@ import { silent } from '../common/progress.ts';
 import { exportModelFile } from '../export/export-file.node.ts';
 import type { Graph } from '../graph/graph.ts';
 import { evaluate } from '../measure/accuracy.ts';
-import { backendNamed } from '../quantize/backends.ts';
+import { type BackendName, backendNamed, backends } from '../quantize/backends.ts';
+import { schemes } from '../quantize/quantize.ts';
 import type { ReportBackend } from '../report/schema.ts';
-import { type Context, openModelData } from './context.node.ts';
-import { backends, type QuantizeRecipe, quantizeSchema, schemes } from './recipe.node.ts';
-import { quantizeGraph } from './stages.node.ts';
+import type { Context, ModelData } from './context.node.ts';
+import { type QuantizeRecipe, quantizeStage } from './stages/quantize.node.ts';
 
 export interface CompareBackendsOptions {
-  data: string;
+  data: ModelData;
   /** How static ranges are found. */
   calibration?: Partial<Pick<QuantizeRecipe, 'observer' | 'samples'>>;
   /** Images of the held-out split that accuracy is measured on; all of them when absent. */
@@ -27,7 +27,6 @@ export interface CompareBackendsOptions {
  * the one that would ship, except that dynamic 7-bit activations take standard operators (`integer`),
  * as the fused one has 8 bits only. Backends that ask for the same numbers (`onednn` and `mlas`, `x86` and `fbgemm`) share
  * one file and its measurement.
- * @throws UserError when the data don't fit the model
  * @throws InterruptedError when the context's signal fires
  */
 export async function compareBackends(
@@ -35,10 +34,10 @@ export async function compareBackends(
   graph: Graph,
   { data, calibration, evalSamples, folder }: CompareBackendsOptions,
 ): Promise<ReportBackend[]> {
-  const { dataset, preprocessing } = await openModelData(graph, data);
+  const names = Object.keys(backends) as BackendName[];
   const variants = [
     { dtype: 'fp16' as const },
-    ...schemes.flatMap((scheme) => backends.map((backend) => ({ dtype: 'int8' as const, scheme, backend }))),
+    ...schemes.flatMap((scheme) => names.map((backend) => ({ dtype: 'int8' as const, scheme, backend }))),
   ];
   const measured = new Map<string, Promise<Pick<ReportBackend, 'top1' | 'bytes'>>>();
   const task = context.progress.task('compare backends', variants.length, 'variants');
@@ -58,20 +57,17 @@ export async function compareBackends(
   return compared;
 
   async function measure(variant: Variant): Promise<Pick<ReportBackend, 'top1' | 'bytes'>> {
-    const recipe = validated(quantizeSchema, { ...calibration, ...variant });
+    const options = validated(quantizeStage.options, { ...calibration, ...variant });
     const quiet = { ...context, progress: silent };
-    const quantized = await quantizeGraph(quiet, graph, recipe, data);
+    const quantized = await quantizeStage.run({ context: quiet, graph, options, data, folder });
     const file = join(folder, 'compared.onnx');
     try {
       const form = sevenBits(variant) ? { form: 'integer' as const } : {};
-      const { bytes } = await exportModelFile(context.engine, quantized, 'onnx', file, form);
-      const { top1 } = await evaluate(context.engine, file, dataset.val, {
-        preprocessing,
-        batchSize: 32,
-        threads: context.threads,
-        ...(evalSamples ? { limit: evalSamples } : {}),
-        ...(context.signal ? { signal: context.signal } : {}),
-      });
+      const { bytes } = await exportModelFile(context.engine, quantized.graph, 'onnx', file, form);
+      const { threads, signal } = context;
+      const { preprocessing, dataset } = data;
+      const measuring = { preprocessing, batchSize: 32, threads, limit: evalSamples, signal };
+      const { top1 } = await evaluate(context.engine, file, dataset.val, measuring);
       return { top1, bytes };
     } finally {
       for (const path of [file, `${file}.data`]) rmSync(path, { force: true });
@@ -79,7 +75,7 @@ export async function compareBackends(
   }
 }
 
-type Variant = Pick<ReportBackend, 'dtype' | 'scheme'> & { backend?: QuantizeRecipe['backend'] };
+type Variant = Pick<ReportBackend, 'dtype' | 'scheme'> & { backend?: BackendName };
 
 /** Whether the variant finds 7-bit ranges at run time. */
 const sevenBits = ({ scheme, backend }: Variant): boolean =>

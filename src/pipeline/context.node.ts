@@ -1,5 +1,5 @@
 import { UserError } from '../common/errors.ts';
-import type { Progress } from '../common/progress.ts';
+import { type Progress, silent } from '../common/progress.ts';
 import type { Dataset } from '../dataset/dataset.ts';
 import { openDataset } from '../dataset/open.node.ts';
 import type { Preprocessing } from '../dataset/preprocessing.ts';
@@ -18,8 +18,13 @@ export interface Context {
 }
 
 /** A context that runs on ONNX Runtime's CPU provider. */
-export function localContext(options: Omit<Context, 'engine'>): Context {
-  return { engine: onnxruntime, ...options };
+export function localContext({
+  threads,
+  seed,
+  progress = silent,
+  signal,
+}: Omit<Context, 'engine' | 'progress'> & { progress?: Progress }): Context {
+  return { engine: onnxruntime, threads, seed, progress, signal };
 }
 
 /** A data set and the way its images become the model's inputs. */

@@ -1,86 +1,83 @@
+import { availableParallelism } from 'node:os';
 import { z } from 'zod';
+import { validated } from '../common/options.ts';
+import { dataForms } from '../dataset/data-forms.ts';
 import { formats } from '../export/formats.node.ts';
-
-export const importances = ['l1', 'l2', 'taylor', 'hessian', 'random'] as const;
-export const backends = ['mlas', 'x86', 'fbgemm', 'onednn', 'qnnpack'] as const;
-export const precisions = ['fp32', 'fp16', 'int8'] as const;
-export const schemes = ['dynamic', 'static'] as const;
-export const observers = ['minmax', 'percentile', 'mse'] as const;
-/** Names of the files that can be written. */
-export const formatNames = formats.map(({ name }) => name);
+import { precisions } from '../quantize/quantize.ts';
+import { finetuneStage } from './stages/finetune.node.ts';
+import { pruneStage } from './stages/prune.node.ts';
+import { quantizeStage } from './stages/quantize.node.ts';
 
 const whole = (low: number) => z.number().int().min(low);
 
-/** How channels are chosen. `ratio` is the share of every group's channels that goes. */
-export const pruneSchema = z.strictObject({
-  ratio: z.number().gt(0).lt(1),
-  importance: z.enum(importances).default('l1'),
-  /** Images that Taylor and Hessian look at. */
-  samples: whole(1).default(256),
-  headDims: z.enum(['tied', 'free']).default('free'),
-  /** Rank channels across groups instead of taking the ratio from each. */
-  global: z.boolean().default(false),
-  /** Share of whole attention heads that goes. */
-  heads: z.number().min(0).lt(1).default(0),
-  /** Leave the embedding as it is; prune only inside blocks. */
-  bottleneck: z.boolean().default(false),
-  /** Keep a multiple of this many channels in every group. */
-  roundTo: whole(1).default(1),
-  /** Parameters not to prune, as glob patterns. */
-  ignore: z.array(z.string()).default([]),
-  /** Choose the ratio so that about this many GMACs are left. */
-  targetMacs: z.number().positive().optional(),
+/** What a run begins with. */
+export const sourceOptions = z.strictObject({
+  model: z.string().meta({ description: 'folder, .onnx file, or checkpoint file with its architecture' }),
+  arch: z.string().optional().meta({ description: 'architecture of a bare checkpoint file' }),
+  data: z.string().meta({ description: dataForms, value: 'data' }),
 });
 
-/** How the pruned weights are trained again. */
-export const finetuneSchema = z.strictObject({
-  epochs: whole(0),
-  batchSize: whole(1).default(64),
-  /** Peak learning rate. */
-  lr: z.number().positive().default(3e-4),
-  weightDecay: z.number().min(0).default(0.05),
-  /** Share of the steps in which the learning rate rises to its peak. */
-  warmup: z.number().min(0).lt(1).default(0.1),
-  labelSmoothing: z.number().min(0).lt(1).default(0.1),
-  /** Gradients are scaled down to this global norm; 0 turns it off. */
-  clipNorm: z.number().min(0).default(1),
-  /** Weight of the dense model's soft targets in the loss; 0 turns distillation off. */
-  distill: z.number().min(0).max(1).default(0),
+/** What a run ends with, and how it runs. */
+export const resultOptions = z.strictObject({
+  formats: z
+    .array(z.enum(formats.map(({ name }) => name)))
+    .default(['onnx'])
+    .meta({ description: 'files to write' }),
+  compareBackends: z.boolean().default(false).meta({
+    description: 'measure accuracy in fp16 and under every int8 backend and scheme too',
+  }),
+  evalSamples: whole(1).optional().meta({
+    description: 'measure accuracy on only this many held-out images; left out: all',
+  }),
+  runs: whole(1).default(50).meta({ description: 'timed runs of each model' }),
+  seed: whole(0).default(0).meta({ description: 'seed of everything random' }),
+  threads: whole(1).optional().meta({ description: 'threads of the engine; left out: all processors' }),
 });
 
-/** The lower-precision form that ships. */
-export const quantizeSchema = z.strictObject({
-  dtype: z.enum(precisions).default('int8'),
-  scheme: z.enum(schemes).default('dynamic'),
-  backend: z.enum(backends).default('mlas'),
-  /** Element type of an FP16 model's inputs and outputs. */
-  io: z.enum(['float32', 'float16']).default('float32'),
-  /** How a static range follows from what was seen. */
-  observer: z.enum(observers).default('mse'),
-  /** Images that ranges are found on. */
-  samples: whole(1).default(128),
-});
+const dtype = z
+  .enum(['fp32', ...precisions])
+  .default(quantizeStage.options.shape.dtype.def.defaultValue)
+  .meta({ description: 'number type that ships; fp32: as it was trained', value: 'type' });
 
-/** Everything `pqv optimize` was asked to do; written into the run directory and the report. */
+const epochs = whole(0).meta({ description: 'passes over the training images; 0: no finetuning' });
+
+/** The stages of a run in order, by their section of a recipe; those with a condition are done where it is met. */
+export const stageSections = {
+  prune: pruneStage.options,
+  finetune: finetuneStage.options.extend({ epochs }),
+  quantize: quantizeStage.options.extend({ dtype }),
+};
+
+/** What each format can be told, of those that can be told something. */
+export const exportSections = Object.fromEntries(
+  formats
+    .filter(({ options }) => Object.keys(options.shape).length > 0)
+    .map(({ name, options }) => [name, options]),
+);
+
+/** Everything `pqv optimize` can be asked to do. */
 export const recipeSchema = z.strictObject({
-  model: z.string(),
-  arch: z.string().optional(),
-  data: z.string(),
-  prune: pruneSchema.optional(),
-  finetune: finetuneSchema.optional(),
-  quantize: quantizeSchema.optional(),
-  formats: z.array(z.enum(formatNames)).default(['onnx']),
-  /** Measure the trained model under every backend and scheme, whichever one ships. */
-  compareBackends: z.boolean().default(false),
-  /** Images of the held-out split that accuracy is measured on; all of them when absent. */
-  evalSamples: whole(1).optional(),
-  /** Timed runs for each model. */
-  runs: whole(1).default(50),
-  seed: whole(0).default(0),
-  threads: whole(1),
+  ...sourceOptions.shape,
+  prune: stageSections.prune.optional(),
+  finetune: stageSections.finetune.optional(),
+  quantize: stageSections.quantize.prefault({}),
+  ...resultOptions.shape,
+  export: z
+    .strictObject(
+      Object.fromEntries(Object.entries(exportSections).map(([name, schema]) => [name, schema.prefault({})])),
+    )
+    .prefault({}),
 });
 
-export type PruneRecipe = z.infer<typeof pruneSchema>;
-export type FinetuneRecipe = z.infer<typeof finetuneSchema>;
-export type QuantizeRecipe = z.infer<typeof quantizeSchema>;
-export type Recipe = z.infer<typeof recipeSchema>;
+/** A recipe in which nothing is left open; kept in the run directory and the report. */
+export type Recipe = z.output<typeof recipeSchema> & { threads: number };
+
+/**
+ * A recipe from what was written: defaults filled in, stages that do nothing left out.
+ * @throws UserError naming the first option that is wrong
+ */
+export function recipeOf(input: unknown): Recipe {
+  const recipe = validated(recipeSchema, input);
+  const { finetune, threads = availableParallelism() } = recipe;
+  return { ...recipe, finetune: finetune?.epochs ? finetune : undefined, threads };
+}

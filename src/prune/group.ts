@@ -39,7 +39,8 @@ export interface PruningGroup {
   readonly residual: boolean;
 }
 
-export type HeadDims = 'tied' | 'free';
+export const headDimKinds = ['tied', 'free'] as const;
+export type HeadDims = (typeof headDimKinds)[number];
 
 /** An axis of a constant, with the label (representative) of each index. */
 interface LabelledAxis {

@@ -1,19 +1,23 @@
+import { z } from 'zod';
+import { validated } from '../common/options.ts';
 import type { Graph, Value } from '../graph/graph.ts';
 import { connectBoxes, headDimGroups, headGroups } from './attention-groups.ts';
 import { type Dependencies, findDependencies } from './dependency.ts';
-import { GroupMaker, type HeadDims, type PruningGroup } from './group.ts';
+import { GroupMaker, type HeadDims, headDimKinds, type PruningGroup } from './group.ts';
 import { Labels } from './labels.ts';
 import type { Box } from './layout.ts';
 import { rolesOf } from './roles.ts';
 
-export interface GroupOptions {
-  /**
-   * `tied`: the same dimension indices leave every head, and queries, keys and values alike.
-   * `free` (default): heads choose for themselves, values apart from queries and keys; it keeps more of
-   * the accuracy at the same size.
-   */
-  headDims?: HeadDims;
-}
+/** Which channels are chosen together. */
+export const groupOptions = z.object({
+  headDims: z.enum(headDimKinds).default('free').meta({
+    description:
+      'tied: the same dimensions leave every head, and queries, keys and values alike; free: each head chooses, which keeps more of the accuracy at the same size',
+    value: 'how',
+  }),
+});
+
+export type GroupOptions = z.input<typeof groupOptions>;
 
 export interface Grouping {
   readonly groups: readonly PruningGroup[];
@@ -22,7 +26,8 @@ export interface Grouping {
 }
 
 /** The prunable groups of a graph. Shapes must have been inferred. The classifier's outputs are in none. */
-export function findGroups(graph: Graph, { headDims = 'free' }: GroupOptions = {}): Grouping {
+export function findGroups(graph: Graph, options: GroupOptions = {}): Grouping {
+  const { headDims } = validated(groupOptions, options);
   const roleOf = rolesOf(graph);
   const elements = findDependencies(graph);
   const wholes = findDependencies(graph, 'wholes');

@@ -88,6 +88,8 @@ describe('plan', () => {
   });
 
   it('refuses a rounding that is none', () => {
-    expect(() => planPruning([], [], { ratio: 0.5, roundTo: 0 })).toThrow(/can't round channels to 0/);
+    expect(() => planPruning([], [], { ratio: 0.5, roundTo: 0 })).toThrow(
+      /roundTo: it must be a whole number of at least 1, not 0/,
+    );
   });
 });

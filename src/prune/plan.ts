@@ -1,21 +1,35 @@
-import { UserError } from '../common/errors.ts';
+import { z } from 'zod';
+import { validated } from '../common/options.ts';
 import { globMatcher } from '../graph/glob.ts';
 import type { PruningGroup } from './group.ts';
 
-export interface PlanOptions {
-  /** Share of the units of every group (or of all together, with `global`) that goes; in (0, 1). */
-  ratio: number;
-  /** Rank units across groups instead of taking the ratio from each. */
-  global?: boolean;
-  /** Share of every attention's whole heads that goes; default 0. */
-  heads?: number;
-  /** Leave the residual stream (the embedding) as it is. */
-  bottleneck?: boolean;
-  /** Keep a multiple of this many units; default 1. */
-  roundTo?: number;
-  /** Globs of parameters whose outputs are kept: `blocks.0.*`, `*.attn.qkv.weight`. */
-  ignore?: readonly string[];
-}
+/** Which channels go, and how many. */
+export const planOptions = z.object({
+  ratio: z.number().gt(0).lt(1).optional().meta({
+    description: "share of every group's channels that goes",
+    value: 'r',
+  }),
+  heads: z.number().min(0).lt(1).default(0).meta({
+    description: "share of every attention's whole heads that goes",
+    value: 'r',
+  }),
+  global: z.boolean().default(false).meta({
+    description: 'rank channels across groups instead of taking the ratio from each',
+  }),
+  bottleneck: z.boolean().default(false).meta({
+    description: 'leave the embedding (the residual stream) as it is',
+  }),
+  roundTo: z.number().int().min(1).default(1).meta({
+    description: 'keep a multiple of this many channels in every group',
+    value: 'k',
+  }),
+  ignore: z.array(z.string()).default([]).meta({
+    description: 'parameters whose outputs are kept, as a pattern: blocks.0.*, *.attn.qkv.weight',
+    value: 'glob',
+  }),
+});
+
+export type PlanOptions = z.input<typeof planOptions>;
 
 /** Which units of which groups go. */
 export type Plan = ReadonlyMap<PruningGroup, readonly number[]>;
@@ -28,19 +42,19 @@ interface Step {
 }
 
 /**
- * Chooses the least important units. As Torch-Pruning counts, n units of which a ratio goes become
- * `floor(n * (1 - ratio))`, and with `roundTo` the next multiple below; but no group is emptied. Every
+ * Chooses the least important units. As Torch-Pruning counts, n units of which a ratio goes (without one:
+ * none) become `floor(n * (1 - ratio))`, and with `roundTo` the next multiple below; but no group is emptied. Every
  * scope of a group (a head, with free head dimensions) loses equally many.
  * @param scores of each group's units, comparable across groups
- * @throws UserError on a ratio outside (0, 1), heads outside [0, 1), or a rounding that is no positive integer
+ * @throws UserError on an option out of its range
  */
 export function planPruning(
   groups: readonly PruningGroup[],
   scores: readonly Float64Array[],
-  options: PlanOptions,
+  input: PlanOptions,
 ): Plan {
-  checkOptions(options);
-  const { ratio, heads = 0, global = false, roundTo = 1 } = options;
+  const options = validated(planOptions, input);
+  const { ratio = 0, heads, global, roundTo } = options;
   const chosen = groups.map((group) =>
     wanted(group, options) ? stepsOf(group, scores[groups.indexOf(group)]!) : [],
   );
@@ -65,17 +79,6 @@ export function planPruning(
       );
   });
   return plan;
-}
-
-function checkOptions({ ratio, heads = 0, roundTo = 1 }: PlanOptions): void {
-  if (!(ratio > 0 && ratio < 1)) {
-    throw new UserError(`pruning ratio ${ratio} is outside (0, 1): 0.25 prunes a quarter`);
-  }
-  if (!(heads >= 0 && heads < 1))
-    throw new UserError(`heads ${heads} is outside [0, 1): 0.25 prunes a quarter`);
-  if (!Number.isInteger(roundTo) || roundTo < 1) {
-    throw new UserError(`can't round channels to ${roundTo}: give a whole number above 0`);
-  }
 }
 
 const removed = (length: number, ratio: number): number => length - Math.trunc(length * (1 - ratio));
@@ -108,7 +111,7 @@ function globalCounts(steps: readonly (readonly Step[])[], ratio: number): numbe
   return counts;
 }
 
-function wanted(group: PruningGroup, { bottleneck, ignore = [] }: PlanOptions): boolean {
+function wanted(group: PruningGroup, { bottleneck, ignore }: z.output<typeof planOptions>): boolean {
   if (group.residual && (bottleneck || group.kind === 'heads')) return false;
   const ignored = globMatcher(ignore);
   return !group.slices.some(({ parameter, role }) => role !== 'input' && ignored(parameter.name));

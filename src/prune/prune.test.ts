@@ -269,13 +269,27 @@ describe('prune', () => {
   it('finds the ratio for a number of MACs', async () => {
     const graph = build();
     const target = Math.round(countMacs(graph) * 0.6);
-    const result = await prune(onnxruntime, graph, { ...l1, ratio: 0.5, targetMacs: target });
+    const result = await prune(onnxruntime, graph, { ...l1, targetMacs: target / 1e9 });
     const macs = countMacs(result.graph);
     expect(macs).toBeLessThanOrEqual(target);
     expect(macs).toBeGreaterThan(target * 0.9);
-    await expect(prune(onnxruntime, graph, { ...l1, ratio: 0.5, targetMacs: 10 })).rejects.toThrow(
-      /can't go below/,
-    );
+    await expect(prune(onnxruntime, graph, { ...l1, targetMacs: 1e-8 })).rejects.toThrow(/can't go below/);
+  });
+
+  it('removes heads alone, and leaves widths as they are', async () => {
+    const { groups, ratio } = await prune(onnxruntime, build(), { ...l1, heads: 0.5 });
+    expect(ratio).toBe(0);
+    for (const { kind, units, kept } of groups) {
+      if (kind === 'heads') expect(kept).toBe(units - Math.ceil(units / 2));
+      else expect(kept).toBe(units);
+    }
+    expect(groups.some(({ kind }) => kind === 'heads')).toBe(true);
+  });
+
+  it('needs one budget, and takes no two for the same thing', async () => {
+    await expect(prune(onnxruntime, build(), l1)).rejects.toThrow(/give ratio, heads or targetMacs/);
+    const both = { ...l1, ratio: 0.5, targetMacs: 1 };
+    await expect(prune(onnxruntime, build(), both)).rejects.toThrow(/give one of them/);
   });
 
   it('a ratio of random units is the same for the same seed and another for another', async () => {
@@ -290,7 +304,11 @@ describe('prune', () => {
     await expect(prune(onnxruntime, graph, { importance: 'taylor', ratio: 0.5 })).rejects.toThrow(
       /needs images/,
     );
-    await expect(prune(onnxruntime, graph, { ...l1, ratio: 1 })).rejects.toThrow(/outside \(0, 1\)/);
-    await expect(prune(onnxruntime, graph, { ...l1, ratio: 0.5, heads: 1 })).rejects.toThrow(/heads 1/);
+    await expect(prune(onnxruntime, graph, { ...l1, ratio: 1 })).rejects.toThrow(
+      /between 0 and 1, both excluded/,
+    );
+    await expect(prune(onnxruntime, graph, { ...l1, ratio: 0.5, heads: 1 })).rejects.toThrow(
+      /heads: it must be a number from 0, below 1, not 1/,
+    );
   });
 });

@@ -1,25 +1,51 @@
+import { z } from 'zod';
 import { UserError } from '../common/errors.ts';
+import { validated } from '../common/options.ts';
 import { type Progress, silent } from '../common/progress.ts';
 import type { Batch } from '../dataset/dataset.ts';
 import type { Graph } from '../graph/graph.ts';
 import type { Engine } from '../runtime/session.ts';
 import { applyPlan, type Kept } from './apply.ts';
 import type { PruningGroup } from './group.ts';
-import { findGroups, type Grouping, type GroupOptions } from './groups.ts';
-import { type Importance, type Sensitivities, scoredParameters, scoreGroups } from './importance.ts';
+import { findGroups, type Grouping, groupOptions } from './groups.ts';
+import {
+  type Importance,
+  importances,
+  type Sensitivities,
+  scoredParameters,
+  scoreGroups,
+} from './importance.ts';
 import { ratioForMacs } from './mac-target.ts';
-import { type Plan, type PlanOptions, planPruning } from './plan.ts';
+import { type Plan, planOptions, planPruning } from './plan.ts';
 import { meanSquaredGradients, summedGradients } from './sensitivity.ts';
 
-export interface PruneOptions extends PlanOptions, GroupOptions {
-  importance: Importance;
+/** How channels are chosen. One thing must say how much goes; `heads` goes together with either of the others. */
+export const pruneOptions = z
+  .strictObject({
+    ...planOptions.shape,
+    targetMacs: z.number().gt(0).optional().meta({
+      description: 'choose the ratio so that at most this many GMACs are left, and hardly fewer',
+      value: 'g',
+    }),
+    importance: z.enum(importances).default('l1').meta({
+      description: 'how channels are ranked; taylor and hessian look at images',
+      value: 'how',
+    }),
+    ...groupOptions.shape,
+  })
+  .refine(({ ratio, heads, targetMacs }) => ratio || heads || targetMacs, {
+    error: 'how much is to be pruned? give ratio, heads or targetMacs (--ratio, --heads, --target-macs)',
+  })
+  .refine(({ ratio, targetMacs }) => ratio === undefined || targetMacs === undefined, {
+    error: 'ratio and targetMacs both say how many channels go: give one of them',
+  });
+
+export type PruneOptions = z.input<typeof pruneOptions> & {
   /** Of `random` importance. */
   seed?: number;
-  /** Choose the ratio so that at most this many multiply-accumulates are left, as near as whole channels allow; `ratio` is then not used. */
-  targetMacs?: number;
   /** Threads of the engine. */
   threads?: number;
-}
+};
 
 /** Labelled images for `taylor` and `hessian`. */
 export interface PruneData extends AsyncIterable<Pick<Batch, 'pixels' | 'labels'>> {
@@ -43,7 +69,7 @@ export interface PruneResult {
   graph: Graph;
   kept: Kept;
   groups: GroupSummary[];
-  /** The ratio that was applied: the one asked for, or the one found for `targetMacs`. */
+  /** The ratio that was applied: the one asked for, or the one found for `targetMacs`; 0 when only heads went. */
   ratio: number;
 }
 
@@ -58,24 +84,26 @@ export interface PruneResult {
 export async function prune(
   engine: Engine,
   graph: Graph,
-  options: PruneOptions,
+  { seed, threads, ...input }: PruneOptions,
   data?: PruneData,
   progress: Progress = silent,
 ): Promise<PruneResult> {
+  const options = validated(pruneOptions, input);
+  const { importance, ratio, targetMacs } = options;
   const grouping = findGroups(graph, options);
   if (grouping.groups.length === 0) throw new UserError('the model has no channels that can be pruned');
   for (const op of grouping.unknownOps) {
     progress.note(`${op} has no dependency rule: channels it reads are kept`);
   }
   const scores = await scoreGroups(engine, grouping.groups, {
-    ...options,
-    ...(await sensitivities(engine, graph, grouping, options, data, progress)),
+    importance,
+    seed,
+    sensitivities: await sensitivities(engine, graph, grouping, { importance, threads }, data, progress),
   });
-  const planFor = (ratio: number) => planPruning(grouping.groups, scores, { ...options, ratio });
-  const ratio =
-    options.targetMacs === undefined ? options.ratio : ratioForMacs(graph, planFor, options.targetMacs);
-  const plan = planFor(ratio);
-  return { ...applyPlan(graph, plan), groups: summarize(grouping, plan), ratio };
+  const planFor = (share?: number) => planPruning(grouping.groups, scores, { ...options, ratio: share });
+  const applied = targetMacs === undefined ? ratio : ratioForMacs(graph, planFor, targetMacs * 1e9);
+  const plan = planFor(applied);
+  return { ...applyPlan(graph, plan), groups: summarize(grouping, plan), ratio: applied ?? 0 };
 }
 
 /** What can be pruned: every group, with everything kept. Shapes must have been inferred. */
@@ -99,19 +127,16 @@ async function sensitivities(
   engine: Engine,
   graph: Graph,
   { groups }: Grouping,
-  { importance, threads }: PruneOptions,
+  { importance, threads }: { importance: Importance; threads: number | undefined },
   data: PruneData | undefined,
   progress: Progress,
-): Promise<{ sensitivities?: Sensitivities }> {
-  if (importance !== 'taylor' && importance !== 'hessian') return {};
+): Promise<Sensitivities | undefined> {
+  if (importance !== 'taylor' && importance !== 'hessian') return undefined;
   if (!data) throw new UserError(`importance ${importance} needs images: give --data`);
   const measure = importance === 'taylor' ? summedGradients : meanSquaredGradients;
   const task = progress.task(`importance (${importance})`, data.images ?? 0, 'images');
-  const session = threads === undefined ? {} : { threads };
   try {
-    return {
-      sensitivities: await measure(engine, graph, scoredParameters(groups), data, { task, ...session }),
-    };
+    return await measure(engine, graph, scoredParameters(groups), data, { task, threads });
   } finally {
     task.done();
   }

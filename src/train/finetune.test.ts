@@ -165,8 +165,8 @@ describe('finetune', () => {
     const refused = (over: Partial<FinetuneOptions>, given = data) =>
       expect(finetune(onnxruntime, tiny(), given, options(over))).rejects;
     await refused({ epochs: 0 }).toThrow(UserError);
-    await refused({ lr: Number.NaN }).toThrow(/learning rate/);
-    await refused({ warmup: 1 }).toThrow(/warm-up/);
+    await refused({ lr: Number.NaN }).toThrow(/lr: it must be a number above 0, not NaN/);
+    await refused({ warmup: 1 }).toThrow(/warmup: it must be a number from 0, below 1/);
     await refused({}, { train: bars(0), val: bars(1) }).toThrow(/no images/);
     await refused({ mixup: 0 }, { train: bars(40, 3), val: bars(1) }).toThrow(/label 2.*2 classes/);
     const checkpoints = fileCheckpoints(folder);

@@ -1,4 +1,6 @@
+import { z } from 'zod';
 import { InterruptedError, UserError } from '../common/errors.ts';
+import { validated } from '../common/options.ts';
 import { type Progress, silent } from '../common/progress.ts';
 import type { Augmentation } from '../dataset/augment.ts';
 import type { Batch, Split } from '../dataset/dataset.ts';
@@ -12,40 +14,69 @@ import type { CheckpointStore, History, TrainingProgress } from './checkpoint.ts
 import { cosineSchedule } from './schedule.ts';
 import { Trainer } from './trainer.ts';
 
-export interface FinetuneOptions {
+const share = (description: string) => z.number().min(0).lt(1).meta({ description, value: 'share' });
+
+/** How a model is trained further. */
+export const finetuneOptions = z.strictObject({
+  epochs: z.number().int().min(1).meta({ description: 'passes over the training images' }),
+  batchSize: z.number().int().min(1).default(64).meta({
+    description: 'images a training step; a last batch that is not full is left out',
+  }),
+  accumulate: z.number().int().min(1).default(1).meta({
+    description: 'batches whose gradients make one update',
+  }),
+  lr: z.number().gt(0).default(3e-4).meta({
+    description: 'peak learning rate; it rises linearly and falls to zero along a cosine',
+  }),
+  warmup: share('share of the steps in which the learning rate rises').default(0.1),
+  weightDecay: z.number().min(0).default(0.05).meta({
+    description: 'weight decay of AdamW, not on norms and biases',
+  }),
+  clipNorm: z.number().min(0).default(1).meta({
+    description: 'gradients are scaled down to this global norm; 0: never',
+  }),
+  labelSmoothing: share('probability that the targets give to the other classes').default(0.1),
+  mixup: z.number().min(0).default(0).meta({
+    description: 'alpha of mixup, which blends pairs of images; 0: off',
+    value: 'alpha',
+  }),
+  cutmix: z.number().min(0).default(0).meta({
+    description: 'alpha of CutMix, which pastes a part of one image into another; 0: off',
+    value: 'alpha',
+  }),
+  mixProb: z.number().min(0).max(1).default(1).meta({
+    description: 'share of the batches that mixup and CutMix change',
+    value: 'share',
+  }),
+  distill: z.number().min(0).max(1).optional().meta({
+    description: "weight of the teacher's soft targets in the loss; left out: 0.5 where there is a teacher",
+  }),
+  temperature: z.number().gt(0).default(1).meta({
+    description: "softens the teacher's and the model's predictions for each other",
+  }),
+  limit: z.number().int().min(1).optional().meta({
+    description: 'train on this many images an epoch; left out: all',
+  }),
+});
+
+export type FinetuneOptions = z.input<typeof finetuneOptions> & {
   /** How images become inputs; the model's own. */
   preprocessing: Preprocessing;
-  epochs: number;
-  /** Images a batch; a last one that is not full is left out. */
-  batchSize: number;
-  /** Peak learning rate; it rises linearly and falls to zero along a cosine. */
-  lr: number;
-  weightDecay: number;
-  /** Share of the steps in which the learning rate rises. */
-  warmup: number;
-  labelSmoothing: number;
-  /** Gradients are scaled down to this global norm; 0: never. */
-  clipNorm: number;
-  /** Batches whose gradients make one update; default 1. */
-  accumulate?: number;
   augment?: Augmentation;
-  /** Alphas of mixup and CutMix; default 0, off. */
-  mixup?: number;
-  cutmix?: number;
-  /** Share of the batches that are mixed; default 1. */
-  mixProb?: number;
   /** A model with the same input and classes whose softened predictions join the targets. */
   teacher?: Graph;
-  /** Weight of the teacher in the loss, 0 to 1. */
-  distill?: number;
-  /** Softens both predictions; default 1. */
-  temperature?: number;
-  /** Train on this many images an epoch; default all. */
-  limit?: number;
   /** Measure top-1 on the held-out images after every epoch. */
   evaluate?: boolean;
   seed: number;
   threads?: number;
+};
+
+/** The options with every default filled in. */
+type Settings = Omit<FinetuneOptions, keyof typeof finetuneOptions.shape> & z.output<typeof finetuneOptions>;
+
+function settingsOf(options: FinetuneOptions): Settings {
+  const { preprocessing, augment, teacher, evaluate, seed, threads, ...input } = options;
+  return { ...validated(finetuneOptions, input), preprocessing, augment, teacher, evaluate, seed, threads };
 }
 
 /** What surrounds the training: who is told, who may stop it, where it is kept. */
@@ -81,23 +112,24 @@ export async function finetune(
   engine: Engine,
   graph: Graph,
   data: { readonly train: Split; readonly val: Split },
-  options: FinetuneOptions,
+  input: FinetuneOptions,
   context: FinetuneContext = {},
 ): Promise<FinetuneResult> {
+  const options = settingsOf(input);
   const { progress = silent, checkpoints } = context;
   const plan = planOf(data.train, options);
   const recipe = recipeOf(options, plan);
   const saved = context.resume ? await checkpoints?.load() : undefined;
   if (saved) checkRecipe(saved.progress.recipe, recipe);
-  const { accumulate = 1, clipNorm, teacher, threads } = options;
-  const distillation = teacher && { weight: options.distill ?? 0.5, temperature: options.temperature ?? 1 };
+  const { accumulate, clipNorm, teacher, threads, temperature } = options;
+  const distillation = teacher && { weight: options.distill ?? 0.5, temperature };
   const trainer = await Trainer.create(
     engine,
     graph,
-    { accumulate, clipNorm, ...(distillation ? { distillation } : {}), ...(threads ? { threads } : {}) },
+    { accumulate, clipNorm, distillation, threads },
     saved && { tensors: saved.tensors, step: saved.progress.step },
   );
-  const teaching = teacher && (await engine.load(teacher, threads ? { threads } : {}));
+  const teaching = teacher && (await engine.load(teacher, { threads }));
   try {
     const run = new Run(engine, graph, data, options, plan, trainer, teaching, context);
     if (saved) {
@@ -120,11 +152,7 @@ interface Plan {
   totalSteps: number;
 }
 
-function planOf(train: Split, { epochs, batchSize, accumulate = 1, limit }: FinetuneOptions): Plan {
-  for (const [name, value] of Object.entries({ epochs, batchSize, accumulate })) {
-    if (!(Number.isInteger(value) && value >= 1))
-      throw new UserError(`${name} is ${value}; give a whole number from 1`);
-  }
+function planOf(train: Split, { epochs, batchSize, accumulate, limit }: Settings): Plan {
   const images = Math.min(limit ?? train.length, train.length);
   if (images === 0) throw new UserError(`${train.name} has no images to train on`);
   const size = Math.min(batchSize, Math.max(1, Math.floor(images / accumulate)));
@@ -139,7 +167,7 @@ function planOf(train: Split, { epochs, batchSize, accumulate = 1, limit }: Fine
 }
 
 /** What decides the result, as text. */
-function recipeOf(options: FinetuneOptions, plan: Plan): string {
+function recipeOf(options: Settings, plan: Plan): string {
   const { teacher, threads: _, evaluate: __, ...rest } = options;
   return JSON.stringify({ ...rest, teacher: teacher?.name, ...plan });
 }
@@ -176,7 +204,7 @@ class Run {
     readonly engine: Engine,
     readonly graph: Graph,
     readonly data: { readonly train: Split; readonly val: Split },
-    readonly options: FinetuneOptions,
+    readonly options: Settings,
     readonly plan: Plan,
     readonly trainer: Trainer,
     readonly teacher: Session | undefined,
@@ -209,7 +237,7 @@ class Run {
 
   async #epoch(report: (loss: number, lr: number) => void): Promise<void> {
     const { at, options, plan } = this;
-    const { accumulate = 1 } = options;
+    const { accumulate } = options;
     for await (const batch of this.#batches()) {
       await this.#step(batch, report);
       if (at.batch === plan.batchesAnEpoch) break;
@@ -223,7 +251,7 @@ class Run {
       epoch: at.epoch,
       loss: at.lossSum / at.images,
       trainTop1: at.correct / at.images,
-      ...(options.evaluate ? { top1: await this.#measure() } : {}),
+      top1: options.evaluate ? await this.#measure() : undefined,
     });
     Object.assign(at, { batch: 0, lossSum: 0, correct: 0, images: 0 });
     await this.#save();
@@ -231,7 +259,7 @@ class Run {
   }
 
   #batches(): AsyncIterable<Batch> {
-    const { seed, augment, labelSmoothing, mixup = 0, cutmix = 0, mixProb = 1, limit } = this.options;
+    const { seed, augment, labelSmoothing, mixup, cutmix, mixProb, limit } = this.options;
     return batches(this.#train, this.options.preprocessing, {
       engine: this.engine,
       batchSize: this.plan.batchSize,
@@ -240,8 +268,8 @@ class Run {
       dropLast: true,
       mixing: { classes: this.trainer.classes, labelSmoothing, mixup, cutmix, prob: mixProb },
       progress: this.#progress,
-      ...(augment ? { augment } : {}),
-      ...(limit ? { limit } : {}),
+      augment,
+      limit,
     });
   }
 
@@ -257,7 +285,7 @@ class Run {
     const targets = batch.targets!;
     const teacher = await this.#teach(batch);
     const { loss, correct, gradNorm } = await trainer.train(
-      { pixels: batch.pixels, targets, ...(teacher ? { teacher } : {}) },
+      { pixels: batch.pixels, targets, teacher },
       lr,
       options.weightDecay,
     );
@@ -297,7 +325,7 @@ class Run {
       batchSize: 64,
       label: `epoch ${this.at.epoch}, held out`,
       progress: this.#progress,
-      ...(threads ? { threads } : {}),
+      threads,
     });
     return top1;
   }

@@ -49,7 +49,7 @@ export function benchCommand(): Command {
   return withCommonOptions(bench).action(async (models: string[], options: Options) => {
     const { engines } = runtimeNamed(options.runtime);
     warnUnused(bench, { engine: !engines && `--runtime ${withEngines}` });
-    const { benchModels } = await import('../../pipeline/models.node.ts');
+    const { benchModels } = await import('../../pipeline/commands/bench.node.ts');
     const progress = await progressFor(options);
     const results = await interruptible((signal) => benchModels(models, { ...options, progress, signal }));
     print(options, { results }, () => formatBench(results));

@@ -16,7 +16,7 @@ export function compareCommand(): Command {
     .option('--data <data>', 'use images of this data set instead of random inputs')
     .option('--samples <n>', 'inputs to compare on', parse.integer(1), 16);
   return withCommonOptions(compare).action(async (a: string, b: string, options: Options) => {
-    const { compareFiles } = await import('../../pipeline/models.node.ts');
+    const { compareFiles } = await import('../../pipeline/commands/compare.node.ts');
     const result = await compareFiles(a, b, options);
     print(options, result, () =>
       [

@@ -21,7 +21,7 @@ export function evalCommand(): Command {
     .option('--batch-size <n>', 'images at a time', parse.integer(1), 32)
     .option('--samples <n>', 'evaluate only this many held-out images', parse.integer(1));
   return withCommonOptions(evaluate).action(async (model: string, options: Options) => {
-    const { evaluateModel } = await import('../../pipeline/models.node.ts');
+    const { evaluateModel } = await import('../../pipeline/commands/eval.node.ts');
     const result = await evaluateModel(model, { ...options, progress: await progressFor(options) });
     print(options, result, () => formatAccuracy(result));
   });

@@ -32,11 +32,9 @@ export function exportCommand(): Command {
   const formatOptions = optionsOfFormats();
   addOptions(write, formatOptions).option('--arch <name>', 'architecture of a bare checkpoint file');
   return withCommonOptions(write).action(async (model: string, options: Options) => {
-    const { exportModel } = await import('../../pipeline/models.node.ts');
-    const artifact = await exportModel(model, options.format, options.output, {
-      ...options,
-      formatOptions: valuesOf(write, formatOptions),
-    });
+    const { exportModel } = await import('../../pipeline/commands/export.node.ts');
+    const { output, format } = options;
+    const artifact = await exportModel(model, output, format, valuesOf(write, formatOptions), options);
     print(options, artifact, () => formatArtifact(artifact));
   });
 }

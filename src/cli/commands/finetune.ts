@@ -1,29 +1,24 @@
 import { type Command, Option } from 'commander';
+import { optionsOf } from '../../common/options.ts';
 import { dataForms } from '../../dataset/data-forms.ts';
+import { finetuneStage } from '../../pipeline/stages/finetune.node.ts';
 import { formatFinetuned } from '../format.ts';
 import {
   type CommonOptions,
   command,
   interruptible,
-  parse,
   print,
   progressFor,
+  warnUnused,
   withCommonOptions,
 } from '../options.ts';
+import { addOptions, valuesOf } from '../schema-options.ts';
 
 interface Options extends CommonOptions {
   output: string;
   data: string;
-  epochs: number;
   arch?: string;
-  batchSize: number;
-  lr: number;
-  weightDecay: number;
-  warmup: number;
-  labelSmoothing: number;
-  clipNorm: number;
   teacher?: string;
-  distill: number;
   resume?: boolean;
 }
 
@@ -35,23 +30,21 @@ export function finetuneCommand(): Command {
   ])
     .argument('<model>', 'folder, .onnx file, or checkpoint file with --arch')
     .requiredOption('-o, --output <dir>', 'folder to write; checkpoints go there too')
-    .requiredOption('--data <data>', dataForms)
-    .requiredOption('--epochs <n>', 'passes over the training images', parse.integer(1))
-    .option('--batch-size <n>', 'images a step', parse.integer(1), 64)
-    .option('--lr <x>', 'peak learning rate', parse.number(0), 3e-4)
-    .option('--weight-decay <x>', 'AdamW weight decay, not on norms and biases', parse.number(0), 0.05)
-    .option('--warmup <share>', 'share of the steps in which the rate rises', parse.number(0), 0.1)
-    .option('--label-smoothing <x>', 'probability given to the other classes', parse.number(0), 0.1)
-    .option('--clip-norm <x>', 'global gradient norm to clip at; 0: off', parse.number(0), 1)
-    .option('--teacher <model>', 'learn from this model too (distillation)')
-    .option('--distill <x>', "weight of the teacher's soft targets in the loss", parse.number(0), 0.5)
+    .requiredOption('--data <data>', dataForms);
+  const options = optionsOf(finetuneStage.options);
+  addOptions(finetune, options)
     .option('--resume', 'go on from the last checkpoint in the output folder')
     .addOption(new Option('--engine <name>', 'what trains').choices(['ort']).default('ort'))
     .option('--arch <name>', 'architecture of a bare checkpoint file');
-  return withCommonOptions(finetune).action(async (model: string, options: Options) => {
-    const { finetuneModel } = await import('../../pipeline/models.node.ts');
-    const progress = await progressFor(options);
-    const result = await interruptible((signal) => finetuneModel(model, { ...options, progress, signal }));
-    print(options, result, () => formatFinetuned(result, options.output));
+  return withCommonOptions(finetune).action(async (model: string, common: Options) => {
+    const unused = !common.teacher && '--teacher';
+    warnUnused(finetune, { distill: unused, temperature: unused });
+    const { finetuneModel } = await import('../../pipeline/commands/finetune.node.ts');
+    const progress = await progressFor(common);
+    const given = valuesOf(finetune, options);
+    const result = await interruptible((signal) =>
+      finetuneModel(model, common.output, given, { ...common, progress, signal }),
+    );
+    print(common, result, () => formatFinetuned(result, common.output));
   });
 }

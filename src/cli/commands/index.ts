@@ -1,27 +1,19 @@
 import type { Command } from 'commander';
-import { benchCommand } from './bench.ts';
-import { compareCommand } from './compare.ts';
-import { evalCommand } from './eval.ts';
-import { exportCommand } from './export.ts';
-import { finetuneCommand } from './finetune.ts';
-import { initCommand } from './init.ts';
-import { inspectCommand } from './inspect.ts';
-import { optimizeCommand } from './optimize.ts';
-import { pruneCommand } from './prune.ts';
-import { quantizeCommand } from './quantize.ts';
-import { reportCommand } from './report.ts';
 
-/** The commands, in the order help lists them: the whole job first, then its steps. */
-export const commands: readonly (() => Command)[] = [
-  optimizeCommand,
-  initCommand,
-  inspectCommand,
-  evalCommand,
-  pruneCommand,
-  finetuneCommand,
-  quantizeCommand,
-  exportCommand,
-  benchCommand,
-  compareCommand,
-  reportCommand,
-];
+/**
+ * The commands, in the order help lists them: the whole job first, then its steps. Each is loaded when it
+ * is asked for, with the passes whose options it has.
+ */
+export const commands: Readonly<Record<string, () => Promise<Command>>> = {
+  optimize: async () => (await import('./optimize.ts')).optimizeCommand(),
+  init: async () => (await import('./init.ts')).initCommand(),
+  inspect: async () => (await import('./inspect.ts')).inspectCommand(),
+  eval: async () => (await import('./eval.ts')).evalCommand(),
+  prune: async () => (await import('./prune.ts')).pruneCommand(),
+  finetune: async () => (await import('./finetune.ts')).finetuneCommand(),
+  quantize: async () => (await import('./quantize.ts')).quantizeCommand(),
+  export: async () => (await import('./export.ts')).exportCommand(),
+  bench: async () => (await import('./bench.ts')).benchCommand(),
+  compare: async () => (await import('./compare.ts')).compareCommand(),
+  report: async () => (await import('./report.ts')).reportCommand(),
+};

@@ -17,7 +17,7 @@ export function initCommand(): Command {
     .option('--num-classes <n>', 'classes of the head', parse.integer(0))
     .option('--model-args <json>', "overrides of the architecture's arguments", parse.json);
   return withCommonOptions(init).action(async (arch: string, options: Options) => {
-    const { initModel } = await import('../../pipeline/models.node.ts');
+    const { initModel } = await import('../../pipeline/commands/init.node.ts');
     const made = await initModel(arch, options.output, options);
     print(
       options,

@@ -17,7 +17,7 @@ export function inspectCommand(): Command {
     .option('--arch <name>', 'architecture of a bare checkpoint file')
     .option('--groups', 'list the groups of channels that pruning can remove');
   return withCommonOptions(inspect).action(async (model: string, options: Options) => {
-    const { inspectModel } = await import('../../pipeline/models.node.ts');
+    const { inspectModel } = await import('../../pipeline/commands/inspect.node.ts');
     const found = await inspectModel(model, options);
     print(options, found, () => formatInspection(found));
   });

@@ -1,35 +1,19 @@
-import { type Command, Option } from 'commander';
-import { dataForms } from '../../dataset/data-forms.ts';
-import { backends, formatNames, importances, precisions, schemes } from '../../pipeline/recipe.node.ts';
+import type { Command } from 'commander';
+import { UserError } from '../../common/errors.ts';
 import {
   type CommonOptions,
   command,
   interruptible,
-  parse,
   print,
   progressFor,
   withCommonOptions,
 } from '../options.ts';
+import { addRecipeOptions, givenRecipe } from '../recipe-options.ts';
 
 interface Options extends CommonOptions {
-  output: string;
-  data: string;
-  arch?: string;
-  prune?: number;
-  importance: (typeof importances)[number];
-  importanceSamples: number;
-  headDims: 'tied' | 'free';
-  finetuneEpochs: number;
-  batchSize: number;
-  lr: number;
-  distill: number;
-  dtype: (typeof precisions)[number];
-  scheme: (typeof schemes)[number];
-  backend: (typeof backends)[number];
-  formats: string[];
-  samples?: number;
-  runs: number;
-  compareBackends?: boolean;
+  output?: string;
+  recipe?: string;
+  printRecipe?: boolean;
   resume?: boolean;
 }
 
@@ -37,76 +21,42 @@ export function optimizeCommand(): Command {
   const optimize = command('optimize', 'The whole job: prune, finetune, quantize, export, measure, report.', [
     'pqv optimize deit/ -o runs/deit --data imagenet/ --prune 0.09375 --importance taylor --finetune-epochs 10',
     'pqv optimize deit/ -o runs/deit --data imagenet/ --prune 0.25 --finetune-epochs 10 --formats onnx,ort --resume',
+    'pqv optimize --recipe runs/deit/recipe.yaml -o runs/again',
+    'pqv optimize --recipe recipe.yaml --prune 0.5 -o runs/half',
   ])
-    .argument('<model>', 'folder, .onnx file, or checkpoint file with --arch')
-    .requiredOption('-o, --output <dir>', 'run directory')
-    .requiredOption('--data <data>', dataForms)
-    .option(
-      '--prune <r>',
-      "share of every group's channels that goes; without it nothing is pruned",
-      parse.ratio,
-    )
-    .addOption(
-      new Option('--importance <how>', 'how channels are ranked').choices(importances).default('taylor'),
-    )
-    .option('--importance-samples <n>', 'images taylor and hessian look at', parse.integer(1), 256)
-    .addOption(
-      new Option('--head-dims <how>', 'tied or free head dimensions')
-        .choices(['tied', 'free'])
-        .default('free'),
-    )
-    .option('--finetune-epochs <n>', 'passes over the training images; 0: no finetuning', parse.integer(0), 0)
-    .option('--batch-size <n>', 'images a training step', parse.integer(1), 64)
-    .option('--lr <x>', 'peak learning rate', parse.number(0), 3e-4)
-    .option('--distill <x>', "weight of the dense model's soft targets in the loss", parse.number(0), 0)
-    .addOption(new Option('--dtype <type>', 'number type that ships').choices(precisions).default('int8'))
-    .addOption(new Option('--scheme <how>', 'activation ranges').choices(schemes).default('dynamic'))
-    .addOption(new Option('--backend <name>', 'whose int8 arithmetic').choices(backends).default('mlas'))
-    .option('--formats <list>', `files to write: ${formatNames.join(', ')}`, parse.list(formatNames), [
-      'onnx',
-    ])
-    .option('--samples <n>', 'measure accuracy on only this many held-out images', parse.integer(1))
-    .option('--runs <n>', 'timed runs of each model', parse.integer(1), 50)
-    .option('--compare-backends', 'measure accuracy in fp16 and under every int8 backend and scheme too')
-    .option('--resume', 'take over the finished stages of an earlier run')
-    .option('--arch <name>', 'architecture of a bare checkpoint file');
-  return withCommonOptions(optimize).action(async (model: string, options: Options) => {
+    .argument('[model]', 'folder, .onnx file, or checkpoint file with --arch; the recipe may name it')
+    .option('-o, --output <dir>', 'run directory')
+    .option('--recipe <file>', 'YAML or JSON with any of the options; what is given here goes before it')
+    .option('--print-recipe', 'print the recipe, with every option and what it means, and do nothing else')
+    .option('--resume', 'take over the finished stages of an earlier run');
+  addRecipeOptions(optimize);
+  return withCommonOptions(optimize).action(async (model: string | undefined, options: Options) => {
+    const { readRecipe, recipeText } = await import('../../pipeline/recipe-file.node.ts');
+    const { idleSections, overridden } = await import('../../pipeline/override.ts');
+    const { recipeOf } = await import('../../pipeline/recipe.node.ts');
+    const file = options.recipe === undefined ? {} : readRecipe(options.recipe);
+    const given = { ...givenRecipe(optimize), ...(model === undefined ? {} : { model }) };
+    const recipe = recipeOf(overridden(file, given));
+    for (const section of idleSections(file, given)) {
+      process.stderr.write(`pqv: options of ${section} have no effect: ${starts[section]}\n`);
+    }
+    if (options.printRecipe) {
+      print(options, recipe, () => recipeText(recipe).trimEnd());
+      return;
+    }
+    const directory = options.output;
+    if (directory === undefined) throw new UserError('say where to: -o DIR is the run directory');
     const { optimizeModel } = await import('../../pipeline/optimize.node.ts');
     const progress = await progressFor(options);
-    const recipe = {
-      model,
-      arch: options.arch,
-      data: options.data,
-      prune: options.prune
-        ? {
-            ratio: options.prune,
-            importance: options.importance,
-            samples: options.importanceSamples,
-            headDims: options.headDims,
-          }
-        : undefined,
-      finetune: options.finetuneEpochs
-        ? {
-            epochs: options.finetuneEpochs,
-            batchSize: options.batchSize,
-            lr: options.lr,
-            distill: options.distill,
-          }
-        : undefined,
-      quantize:
-        options.dtype === 'fp32'
-          ? undefined
-          : { dtype: options.dtype, scheme: options.scheme, backend: options.backend },
-      formats: options.formats,
-      compareBackends: options.compareBackends ?? false,
-      evalSamples: options.samples,
-      runs: options.runs,
-      seed: options.seed,
-      threads: options.threads,
-    };
     const run = await interruptible((signal) =>
-      optimizeModel(recipe, options.output, { resume: options.resume ?? false, progress, signal }),
+      optimizeModel(recipe, directory, { resume: options.resume ?? false, progress, signal }),
     );
     print(options, run.report, () => `${run.table}\n\n${run.html}`);
   });
 }
+
+/** What the options of a stage go with. */
+const starts: Readonly<Record<string, string>> = {
+  prune: 'they go with --prune, --heads or --target-macs',
+  finetune: 'they go with --finetune-epochs',
+};

@@ -1,26 +1,22 @@
-import { type Command, Option } from 'commander';
+import type { Command } from 'commander';
+import { optionsOf } from '../../common/options.ts';
 import { dataForms } from '../../dataset/data-forms.ts';
-import { backends, observers, schemes } from '../../pipeline/recipe.node.ts';
+import { quantizeStage } from '../../pipeline/stages/quantize.node.ts';
+import type { QuantizeOptions } from '../../quantize/quantize.ts';
 import { formatQuantized } from '../format.ts';
 import {
   type CommonOptions,
   command,
-  parse,
   print,
   progressFor,
   warnUnused,
   withCommonOptions,
 } from '../options.ts';
+import { addOptions, valuesOf } from '../schema-options.ts';
 
-interface Options extends CommonOptions {
+interface Options extends CommonOptions, QuantizeOptions {
   output: string;
-  dtype: 'int8' | 'fp16';
-  io: 'float32' | 'float16';
-  scheme: (typeof schemes)[number];
-  backend: (typeof backends)[number];
-  observer: (typeof observers)[number];
   data?: string;
-  samples: number;
   arch?: string;
 }
 
@@ -32,44 +28,30 @@ export function quantizeCommand(): Command {
     'pqv quantize tuned/ -o half/ --dtype fp16',
   ])
     .argument('<model>', 'folder, .onnx file, or checkpoint file with --arch')
-    .requiredOption('-o, --output <dir>', 'folder to write')
-    .addOption(new Option('--dtype <type>', 'number type').choices(['int8', 'fp16']).default('int8'))
-    .addOption(
-      new Option('--io <type>', 'type of the inputs and outputs of an FP16 model')
-        .choices(['float32', 'float16'])
-        .default('float32'),
-    )
-    .addOption(
-      new Option('--scheme <how>', 'activation ranges found at run time (dynamic) or by calibration (static)')
-        .choices(schemes)
-        .default('dynamic'),
-    )
-    .addOption(
-      new Option('--backend <name>', 'whose int8 arithmetic the numbers are made for')
-        .choices(backends)
-        .default('mlas'),
-    )
-    .addOption(
-      new Option('--observer <how>', 'how a static range follows from what was seen')
-        .choices(observers)
-        .default('mse'),
-    )
+    .requiredOption('-o, --output <dir>', 'folder to write');
+  const options = optionsOf(quantizeStage.options);
+  addOptions(quantize, options)
     .option('--data <data>', `images for calibration: ${dataForms}`)
-    .option('--samples <n>', 'images for calibration', parse.integer(1), 128)
     .option('--arch <name>', 'architecture of a bare checkpoint file');
-  return withCommonOptions(quantize).action(async (model: string, options: Options) => {
-    const { dtype, scheme } = options;
-    const calibrated = dtype === 'fp16' || scheme === 'static';
-    warnUnused(quantize, {
-      io: dtype === 'int8' && '--dtype fp16',
-      backend: dtype === 'fp16' && '--dtype int8',
-      scheme: dtype === 'fp16' && '--dtype int8',
-      observer: !(dtype === 'int8' && scheme === 'static') && '--scheme static',
-      data: !calibrated && '--scheme static or --dtype fp16',
-      samples: !(calibrated && options.data) && '--data',
-    });
-    const { quantizeModel } = await import('../../pipeline/models.node.ts');
-    const result = await quantizeModel(model, { ...options, progress: await progressFor(options) });
-    print(options, result, () => formatQuantized(result, options.output));
+  return withCommonOptions(quantize).action(async (model: string, common: Options) => {
+    warnUnused(quantize, unusedWith(common));
+    const { quantizeModel } = await import('../../pipeline/commands/quantize.node.ts');
+    const command = { ...common, progress: await progressFor(common) };
+    const result = await quantizeModel(model, common.output, valuesOf(quantize, options), command);
+    print(common, result, () => formatQuantized(result, common.output));
   });
+}
+
+/** What has no effect beside the other options, and what it goes with. */
+function unusedWith({ dtype, scheme, compute, data }: Options): Record<string, string | false> {
+  const [int8, fp16] = [dtype === 'fp16' && '--dtype int8', dtype === 'int8' && '--dtype fp16'];
+  const isStatic = dtype === 'int8' && scheme === 'static';
+  const calibrated = isStatic || (dtype === 'fp16' && compute === 'float16');
+  return {
+    ...{ scheme: int8, backend: int8, ignore: int8 },
+    ...{ io: fp16, compute: fp16 },
+    observer: !isStatic && '--scheme static',
+    data: !calibrated && '--scheme static or --dtype fp16',
+    samples: !(calibrated && data) && '--data',
+  };
 }

@@ -1,0 +1,38 @@
+import { validated } from '../../common/options.ts';
+import { evaluate } from '../../measure/accuracy.ts';
+import { saveModel } from '../../zoo/save.node.ts';
+import { localContext, openModelData } from '../context.node.ts';
+import { openModel } from '../open.node.ts';
+import { finetuneStage } from '../stages/finetune.node.ts';
+import { assertElsewhere, type CommandOptions } from './command.node.ts';
+
+export interface FinetunedModel {
+  epochs: number;
+  steps: number;
+  loss: number;
+  top1: number;
+  files: string[];
+}
+
+/** Trains a model further and writes it. @param input options of the stage */
+export async function finetuneModel(
+  reference: string,
+  output: string,
+  input: unknown,
+  command: CommandOptions & { data: string; resume?: boolean },
+): Promise<FinetunedModel> {
+  const options = validated(finetuneStage.options, input);
+  assertElsewhere(reference, output);
+  const context = localContext(command);
+  const { engine, threads, progress } = context;
+  const graph = await openModel(reference, { arch: command.arch });
+  const data = await openModelData(graph, command.data);
+  const { resume } = command;
+  const tuned = await finetuneStage.run({ context, graph, options, data, folder: output, resume });
+  const files = [...saveModel(tuned.graph, output), ...tuned.files];
+  const { preprocessing, dataset } = data;
+  const accuracy = { preprocessing, batchSize: 32, threads, progress };
+  const { top1 } = await evaluate(engine, tuned.graph, dataset.val, accuracy);
+  const last = tuned.training!.at(-1)!;
+  return { epochs: options.epochs, steps: last.step, loss: last.loss, top1, files };
+}

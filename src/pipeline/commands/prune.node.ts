@@ -1,0 +1,50 @@
+import { validated } from '../../common/options.ts';
+import type { BlockShape } from '../../zoo/blocks-of.ts';
+import { describeModel } from '../../zoo/describe.ts';
+import { saveModel } from '../../zoo/save.node.ts';
+import { localContext } from '../context.node.ts';
+import { openModel } from '../open.node.ts';
+import { pruneStage } from '../stages/prune.node.ts';
+import {
+  assertElsewhere,
+  type CommandOptions,
+  type ModelSize,
+  openStageData,
+  sizeOf,
+} from './command.node.ts';
+
+export interface PrunedModel {
+  before: ModelSize;
+  after: ModelSize;
+  /** The shape of the first block, for people. */
+  blocks: string;
+  files: string[];
+}
+
+/** Prunes a model and writes it. @param input options of the stage */
+export async function pruneModel(
+  reference: string,
+  output: string,
+  input: unknown,
+  command: CommandOptions & { data?: string },
+): Promise<PrunedModel> {
+  const options = validated(pruneStage.options, input);
+  assertElsewhere(reference, output);
+  const context = localContext(command);
+  const graph = await openModel(reference, { arch: command.arch });
+  const before = sizeOf(graph);
+  const data = await openStageData(pruneStage, options, graph, command.data);
+  const pruned = await pruneStage.run({ context, graph, options, data, folder: output });
+  const files = [...saveModel(pruned.graph, output), ...pruned.files];
+  const [block] = (await describeModel(pruned.graph)).blocks;
+  return { before, after: sizeOf(pruned.graph), blocks: block ? sizesOf(block) : '', files };
+}
+
+/** What is known of a block's sizes, in words. */
+function sizesOf({ embedDim, numHeads, headDim, mlpHidden }: BlockShape): string {
+  return [
+    ...(embedDim === null ? [] : [`embed ${embedDim}`]),
+    ...(numHeads === null || headDim === null ? [] : [`heads ${numHeads} x ${headDim}`]),
+    ...(mlpHidden === null ? [] : [`MLP ${mlpHidden}`]),
+  ].join(', ');
+}

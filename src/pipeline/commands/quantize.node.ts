@@ -1,0 +1,40 @@
+import { validated } from '../../common/options.ts';
+import { weightBytes } from '../../onnx/write.ts';
+import { saveModel } from '../../zoo/save.node.ts';
+import { localContext } from '../context.node.ts';
+import { openModel } from '../open.node.ts';
+import { quantizeStage } from '../stages/quantize.node.ts';
+import { assertElsewhere, type CommandOptions, openStageData } from './command.node.ts';
+
+export interface QuantizedModel {
+  /** Bytes of the weights. */
+  before: number;
+  after: number;
+  dtype: string;
+  backend: string | undefined;
+  files: string[];
+}
+
+/** Quantizes a model and writes it. @param input options of the stage */
+export async function quantizeModel(
+  reference: string,
+  output: string,
+  input: unknown,
+  command: CommandOptions & { data?: string },
+): Promise<QuantizedModel> {
+  const options = validated(quantizeStage.options, input);
+  assertElsewhere(reference, output);
+  const context = localContext(command);
+  const graph = await openModel(reference, { arch: command.arch });
+  const before = weightBytes(graph);
+  const data = await openStageData(quantizeStage, options, graph, command.data);
+  const quantized = await quantizeStage.run({ context, graph, options, data, folder: output });
+  const files = [...saveModel(quantized.graph, output), ...quantized.files];
+  return {
+    before,
+    after: weightBytes(quantized.graph),
+    dtype: options.dtype,
+    backend: options.dtype === 'int8' ? options.backend : undefined,
+    files,
+  };
+}

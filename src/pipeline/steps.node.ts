@@ -1,0 +1,38 @@
+import type { z } from 'zod';
+import type { OptionsSchema } from '../common/options.ts';
+import type { Recipe } from './recipe.node.ts';
+import { finetuneStage } from './stages/finetune.node.ts';
+import { pruneStage } from './stages/prune.node.ts';
+import { quantizeStage } from './stages/quantize.node.ts';
+import type { Stage, StageInput, StageOutput } from './stages/stage.ts';
+
+/** A stage with the options that a recipe gives it. */
+export interface Step {
+  readonly name: Stage['name'];
+  /** What its result depends on beside the model that goes in. */
+  readonly options: unknown;
+  run(input: Omit<StageInput<unknown>, 'options'>): Promise<StageOutput>;
+}
+
+/** The model as it comes. */
+const dense: Step = { name: 'dense', options: null, run: async ({ graph }) => ({ graph, files: [] }) };
+
+/** What a recipe asks for, in order. */
+export function stepsOf({ prune, finetune, quantize: { dtype, ...quantize } }: Recipe): Step[] {
+  return [
+    dense,
+    ...step(pruneStage, prune),
+    ...step(finetuneStage, finetune),
+    ...step(quantizeStage, dtype === 'fp32' ? undefined : { dtype, ...quantize }),
+  ];
+}
+
+function step<Schema extends OptionsSchema>(
+  stage: Stage<Schema>,
+  options: z.output<Schema> | undefined,
+): Step[] {
+  if (options === undefined) return [];
+  const run: Step['run'] = ({ data, ...input }) =>
+    stage.run({ ...input, options, data: stage.usesData(options) ? data : undefined });
+  return [{ name: stage.name, options, run }];
+}

@@ -1,0 +1,83 @@
+import { z } from 'zod';
+import { validated } from '../common/options.ts';
+import type { Progress } from '../common/progress.ts';
+import type { Graph } from '../graph/graph.ts';
+import { fixedBatches } from '../runtime/fixed-batch.ts';
+import type { Engine, Tensors } from '../runtime/session.ts';
+import { type BackendName, backends } from './backends.ts';
+import type { CalibrationData } from './calibrate.ts';
+import { quantizeDynamic } from './dynamic.ts';
+import { toFloat16 } from './float16.ts';
+import { type ObserverName, observers } from './observers.ts';
+import { quantizeStatic } from './static.ts';
+
+export const schemes = ['dynamic', 'static'] as const;
+export const precisions = ['int8', 'fp16'] as const;
+
+const namesOf = <Name extends string>(table: Readonly<Record<Name, unknown>>) =>
+  Object.keys(table) as [Name, ...Name[]];
+
+/** The lower precision a model is given. */
+export const quantizeOptions = z.strictObject({
+  dtype: z.enum(precisions).default('int8').meta({ description: 'number type', value: 'type' }),
+  scheme: z.enum(schemes).default('dynamic').meta({
+    description: 'int8: activation ranges found at run time (dynamic) or by calibration (static)',
+    value: 'how',
+  }),
+  backend: z.enum(namesOf<BackendName>(backends)).default('mlas').meta({
+    description: 'int8: whose arithmetic the numbers are made for',
+  }),
+  observer: z.enum(namesOf<ObserverName>(observers)).default('mse').meta({
+    description: 'static int8: how a range follows from what was seen',
+    value: 'how',
+  }),
+  ignore: z.array(z.string()).default([]).meta({
+    description: 'int8: weights to leave in float32, as a pattern: head.*, *.mlp.fc2.weight',
+    value: 'glob',
+  }),
+  compute: z.enum(['float16', 'float32']).default('float16').meta({
+    description: 'FP16: arithmetic in float16 too, or (float32) weights stored in half the space alone',
+    value: 'type',
+  }),
+  io: z.enum(['float32', 'float16']).default('float32').meta({
+    description: 'FP16: element type of the inputs and outputs',
+    value: 'type',
+  }),
+});
+
+export type QuantizeOptions = z.input<typeof quantizeOptions>;
+
+/** Whether images are looked at: for ranges, and for what overflows float16. */
+export const calibrates = ({ dtype, scheme, compute }: z.output<typeof quantizeOptions>): boolean =>
+  dtype === 'fp16' ? compute === 'float16' : scheme === 'static';
+
+/**
+ * A copy of the graph in a lower precision: `quantizeDynamic`, `quantizeStatic` or `toFloat16`, by the options.
+ * @param data images, where `calibrates`: needed for static ranges; of use to float16
+ * @throws UserError as these passes, and on a wrong option
+ */
+export function quantize(
+  engine: Engine,
+  graph: Graph,
+  input: QuantizeOptions,
+  data: CalibrationData | undefined,
+  progress: Progress,
+): Promise<Graph> {
+  const options = validated(quantizeOptions, input);
+  const { dtype, scheme, backend, observer, ignore, compute, io } = options;
+  if (dtype === 'fp16') {
+    const calibration = calibrates(options) && data ? inputsFrom(graph, data) : undefined;
+    return toFloat16(engine, graph, { compute, io, calibration });
+  }
+  return scheme === 'static'
+    ? quantizeStatic(engine, graph, { backend, observer, ignore, data, progress })
+    : quantizeDynamic(engine, graph, { backend, ignore, progress });
+}
+
+/** Images as the model's inputs, in batches of the size it takes. */
+async function* inputsFrom(graph: Graph, data: CalibrationData): AsyncGenerator<Tensors> {
+  const { name, shape } = graph.inputs[0]!;
+  for await (const { pixels } of data) {
+    for (const { batch } of fixedBatches(pixels, shape?.[0])) yield { [name]: batch };
+  }
+}

@@ -1,0 +1,205 @@
+import { writeFileSync } from 'node:fs';
+import type { Command } from 'commander';
+import { describe, expect, it } from 'vitest';
+import { commands } from '../src/cli/commands/index.ts';
+import { givenRecipe, recipeParts } from '../src/cli/recipe-options.ts';
+import { type Option, optionsOf } from '../src/common/options.ts';
+import { formats } from '../src/export/formats.node.ts';
+import { overridden } from '../src/pipeline/override.ts';
+import { type Recipe, recipeOf } from '../src/pipeline/recipe.node.ts';
+import { readRecipe, recipeText } from '../src/pipeline/recipe-file.node.ts';
+import { finetuneStage } from '../src/pipeline/stages/finetune.node.ts';
+import { pruneStage } from '../src/pipeline/stages/prune.node.ts';
+import { quantizeStage } from '../src/pipeline/stages/quantize.node.ts';
+import { scratch } from './command.ts';
+import { recipePage } from './recipe-page.ts';
+
+const at = scratch();
+
+/** Every pass with options: the command that is it, and where its options are in a recipe. */
+const passes = [
+  { command: 'prune', schema: pruneStage.options, path: ['prune'] },
+  { command: 'finetune', schema: finetuneStage.options, path: ['finetune'] },
+  { command: 'quantize', schema: quantizeStage.options, path: ['quantize'] },
+  ...formats
+    .filter(({ options }) => optionsOf(options).length > 0)
+    .map(({ name, options }) => ({ command: 'export', schema: options, path: ['export', name] })),
+];
+
+const everyOption = passes.flatMap(({ command, schema, path }) => {
+  const flags = recipeParts.find((part) => part.path.join() === path.join())!.flags;
+  return optionsOf(schema).map((option) => ({
+    option,
+    command,
+    path,
+    title: [...path, option.key].join('.'),
+    flag: `--${option.name}`,
+    optimizeFlag: `--${flags[option.key] ?? option.name}`,
+  }));
+});
+
+const sample: Record<Option['kind'], unknown> = { integer: 3, number: 0.37, text: 'blocks.0.*', flag: true };
+
+/** A value that is not the default. */
+function otherValue({ kind, choices, list, default: usual }: Option): unknown {
+  const value = choices ? choices.find((choice) => choice !== usual) : sample[kind];
+  return list ? [value] : value;
+}
+
+/** As a command line gives it. */
+const words = (flag: string, value: unknown): string[] =>
+  value === true ? [flag] : [flag, ...[value].flat().map(String)];
+
+const flagOf = (command: Command, flag: string) => command.options.find(({ long }) => long === flag);
+
+/** What starts the stage, where something else must be given. */
+const starters: Record<string, readonly string[]> = {
+  prune: ['--prune', '0.25'],
+  finetune: ['--finetune-epochs', '7'],
+};
+
+const least = ['some/model', '--data', 'mnist'];
+
+/** The recipe that `optimize` makes of a command line. */
+async function recipeFrom(args: readonly string[]): Promise<Recipe> {
+  const optimize = await commands.optimize!();
+  optimize.exitOverride().action(() => {});
+  await optimize.parseAsync([...least, ...args], { from: 'user' });
+  return recipeOf(overridden({}, { ...givenRecipe(optimize), model: optimize.args[0]! }));
+}
+
+const valueAt = (recipe: unknown, path: readonly string[]): unknown =>
+  path.reduce<unknown>((found, key) => (found as Record<string, unknown> | undefined)?.[key], recipe);
+
+/** A recipe as its file says it: a budget for pruning, unless the option is one. */
+function written(path: readonly string[], key: string, value: unknown) {
+  const budgets = ['ratio', 'heads', 'targetMacs'];
+  const needed =
+    path[0] === 'prune' && !budgets.includes(key)
+      ? { ratio: 0.25 }
+      : path[0] === 'finetune' && key !== 'epochs'
+        ? { epochs: 7 }
+        : {};
+  const options = { ...needed, [key]: value };
+  return path.reduceRight<unknown>((inner, name) => ({ [name]: inner }), options) as Record<string, unknown>;
+}
+
+describe.each(everyOption)('$title', ({ option, command, path, flag, optimizeFlag }) => {
+  const value = otherValue(option);
+
+  it('says what it is, and what it must be', () => {
+    expect(option.description.length).toBeGreaterThan(10);
+    expect(option.wanted).not.toBe('');
+  });
+
+  it('is on its command and on optimize, with one default', async () => {
+    const own = flagOf(await commands[command]!(), flag)!;
+    const whole = flagOf(await commands.optimize!(), optimizeFlag)!;
+    expect(whole.description).toContain(own.description);
+    expect(own.defaultValue).toEqual(whole.defaultValue);
+    expect(own.defaultValue ?? undefined).toEqual(option.default === false ? undefined : option.default);
+  });
+
+  it('is taken by its command', async () => {
+    const own = await commands[command]!();
+    own.exitOverride().action(() => {});
+    const others = own.options
+      .filter(({ mandatory, long }) => mandatory && long !== flag)
+      .flatMap(({ long, argChoices }) => [long!, argChoices?.[0] ?? '5']);
+    await own.parseAsync(['some/model', ...others, ...words(flag, value)], { from: 'user' });
+    expect(own.opts()[flagOf(own, flag)!.attributeName()]).toEqual(value);
+  });
+
+  it('reaches the recipe from optimize, and from a file', async () => {
+    const starter = starters[path[0]!]?.[0] === optimizeFlag ? [] : (starters[path[0]!] ?? []);
+    const alone = optimizeFlag === '--target-macs' ? [] : starter;
+    const recipe = await recipeFrom([...alone, ...words(optimizeFlag, value)]);
+    expect(valueAt(recipe, [...path, option.key])).toEqual(value);
+    const file = at('recipe.json');
+    writeFileSync(file, JSON.stringify({ model: 'm', data: 'mnist', ...written(path, option.key, value) }));
+    expect(valueAt(recipeOf(readRecipe(file)), [...path, option.key])).toEqual(value);
+  });
+});
+
+describe('a recipe', () => {
+  it('has the same defaults as the command line, whatever is left out', async () => {
+    const fromFile = recipeOf({ model: 'some/model', data: 'mnist', prune: { ratio: 0.25 } });
+    expect(await recipeFrom(['--prune', '0.25'])).toEqual(fromFile);
+  });
+
+  it('is written with nothing left open, and read again as the same', async () => {
+    const recipe = await recipeFrom([
+      ...['--prune', '0.5', '--importance', 'taylor', '--ignore', 'head.*', '--ignore', 'blocks.0.*'],
+      ...['--finetune-epochs', '3', '--distill', '0.3', '--formats', 'onnx,ptl', '--xnnpack'],
+      ...['--seed', '5', '--threads', '2', '--samples', '100'],
+    ]);
+    const file = at('recipe.yaml');
+    writeFileSync(file, recipeText(recipe));
+    expect(recipeOf(readRecipe(file))).toEqual(recipe);
+    expect(recipeText(recipe)).toContain("ratio: 0.5 # share of every group's channels that goes");
+  });
+
+  it('gives way to the command line, option by option', () => {
+    const file = {
+      ...{ model: 'a', data: 'mnist', seed: 3, runs: 9 },
+      prune: { ratio: 0.25, importance: 'taylor', roundTo: 8 },
+      export: { onnx: { form: 'qdq' } },
+    };
+    const over = { seed: 4, prune: { targetMacs: 2 }, export: { ptl: { xnnpack: true } } };
+    expect(recipeOf(overridden(file, over))).toMatchObject({
+      ...{ seed: 4, runs: 9 },
+      prune: { targetMacs: 2, importance: 'taylor', roundTo: 8 },
+      export: { onnx: { form: 'qdq' }, ptl: { xnnpack: true } },
+    });
+    expect(overridden(file, over).prune).not.toHaveProperty('ratio');
+  });
+
+  it('leaves out stages that nothing starts', async () => {
+    const { prune, finetune } = await recipeFrom([
+      '--importance',
+      'l2',
+      '--finetune-epochs',
+      '0',
+      '--lr',
+      '1',
+    ]);
+    expect({ prune, finetune }).toEqual({ prune: undefined, finetune: undefined });
+  });
+
+  it.each([
+    [{ data: 'mnist' }, 'option model is missing: it must be text'],
+    [
+      { model: 'm', data: 'mnist', prune: { ratio: 2 } },
+      'option prune.ratio: it must be a number between 0 and 1, both excluded, not 2',
+    ],
+    [{ model: 'm', data: 'mnist', prune: {} }, /how much is to be pruned/],
+    [{ model: 'm', data: 'mnist', prune: { ratio: 0.1, targetMacs: 3 } }, /give one of them/],
+    [
+      { model: 'm', data: 'mnist', prune: { ratios: 0.1 } },
+      /no option prune\.ratios; there are ratio, heads/,
+    ],
+    [{ model: 'm', data: 'mnist', quantise: {} }, /no option quantise; there are model, arch/],
+    [
+      { model: 'm', data: 'mnist', formats: ['png'] },
+      /option formats\.0: it must be a list, each one of onnx, ort/,
+    ],
+    [
+      { model: 'm', data: 'mnist', finetune: { epochs: '3' } },
+      /option finetune\.epochs: it must be a whole number of at least 0, not "3"/,
+    ],
+  ])('%j is refused in one line', (recipe, message) => {
+    expect(() => recipeOf(recipe)).toThrow(message);
+  });
+
+  it('that is no YAML, or no recipe, is refused', () => {
+    writeFileSync(at('broken.yaml'), 'prune: [1, 2');
+    expect(() => readRecipe(at('broken.yaml'))).toThrow(/broken\.yaml is no YAML/);
+    writeFileSync(at('list.yaml'), '- 1\n- 2\n');
+    expect(() => readRecipe(at('list.yaml'))).toThrow(/list\.yaml is no recipe/);
+    expect(() => readRecipe(at('nowhere.yaml'))).toThrow(/no such file/);
+  });
+});
+
+it('docs/recipe.md is what the schemas say (vitest -u writes it anew)', async () => {
+  await expect(await recipePage()).toMatchFileSnapshot('../docs/recipe.md');
+});

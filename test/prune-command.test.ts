@@ -1,0 +1,46 @@
+import { readFileSync } from 'node:fs';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { pqv, scratch, tinyArgs } from './command.ts';
+
+const at = scratch();
+
+interface Size {
+  parameters: number;
+  macs: number;
+}
+
+beforeAll(async () => {
+  expect(await pqv('init', ...tinyArgs, '-o', at('model'))).toMatchObject({ code: 0 });
+});
+
+async function prune(
+  name: string,
+  ...rest: string[]
+): Promise<{ before: Size; after: Size; blocks: string }> {
+  const { code, stdout, stderr } = await pqv('prune', at('model'), '-o', at(name), ...rest, '--json');
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+  return JSON.parse(stdout);
+}
+
+describe('pqv prune, each budget by itself', () => {
+  it('--target-macs', async () => {
+    const { before } = await prune('some', '--ratio', '0.1');
+    const target = 0.6 * before.macs;
+    const { after } = await prune('target', '--target-macs', String(target / 1e9));
+    expect(after.macs).toBeLessThanOrEqual(target);
+    expect(after.macs).toBeGreaterThan(0.85 * target);
+  });
+
+  it('--heads', async () => {
+    const { blocks } = await prune('heads', '--heads', '0.5');
+    expect(blocks).toBe('embed 32, heads 1 x 16, MLP 128');
+    const notes = JSON.parse(readFileSync(at('heads', 'pruning.json'), 'utf8'));
+    expect(notes.ratio).toBe(0);
+    expect(notes.kept['blocks.0.attn.qkv.weight']['0']).toHaveLength(3 * 16);
+  });
+
+  it('--heads beside a ratio', async () => {
+    const { blocks } = await prune('both', '--ratio', '0.25', '--heads', '0.5');
+    expect(blocks).toBe('embed 24, heads 1 x 12, MLP 96');
+  });
+});
