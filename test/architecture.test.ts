@@ -42,6 +42,17 @@ it('has arrows that only go downwards', () => {
   expect(upward.map((edge) => edge.join(' -> '))).toEqual([]);
 });
 
+/** Who may look at attributes as they lie in a file: the graph itself, the schema, the codec. */
+const attributesBelong = /^(graph\/(schema\/\w+|clone|links|raise-opset|traversal)|onnx\/\w+)\.ts$/;
+
+it('reads no attribute by its name outside the schema', () => {
+  const readers = sources.filter((file) => {
+    const text = readFileSync(join(root, file), 'utf8');
+    return /\battributes\.(get|has)\(/.test(text) && !attributesBelong.test(file.replaceAll(sep, '/'));
+  });
+  expect(readers).toEqual([]);
+});
+
 it('has no import circle, types included', () => {
   const state = new Map<string, 'open' | 'done'>();
   const circles: string[] = [];

@@ -1,12 +1,8 @@
 import type { Builder } from '../graph/builder.ts';
-import { normalizeAxis } from '../graph/dim.ts';
 import type { Node, Value } from '../graph/graph.ts';
-import { type GradientContext, type GradientRule, number, shapeOf, single, unary } from './rule.ts';
-
-const last = (node: Node) => {
-  const rank = shapeOf(node.input(0)).length;
-  return { axis: normalizeAxis(node.int('axis', -1), rank), rank };
-};
+import { argumentsOf } from '../graph/schema/arguments.ts';
+import { softmaxAxes } from '../graph/schema/axes.ts';
+import { type GradientContext, type GradientRules, number, shapeOf, single, unary } from './rule.ts';
 
 /**
  * Gelu, exact: `x * P(x)` with the normal distribution P has the slope `P(x) + x p(x)`. With
@@ -45,46 +41,52 @@ const swish = (x: Value, g: Value, alpha: number, b: Builder): Value => {
 };
 
 /**
- * `sum(g * y)` over the softmax axis. Where y goes into one product `o = y v` and nowhere else,
+ * `sum(g * y)` over the axes of the softmax. Where y goes into one product `o = y v` and nowhere else,
  * `g = do v^T`, so the sum is that of `do * o`, which has fewer columns (FlashAttention, 2022).
  */
-function weightedSum(node: Node, g: Value, { builder: b, gradientOf }: GradientContext): Value {
+function weightedSum(
+  node: Node,
+  axes: readonly number[],
+  g: Value,
+  { builder: b, gradientOf }: GradientContext,
+): Value {
   const y = node.output();
-  const { axis, rank } = last(node);
+  const rank = shapeOf(y).length;
   const readers = y.uses.filter(({ node: reader }) => reader.outputs.some((o) => o && gradientOf(o)));
   const reader = readers[0]?.node;
-  const isProduct = reader?.op === 'MatMul' || reader?.op === 'com.microsoft.FusedMatMul';
   const plain =
-    isProduct &&
+    reader !== undefined &&
+    takesRows(reader) &&
     readers.length === 1 &&
     readers[0]!.index === 0 &&
-    reader.int('transA', 0) === 0 &&
-    reader.int('transBatchA', 0) === 0 &&
-    reader.int('transBatchB', 0) === 0 &&
-    axis === rank - 1 &&
+    axes.join() === `${rank - 1}` &&
     shapeOf(reader.output()).length === rank;
   const weighted = plain ? b.op('Mul', [gradientOf(reader.output())!, reader.output()]) : b.op('Mul', [g, y]);
-  return b.op('ReduceSum', [weighted, b.ints([plain ? -1 : axis])], { keepdims: 1 });
+  return b.op('ReduceSum', [weighted, plain ? b.ints([-1]) : b.ints(axes)], { keepdims: 1 });
+}
+
+/** Is the node a product that sums over the last axis of its first operand? */
+function takesRows(node: Node): boolean {
+  if (node.op === 'MatMul') return true;
+  if (node.op !== 'com.microsoft.FusedMatMul') return false;
+  const { transA, transBatchA, transBatchB } = argumentsOf<'com.microsoft.FusedMatMul'>(node);
+  return transA === 0 && transBatchA === 0 && transBatchB === 0;
 }
 
 /** Functions with a nonlinearity of their own name. */
-export const activation: Record<string, GradientRule> = {
+export const activation = {
   Relu: unary(({ g, y }, b) => b.op('Where', [b.op('Greater', [y, number(b, 0, y)]), g, number(b, 0, g)])),
-  LeakyRelu: unary(({ g, x, node }, b) =>
-    b.op('Where', [
-      b.op('Greater', [x, number(b, 0, x)]),
-      g,
-      b.op('Mul', [g, number(b, node.float('alpha', 0.01), g)]),
-    ]),
+  LeakyRelu: unary(({ g, x }, b, { alpha }) =>
+    b.op('Where', [b.op('Greater', [x, number(b, 0, x)]), g, b.op('Mul', [g, number(b, alpha, g)])]),
   ),
   Tanh: unary(({ g, y }, b) => b.op('Mul', [g, b.op('Sub', [number(b, 1, y), b.op('Mul', [y, y])])])),
   Sigmoid: unary(({ g, y }, b) => b.op('Mul', [g, b.op('Mul', [y, b.op('Sub', [number(b, 1, y), y])])])),
   Softplus: unary(({ g, x }, b) => b.op('Mul', [g, b.op('Sigmoid', [x])])),
-  Gelu: unary(({ x, g, node }, b) =>
-    node.string('approximate', 'none') === 'tanh' ? geluTanh(x, g, b) : geluExact(x, g, b),
+  Gelu: unary(({ x, g }, b, { approximate }) =>
+    approximate === 'tanh' ? geluTanh(x, g, b) : geluExact(x, g, b),
   ),
   'com.microsoft.Gelu': unary(({ x, g }, b) => geluExact(x, g, b)),
-  'com.microsoft.QuickGelu': unary(({ x, g, node }, b) => swish(x, g, node.float('alpha', 1.702), b)),
+  'com.microsoft.QuickGelu': unary(({ x, g }, b, { alpha }) => swish(x, g, alpha, b)),
   HardSwish: unary(({ x, g }, b) => {
     const slope = b.op('Add', [b.op('Mul', [x, number(b, 1 / 3, x)]), number(b, 0.5, x)]);
     const inside = b.op('Where', [b.op('Greater', [x, number(b, -3, x)]), slope, number(b, 0, x)]);
@@ -92,14 +94,16 @@ export const activation: Record<string, GradientRule> = {
     return b.op('Mul', [g, all]);
   }),
   /** y = softmax(x): `y (g - sum(g y))`. */
-  Softmax: single((node, g, context) => {
+  Softmax: single((node, args, g, context) => {
     const b = context.builder;
-    const centered = b.op('Sub', [g, weightedSum(node, g, context)]);
+    const axes = softmaxAxes(node, args, shapeOf(g).length);
+    const centered = b.op('Sub', [g, weightedSum(node, axes, g, context)]);
     return [b.op('Mul', [centered, node.output()])];
   }),
   /** y = log softmax(x): `g - exp(y) sum(g)`. */
-  LogSoftmax: single((node, g, { builder: b }) => {
-    const total = b.op('ReduceSum', [g, b.ints([last(node).axis])], { keepdims: 1 });
+  LogSoftmax: single((node, args, g, { builder: b }) => {
+    const axes = softmaxAxes(node, args, shapeOf(g).length);
+    const total = b.op('ReduceSum', [g, b.ints(axes)], { keepdims: 1 });
     return [b.op('Sub', [g, b.op('Mul', [b.op('Exp', [node.output()]), total])])];
   }),
-};
+} satisfies GradientRules;

@@ -1,13 +1,20 @@
 import { UserError } from '../common/errors.ts';
 import { Builder } from '../graph/builder.ts';
 import type { Graph, Node, Value } from '../graph/graph.ts';
-import { expandLike, type GradientContext, number, zerosLike } from './rule.ts';
+import { raiseOpset } from '../graph/raise-opset.ts';
+import { argumentsOf } from '../graph/schema/arguments.ts';
+import { type OpArguments, type OpName, rowOf } from '../graph/schema/signature.ts';
+import { expandLike, type GradientContext, type GradientRule, number, zerosLike } from './rule.ts';
 import { gradientRules } from './rules.ts';
+
+/** The operator set that gradients are written in. */
+export const gradientOpset = 18;
 
 /**
  * Reverse-mode differentiation: adds to the graph, in place and at its end, the nodes that compute the
  * gradient of a scalar, and returns the gradient of each value asked for. What is added is plain ONNX
- * and com.microsoft.FusedMatMul, so it runs wherever the graph does and can be differentiated again.
+ * and com.microsoft.FusedMatMul, so it runs wherever the graph does and can be differentiated again. A
+ * graph of an operator set before 18 is rewritten for that first.
  *
  * One sweep over the nodes from last to first: the gradients of a node's outputs are complete when it
  * is reached, since all readers stand after it. Only nodes on a way from a `wrt` to the loss are
@@ -16,7 +23,8 @@ import { gradientRules } from './rules.ts';
  * @param loss a value with one element
  * @param wrt any values of the graph: parameters, inputs, intermediate values
  * @returns for each `wrt` its gradient, of its shape; zeros where the loss does not depend on it
- * @throws UserError when an op on the way has no gradient rule (named), or the loss is not a scalar
+ * @throws UserError when an op on the way has no gradient rule (named), the loss is not a scalar, or the
+ *   operator set can't be raised
  */
 export function backward(graph: Graph, loss: Value, wrt: readonly Value[]): Map<Value, Value> {
   if (!loss.shape?.every((dim) => dim === 1)) {
@@ -24,8 +32,10 @@ export function backward(graph: Graph, loss: Value, wrt: readonly Value[]): Map<
       `${loss.name} [${loss.shape ?? 'unknown shape'}] can't be differentiated: a loss has one element`,
     );
   }
+  const raised = raiseOpset(graph, gradientOpset);
+  const present = (value: Value) => raised.get(value) ?? value;
   const forward = [...graph.nodes];
-  const dependent = dependentValues(forward, wrt);
+  const dependent = dependentValues(forward, wrt.map(present));
   const builder = new Builder(graph);
   const pending = new Map<Value, Value[]>([[loss, [expandLike(builder, number(builder, 1, loss), loss)]]]);
   const complete = new Map<Value, Value>();
@@ -57,7 +67,9 @@ export function backward(graph: Graph, loss: Value, wrt: readonly Value[]): Map<
       else pending.set(input, [gradient]);
     });
   }
-  return new Map(wrt.map((value) => [value, gradientOf(value) ?? zerosLike(builder, value)]));
+  return new Map(
+    wrt.map((value) => [value, gradientOf(present(value)) ?? zerosLike(builder, present(value))]),
+  );
 }
 
 function differentiate(
@@ -65,9 +77,9 @@ function differentiate(
   gradients: readonly (Value | undefined)[],
   context: GradientContext,
 ): readonly (Value | undefined)[] {
-  const rule = gradientRules[node.op];
+  const rule = rowOf(gradientRules, node) as GradientRule<OpArguments[OpName]> | undefined;
   if (!rule) throw new UserError(`no gradient rule for ${node.op} (node ${node.label})`);
-  return rule(node, gradients, context);
+  return rule(node, argumentsOf(node), gradients, context);
 }
 
 const continuous = new Set(['float32', 'float64', 'float16', 'bfloat16']);

@@ -1,13 +1,15 @@
 import { UserError } from '../common/errors.ts';
 import type { Builder } from '../graph/builder.ts';
 import type { Node, Value } from '../graph/graph.ts';
+import type { OpArguments } from '../graph/schema/signature.ts';
+import { windowOf } from '../graph/schema/window.ts';
 import { product } from './product.ts';
-import { type GradientRule, lengthsOf, reshapeLike, shapeOf, single, sumTo } from './rule.ts';
+import { type GradientRules, lengthsOf, reshapeLike, shapeOf, single, sumTo } from './rule.ts';
 
-interface Window {
-  kernel: number[];
-  strides: number[];
-  dilations: number[];
+interface Geometry {
+  kernel: readonly number[];
+  strides: readonly number[];
+  dilations: readonly number[];
   /** Begins of all spatial axes, then ends. */
   pads: number[];
   groups: number;
@@ -15,36 +17,25 @@ interface Window {
   output: number[];
 }
 
-function windowOf(node: Node): Window {
+function geometryOf(node: Node, args: OpArguments['Conv']): Geometry {
   const spatial = [...shapeOf(node.input(0)).keys()].slice(2);
-  const rank = spatial.length;
-  const auto = node.string('auto_pad', 'NOTSET');
   const kernel = lengthsOf(node.input(1), spatial);
-  const strides = node.ints('strides', Array(rank).fill(1));
-  const dilations = node.ints('dilations', Array(rank).fill(1));
   const input = lengthsOf(node.input(0), spatial);
   const output = lengthsOf(node.output(), spatial);
-  let pads = node.ints('pads', Array(2 * rank).fill(0));
-  if (auto.startsWith('SAME')) {
-    const total = kernel.map((k, i) =>
-      Math.max(0, (output[i]! - 1) * strides[i]! + (k - 1) * dilations[i]! + 1 - input[i]!),
-    );
-    const small = total.map((t) => Math.floor(t / 2));
-    const large = total.map((t, i) => t - small[i]!);
-    pads = auto === 'SAME_UPPER' ? [...small, ...large] : [...large, ...small];
-  } else if (auto === 'VALID') pads = Array(2 * rank).fill(0);
-  return { kernel, strides, dilations, pads, groups: node.int('group', 1), input, output };
+  const { strides, dilations, pads } = windowOf(node, args, kernel);
+  const ends = [...pads.map((pad) => pad!.before), ...pads.map((pad) => pad!.after)];
+  return { kernel, strides, dilations, pads: ends, groups: args.group, input, output };
 }
 
 /** Where windows tile the input without overlap, gap or padding, as patch embeddings do. */
-const tiles = ({ kernel, strides, dilations, pads, groups, input }: Window): boolean =>
+const tiles = ({ kernel, strides, dilations, pads, groups, input }: Geometry): boolean =>
   groups === 1 &&
   pads.every((pad) => pad === 0) &&
   dilations.every((dilation) => dilation === 1) &&
   kernel.every((length, i) => length === strides[i] && input[i]! % length === 0);
 
 /** Patches as rows of one matrix; the weight's gradient is one product. */
-function tiledWeightGradient(b: Builder, node: Node, g: Value, { kernel, output }: Window): Value {
+function tiledWeightGradient(b: Builder, node: Node, g: Value, { kernel, output }: Geometry): Value {
   const [x, weight] = [node.input(0), node.input(1)];
   const [channels] = lengthsOf(x, [1]);
   const [outChannels] = lengthsOf(weight, [0]);
@@ -70,7 +61,7 @@ function tiledWeightGradient(b: Builder, node: Node, g: Value, { kernel, output 
  * gradient as kernel, batch and channels swapped, strides and dilations exchanged. Groups are carried
  * along as groups of that convolution.
  */
-function weightGradient(b: Builder, node: Node, g: Value, window: Window): Value {
+function weightGradient(b: Builder, node: Node, g: Value, window: Geometry): Value {
   const [x, weight] = [node.input(0), node.input(1)];
   const { kernel, strides, dilations, pads, groups, input, output } = window;
   const [channels] = lengthsOf(x, [1]);
@@ -102,7 +93,7 @@ function weightGradient(b: Builder, node: Node, g: Value, window: Window): Value
   return b.op('Transpose', [cut], { perm: [1, 0, ...tail.map((axis) => axis - 1)] });
 }
 
-function inputGradient(b: Builder, node: Node, g: Value, window: Window): Value {
+function inputGradient(b: Builder, node: Node, g: Value, window: Geometry): Value {
   const { kernel, strides, dilations, pads, groups, input, output } = window;
   const rest = input.map((length, i) => {
     const reached = (output[i]! - 1) * strides[i]! + (kernel[i]! - 1) * dilations[i]! + 1;
@@ -122,10 +113,10 @@ function inputGradient(b: Builder, node: Node, g: Value, window: Window): Value 
 }
 
 /** Convolutions. */
-export const convolution: Record<string, GradientRule> = {
-  Conv: single((node, g, { builder: b, wants }) => {
+export const convolution = {
+  Conv: single((node, args, g, { builder: b, wants }) => {
     if (!node.inputs[0]?.shape) throw new UserError(`${node.label}: the shape of its input is unknown`);
-    const window = windowOf(node);
+    const window = geometryOf(node, args);
     const bias = node.inputs[2];
     const spatial = [...shapeOf(g).keys()].slice(2);
     return [
@@ -136,4 +127,4 @@ export const convolution: Record<string, GradientRule> = {
         : undefined,
     ];
   }),
-};
+} satisfies GradientRules;

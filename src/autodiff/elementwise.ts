@@ -1,13 +1,23 @@
 import type { Builder } from '../graph/builder.ts';
 import type { Value } from '../graph/graph.ts';
-import { type GradientRule, number, single, sumTo, unary, zerosLike } from './rule.ts';
+import { rowsFor } from '../graph/schema/signature.ts';
+import {
+  type GradientRule,
+  type GradientRules,
+  number,
+  operandOf,
+  single,
+  sumTo,
+  unary,
+  zerosLike,
+} from './rule.ts';
 
 /** A binary op with broadcasting: how the gradient of each side is made before it is summed to its shape. */
 const binary = (
   left: (operands: { x: Value; y: Value; g: Value; out: Value }, b: Builder) => Value,
   right: (operands: { x: Value; y: Value; g: Value; out: Value }, b: Builder) => Value,
-): GradientRule =>
-  single((node, g, { builder, wants }) => {
+): GradientRule<object> =>
+  single((node, _args, g, { builder, wants }) => {
     const [x, y] = [node.input(0), node.input(1)];
     const operands = { x, y, g, out: node.output() };
     return [
@@ -32,7 +42,7 @@ const powerLeft = ({ x, y, g }: { x: Value; y: Value; g: Value }, b: Builder): V
 const where = (b: Builder, condition: Value, g: Value) => b.op('Where', [condition, g, number(b, 0, g)]);
 
 /** Arithmetic, element by element. */
-export const elementwise: Record<string, GradientRule> = {
+export const elementwise = {
   Add: binary(
     ({ g }) => g,
     ({ g }) => g,
@@ -58,7 +68,7 @@ export const elementwise: Record<string, GradientRule> = {
     ({ g, x, y }, b) => where(b, b.op('LessOrEqual', [x, y]), g),
     ({ g, x, y }, b) => where(b, b.op('Greater', [x, y]), g),
   ),
-  Sum: single((node, g, { builder, wants }) =>
+  Sum: single((node, _args, g, { builder, wants }) =>
     node.inputs.map((input, i) => (input && wants(i) ? sumTo(builder, g, input) : undefined)),
   ),
   Neg: unary(({ g }, b) => b.op('Neg', [g])),
@@ -75,7 +85,7 @@ export const elementwise: Record<string, GradientRule> = {
   }),
   Identity: unary(({ g }) => g),
   Cast: unary(({ g, x }, b) => (x.dtype === g.dtype ? g : b.op('CastLike', [g, x]))),
-  Where: single((node, g, { builder, wants }) => {
+  Where: single((node, _args, g, { builder, wants }) => {
     const [condition, x, y] = [node.input(0), node.input(1), node.input(2)];
     const zero = number(builder, 0, g);
     return [
@@ -84,19 +94,16 @@ export const elementwise: Record<string, GradientRule> = {
       wants(2) ? sumTo(builder, builder.op('Where', [condition, zero, g]), y) : undefined,
     ];
   }),
-  Clip: single((node, g, { builder: b }) => {
+  Clip: single((node, { min, max }, g, { builder: b }) => {
     const x = node.input(0);
-    const [, low, high] = node.inputs;
     const masks = [
-      ...(low ? [b.op('GreaterOrEqual', [x, low])] : []),
-      ...(high ? [b.op('LessOrEqual', [x, high])] : []),
+      ...(min === undefined ? [] : [b.op('GreaterOrEqual', [x, operandOf(b, min, x)])]),
+      ...(max === undefined ? [] : [b.op('LessOrEqual', [x, operandOf(b, max, x)])]),
     ];
     return [masks.reduce((gradient, mask) => b.op('Where', [mask, gradient, number(b, 0, g)]), g)];
   }),
-  ...Object.fromEntries(
-    ['Floor', 'Ceil', 'Round', 'Sign'].map((op): [string, GradientRule] => [
-      op,
-      unary(({ x }, b) => zerosLike(b, x)),
-    ]),
+  ...rowsFor(
+    'Floor Ceil Round Sign',
+    unary<object>(({ x }, b) => zerosLike(b, x)),
   ),
-};
+} satisfies GradientRules;

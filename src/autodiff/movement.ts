@@ -1,12 +1,17 @@
 import { UserError } from '../common/errors.ts';
 import type { Builder } from '../graph/builder.ts';
 import { normalizeAxis } from '../graph/dim.ts';
-import type { Node, Value } from '../graph/graph.ts';
+import type { Value } from '../graph/graph.ts';
+import { isComputed } from '../graph/schema/arguments.ts';
+import { permutationOf } from '../graph/schema/axes.ts';
+import { paddingOf, rangesOf, slicedIndices } from '../graph/schema/ranges.ts';
+import { type OpArguments, rowsFor } from '../graph/schema/signature.ts';
 import { Tensor } from '../graph/tensor.ts';
 import { product } from './product.ts';
 import { reshaped } from './reduction.ts';
 import {
   type GradientRule,
+  type GradientRules,
   lengthsOf,
   number,
   reshapeLike,
@@ -15,13 +20,6 @@ import {
   sumTo,
   zerosLike,
 } from './rule.ts';
-
-function constantInts(node: Node, index: number): number[] | undefined {
-  const input = node.inputs[index];
-  if (!input) return undefined;
-  if (!input.tensor) throw new UserError(`${node.label}: no gradient where input ${index} is computed`);
-  return input.tensor.integers;
-}
 
 /** `g` with zeros before and after it along `axis`, so that the axis becomes `length` long. */
 function padAxis(b: Builder, g: Value, axis: number, before: number, length: number): Value {
@@ -34,14 +32,14 @@ function padAxis(b: Builder, g: Value, axis: number, before: number, length: num
   return b.op('Pad', [g, b.ints(pads), number(b, 0, g)]);
 }
 
-const split: GradientRule = (node, gradients, { builder: b }) => {
-  const axis = normalizeAxis(node.int('axis', 0), shapeOf(node.input(0)).length);
+const split: GradientRule<OpArguments['Split']> = (node, args, gradients, { builder: b }) => {
+  const axis = normalizeAxis(args.axis, shapeOf(node.input(0)).length);
   const parts = node.outputs.map((output, i) => gradients[i] ?? zerosLike(b, output!));
   return [b.op('Concat', parts, { axis })];
 };
 
-const concat: GradientRule = single((node, g, { builder: b, wants }) => {
-  const axis = normalizeAxis(node.int('axis'), shapeOf(g).length);
+const concat: GradientRule<OpArguments['Concat']> = single((node, args, g, { builder: b, wants }) => {
+  const axis = normalizeAxis(args.axis, shapeOf(g).length);
   const lengths = node.inputs.map((input) => lengthsOf(input!, [axis])[0]!);
   const wanted = node.inputs.filter((_, i) => wants(i)).length;
   if (wanted > 1 && wanted === node.inputs.length) {
@@ -56,22 +54,16 @@ const concat: GradientRule = single((node, g, { builder: b, wants }) => {
   });
 });
 
-const slice: GradientRule = single((node, g, { builder: b }) => {
+const slice: GradientRule<OpArguments['Slice']> = single((node, args, g, { builder: b }) => {
   const x = node.input(0);
-  const rank = shapeOf(x).length;
-  const starts = constantInts(node, 1)!;
-  const axes = (constantInts(node, 3) ?? starts.map((_, i) => i)).map((axis) => normalizeAxis(axis, rank));
-  const steps = constantInts(node, 4) ?? starts.map(() => 1);
-  const lengths = lengthsOf(x, axes);
+  const ranges = rangesOf(args, shapeOf(x).length);
+  if (!ranges) throw new UserError(`${node.label}: no gradient where it slices at computed places`);
   return [
-    axes.reduce((gradient, axis, i) => {
-      const length = lengths[i]!;
-      const start = Math.min(Math.max(starts[i]! < 0 ? starts[i]! + length : starts[i]!, 0), length);
-      if (steps[i] === 1) return padAxis(b, gradient, axis, start, length);
-      const [count] = lengthsOf(gradient, [axis]);
-      const first = steps[i]! < 0 ? Math.min(start, length - 1) : start;
-      const indices = Array.from({ length: count! }, (_, k) => first + k * steps[i]!);
-      return scatterAxis(b, gradient, axis, b.ints(indices), length);
+    ranges.reduce((gradient, range) => {
+      const [length] = lengthsOf(x, [range.axis]);
+      const indices = slicedIndices(length!, range);
+      if (range.step === 1) return padAxis(b, gradient, range.axis, indices[0] ?? 0, length!);
+      return scatterAxis(b, gradient, range.axis, b.ints(indices), length!);
     }, g),
   ];
 });
@@ -95,10 +87,10 @@ function scatterAxis(b: Builder, g: Value, axis: number, indices: Value, length:
   return b.op('Transpose', [summed], { perm: swap });
 }
 
-const gather: GradientRule = single((node, g, { builder: b }) => {
+const gather: GradientRule<OpArguments['Gather']> = single((node, args, g, { builder: b }) => {
   const [x, indices] = [node.input(0), node.input(1)];
   const shape = shapeOf(x);
-  const axis = normalizeAxis(node.int('axis', 0), shape.length);
+  const axis = normalizeAxis(args.axis, shape.length);
   const [length] = lengthsOf(x, [axis]);
   const indexRank = shapeOf(indices).length;
   let flat = g;
@@ -110,7 +102,9 @@ const gather: GradientRule = single((node, g, { builder: b }) => {
     if (symbolic > 1) throw new UserError(`${node.label}: no gradient with ${symbolic} symbolic axes`);
     flat = b.op('Reshape', [g, b.ints(target.map((dim) => (typeof dim === 'string' ? -1 : dim)))]);
   }
-  const known = indices.tensor?.integers.map((index) => (index < 0 ? index + length! : index));
+  const known = isComputed(args.indices)
+    ? undefined
+    : args.indices.map((index) => (index < 0 ? index + length! : index));
   if (known?.every((index, i) => index === known[0]! + i)) {
     return [padAxis(b, flat, axis, known[0] ?? 0, length!)];
   }
@@ -119,35 +113,34 @@ const gather: GradientRule = single((node, g, { builder: b }) => {
 });
 
 /** Ops that move elements without changing them. */
-export const movement: Record<string, GradientRule> = {
-  Reshape: reshaped,
-  Flatten: reshaped,
-  Squeeze: reshaped,
-  Unsqueeze: reshaped,
-  Transpose: single((node, g, { builder: b }) => {
-    const rank = shapeOf(node.input(0)).length;
-    const perm = node.ints('perm', [...Array(rank).keys()].reverse());
+export const movement = {
+  ...rowsFor('Reshape Flatten Squeeze Unsqueeze', reshaped),
+  Transpose: single((node, args, g, { builder: b }) => {
+    const perm = permutationOf(args, shapeOf(node.input(0)).length);
     return [b.op('Transpose', [g], { perm: perm.map((_, axis) => perm.indexOf(axis)) })];
   }),
   Split: split,
   Concat: concat,
   Slice: slice,
   Gather: gather,
-  Expand: single((node, g, { builder: b }) => [sumTo(b, g, node.input(0))]),
-  Pad: single((node, g, { builder: b }) => {
+  Expand: single((node, _args, g, { builder: b }) => [sumTo(b, g, node.input(0))]),
+  Pad: single((node, args, g, { builder: b }) => {
     const x = node.input(0);
-    const rank = shapeOf(x).length;
-    if (node.string('mode', 'constant') !== 'constant')
-      throw new UserError(`${node.label}: only constant padding has a gradient`);
-    const pads = constantInts(node, 1)!;
-    const axes = constantInts(node, 3)?.map((axis) => normalizeAxis(axis, rank)) ?? [...Array(rank).keys()];
-    const ends = axes.map((_, i) => {
-      const after = pads[i + axes.length]!;
-      return after === 0 ? Number.MAX_SAFE_INTEGER : -after;
-    });
-    const starts = pads.slice(0, axes.length);
-    const cut = b.op('Slice', [g, b.ints(starts), b.ints(ends), b.ints(axes), b.ints(axes.map(() => 1))]);
+    const padding = paddingOf(args, shapeOf(x).length);
+    if (args.mode !== 'constant') throw new UserError(`${node.label}: only constant padding has a gradient`);
+    if (!padding) throw new UserError(`${node.label}: no gradient where the padding is computed`);
+    if (padding.some(({ before, after }) => before < 0 || after < 0)) {
+      throw new UserError(`${node.label}: no gradient where padding cuts off`);
+    }
+    const end = (after: number) => (after === 0 ? Number.MAX_SAFE_INTEGER : -after);
+    const cut = b.op('Slice', [
+      g,
+      b.ints(padding.map(({ before }) => before)),
+      b.ints(padding.map(({ after }) => end(after))),
+      b.ints(padding.map(({ axis }) => axis)),
+      b.ints(padding.map(() => 1)),
+    ]);
     cut.shape = x.shape;
     return [reshapeLike(b, cut, x)];
   }),
-};
+} satisfies GradientRules;

@@ -1,11 +1,13 @@
 import type { Builder } from '../graph/builder.ts';
-import { normalizeAxis } from '../graph/dim.ts';
 import type { Node, Value } from '../graph/graph.ts';
 import { inferNode } from '../graph/infer.ts';
+import { trailingAxes } from '../graph/schema/axes.ts';
+import { type OpArguments, rowsFor } from '../graph/schema/signature.ts';
 import { Tensor } from '../graph/tensor.ts';
 import {
   type GradientContext,
   type GradientRule,
+  type GradientRules,
   lengthsOf,
   number,
   shapeOf,
@@ -20,12 +22,6 @@ interface Normalized {
   inverse: Value;
   axes: number[];
 }
-
-const normalizedAxes = (node: Node): number[] => {
-  const rank = shapeOf(node.input(0)).length;
-  const first = normalizeAxis(node.int('axis', -1), rank);
-  return Array.from({ length: rank - first }, (_, i) => first + i);
-};
 
 const mean = (b: Builder, value: Value, axes: number[]) =>
   b.op('ReduceMean', [value, b.ints(axes)], { keepdims: 1 });
@@ -69,17 +65,19 @@ function gradients(
 }
 
 /** The op's third output, the inverse deviation, which it computes anyway. */
-const layerNormalization: GradientRule = single((node, g, context) => {
-  const { builder: b } = context;
-  const x = node.input(0);
-  const axes = normalizedAxes(node);
-  const lengths = lengthsOf(x, axes);
-  const [, , inverse] = b.graph.extendOutputs(node, 3);
-  inferNode(node);
-  const ones = Tensor.float32(lengths, new Float32Array(lengths.reduce((p, d) => p * d, 1)).fill(1));
-  const hat = b.op('LayerNormalization', [x, sharedOnes(b, ones)], Object.fromEntries(node.attributes));
-  return gradients(node, g, context, { hat, inverse: inverse!, axes }, true);
-});
+const layerNormalization: GradientRule<OpArguments['LayerNormalization']> = single(
+  (node, args, g, context) => {
+    const { builder: b } = context;
+    const x = node.input(0);
+    const axes = trailingAxes(args, shapeOf(x).length);
+    const lengths = lengthsOf(x, axes);
+    const [, , inverse] = b.graph.extendOutputs(node, 3);
+    inferNode(node);
+    const ones = Tensor.float32(lengths, new Float32Array(lengths.reduce((p, d) => p * d, 1)).fill(1));
+    const hat = b.op('LayerNormalization', [x, sharedOnes(b, ones)], Object.fromEntries(node.attributes));
+    return gradients(node, g, context, { hat, inverse: inverse!, axes }, true);
+  },
+);
 
 const onesOf = new WeakMap<object, Map<string, Value>>();
 
@@ -96,20 +94,19 @@ function sharedOnes(b: Builder, ones: Tensor): Value {
   return value;
 }
 
-const rmsNormalization: GradientRule = single((node, g, context) => {
+const rmsNormalization: GradientRule<OpArguments['RMSNormalization']> = single((node, args, g, context) => {
   const { builder: b } = context;
   const x = node.input(0);
-  const axes = normalizedAxes(node);
+  const axes = trailingAxes(args, shapeOf(x).length);
   const power = mean(b, b.op('Mul', [x, x]), axes);
-  const deviation = b.op('Sqrt', [b.op('Add', [power, number(b, node.float('epsilon', 1e-5), x)])]);
+  const deviation = b.op('Sqrt', [b.op('Add', [power, number(b, args.epsilon, x)])]);
   const inverse = b.op('Reciprocal', [deviation]);
   const hat = b.op('Mul', [x, inverse]);
   return gradients(node, g, context, { hat, inverse, axes }, false);
 });
 
 /** Normalizations over trailing axes. */
-export const normalization: Record<string, GradientRule> = {
+export const normalization = {
   LayerNormalization: layerNormalization,
-  RMSNormalization: rmsNormalization,
-  SimplifiedLayerNormalization: rmsNormalization,
-};
+  ...rowsFor('RMSNormalization SimplifiedLayerNormalization', rmsNormalization),
+} satisfies GradientRules;

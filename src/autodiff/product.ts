@@ -1,9 +1,11 @@
 import { float } from '../graph/attribute.ts';
 import type { Builder } from '../graph/builder.ts';
-import type { Node, Shape, Value } from '../graph/graph.ts';
+import type { Shape, Value } from '../graph/graph.ts';
+import type { OpArguments } from '../graph/schema/signature.ts';
 import {
   type GradientContext,
   type GradientRule,
+  type GradientRules,
   number,
   reshapeLike,
   shapeOf,
@@ -74,17 +76,20 @@ function promoted(b: Builder, value: Value, side: 'left' | 'right'): Value {
   return b.op('Unsqueeze', [value, b.ints([side === 'left' ? 0 : 1])]);
 }
 
-const matMul = (alpha: (node: Node) => number): GradientRule =>
-  single((node, g, context) => {
+type Factors = Pick<OpArguments['com.microsoft.FusedMatMul'], 'transA' | 'transB' | 'alpha'>;
+
+const matMul = <A>(factors: (args: A) => Factors): GradientRule<A> =>
+  single((node, args, g, context) => {
     const { builder: b } = context;
+    const { transA, transB, alpha } = factors(args);
     const [x, y] = [node.input(0), node.input(1)];
     const vector = [shapeOf(x).length === 1, shapeOf(y).length === 1];
-    const left = of(promoted(b, x, 'left'), !vector[0] && node.int('transA', 0) === 1);
-    const right = of(promoted(b, y, 'right'), !vector[1] && node.int('transB', 0) === 1);
+    const left = of(promoted(b, x, 'left'), !vector[0] && transA === 1);
+    const right = of(promoted(b, y, 'right'), !vector[1] && transB === 1);
     let gradient = g;
     if (vector[1]) gradient = b.op('Unsqueeze', [gradient, b.ints([-1])]);
     if (vector[0]) gradient = b.op('Unsqueeze', [gradient, b.ints([-2])]);
-    const [dx, dy] = productGradients(context, left, right, gradient, alpha(node));
+    const [dx, dy] = productGradients(context, left, right, gradient, alpha);
     return [dx && reshapeLike(b, dx, x), dy && reshapeLike(b, dy, y)];
   });
 
@@ -94,17 +99,17 @@ const scaled = (b: Builder, value: Value, factor: number): Value =>
 const rank = (shape: Shape) => shape.length;
 
 /** Matrix products. */
-export const products: Record<string, GradientRule> = {
-  MatMul: matMul(() => 1),
-  'com.microsoft.FusedMatMul': matMul((node) => node.float('alpha', 1)),
-  Gemm: single((node, g, context) => {
+export const products = {
+  MatMul: matMul<object>(() => ({ transA: 0, transB: 0, alpha: 1 })),
+  'com.microsoft.FusedMatMul': matMul<Factors>((args) => args),
+  Gemm: single((node, { alpha, beta, transA, transB }, g, context) => {
     const { builder: b, wants } = context;
-    const left = of(node.input(0), node.int('transA', 0) === 1);
-    const right = of(node.input(1), node.int('transB', 0) === 1);
+    const left = of(node.input(0), transA === 1);
+    const right = of(node.input(1), transB === 1);
     const bias = node.inputs[2];
-    const [dx, dy] = productGradients(context, left, right, g, node.float('alpha', 1));
+    const [dx, dy] = productGradients(context, left, right, g, alpha);
     if (!bias || !wants(2)) return [dx, dy];
     const dBias = rank(shapeOf(bias)) === 0 ? b.op('ReduceSum', [g], { keepdims: 0 }) : sumTo(b, g, bias);
-    return [dx, dy, scaled(b, dBias, node.float('beta', 1))];
+    return [dx, dy, scaled(b, dBias, beta)];
   }),
-};
+} satisfies GradientRules;

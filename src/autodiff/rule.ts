@@ -1,7 +1,9 @@
 import { UserError } from '../common/errors.ts';
 import type { Builder } from '../graph/builder.ts';
-import { normalizeAxis } from '../graph/dim.ts';
-import type { Dim, Node, Shape, Value } from '../graph/graph.ts';
+import { sameShape } from '../graph/dim.ts';
+import type { Node, Shape, Value } from '../graph/graph.ts';
+import { isComputed } from '../graph/schema/arguments.ts';
+import type { OpArguments, OpName } from '../graph/schema/signature.ts';
 import { Tensor } from '../graph/tensor.ts';
 
 /** What a gradient rule is given besides the node. */
@@ -15,27 +17,32 @@ export interface GradientContext {
 }
 
 /**
- * The vector-Jacobian product of an op.
+ * The vector-Jacobian product of an op with arguments `A`.
  * @param gradients the gradient of each output; undefined where none flows
  * @returns the gradient of each input, of the input's shape; undefined for none
  */
-export type GradientRule = (
+export type GradientRule<A> = (
   node: Node,
+  args: A,
   gradients: readonly (Value | undefined)[],
   context: GradientContext,
 ) => readonly (Value | undefined)[];
 
+export type GradientRules = { readonly [O in OpName]?: GradientRule<OpArguments[O]> };
+
 /** A rule for an op with one output, of which the gradient is always there. */
 export const single =
-  (rule: (node: Node, g: Value, context: GradientContext) => readonly (Value | undefined)[]): GradientRule =>
-  (node, [g], context) =>
-    g ? rule(node, g, context) : [];
+  <A>(
+    rule: (node: Node, args: A, g: Value, context: GradientContext) => readonly (Value | undefined)[],
+  ): GradientRule<A> =>
+  (node, args, [g], context) =>
+    g ? rule(node, args, g, context) : [];
 
 /** A rule for `y = f(x)` elementwise: given how to make `g * f'(x)`. */
-export const unary = (
-  rule: (operands: { x: Value; y: Value; g: Value; node: Node }, b: Builder) => Value,
-): GradientRule =>
-  single((node, g, { builder }) => [rule({ x: node.input(0), y: node.output(), g, node }, builder)]);
+export const unary = <A>(
+  rule: (operands: { x: Value; y: Value; g: Value }, b: Builder, args: A) => Value,
+): GradientRule<A> =>
+  single((node, args, g, { builder }) => [rule({ x: node.input(0), y: node.output(), g }, builder, args)]);
 
 /** The shape of a value. @throws UserError when inference has not found it */
 export function shapeOf(value: Value): Shape {
@@ -53,12 +60,17 @@ export function lengthsOf(value: Value, axes: readonly number[]): number[] {
   });
 }
 
-/** A scalar constant of the dtype that `like` has. */
+/** A scalar of the dtype that `like` has. */
 export function number(b: Builder, value: number, like: Value): Value {
   if (like.dtype === 'float64')
     return b.constant(new Tensor('float64', [], Float64Array.of(value)), 'scalar');
-  return b.scalar(value);
+  const scalar = b.scalar(value);
+  return like.dtype === 'float32' || like.dtype === undefined ? scalar : b.op('CastLike', [scalar, like]);
 }
+
+/** An argument that may be computed, as a value of the dtype that `like` has. */
+export const operandOf = (b: Builder, argument: number | Value, like: Value): Value =>
+  isComputed(argument) ? argument : number(b, argument, like);
 
 /** The shape as Reshape takes it, `-1` for the one symbolic axis; undefined when there are several. */
 export function reshapeTarget(shape: Shape): number[] | undefined {
@@ -108,16 +120,4 @@ export function sumTo(b: Builder, gradient: Value, like: Value): Value {
   }
   const sum = b.op('ReduceSum', [gradient, b.ints(axes)], { keepdims: 1 });
   return reshapeLike(b, sum, like);
-}
-
-/** Axes of a reduction or (un)squeeze, given as attribute or as constant input 1; undefined when absent. */
-export function axesOf(node: Node, rank: number): number[] | undefined {
-  const input = node.inputs[1];
-  if (input && !input.tensor) throw new UserError(`${node.label}: no gradient for computed axes`);
-  const given = node.has('axes') ? node.ints('axes') : input?.tensor?.integers;
-  return given?.map((axis) => normalizeAxis(axis, rank));
-}
-
-export function sameShape(a: Shape, b: Shape): boolean {
-  return a.length === b.length && a.every((dim: Dim, i) => dim === b[i]);
 }

@@ -5,10 +5,10 @@ import { movement } from './movement.ts';
 import { normalization } from './normalization.ts';
 import { products } from './product.ts';
 import { reduction } from './reduction.ts';
-import type { GradientRule } from './rule.ts';
+import type { GradientRules } from './rule.ts';
 
 /** How each op is differentiated, keyed by `Node.op`. */
-export const gradientRules: Record<string, GradientRule> = {
+export const gradientRules: GradientRules = {
   ...elementwise,
   ...activation,
   ...products,

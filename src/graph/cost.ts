@@ -1,7 +1,9 @@
+import { argumentsOf } from './schema/arguments.ts';
+import { type OpArguments, type OpName, rowOf, rowsFor } from './schema/signature.ts';
 import type { Dim, Graph, Node, Shape, Value } from './types.ts';
 
 /** Multiply-accumulates of one node, for a batch of one, when its values have these shapes. */
-export type CostRule = (node: Node, shapeOf: ShapeOf) => number;
+export type CostRule<O extends OpName> = (node: Node, args: OpArguments[O], shapeOf: ShapeOf) => number;
 
 export type ShapeOf = (value: Value) => Shape | undefined;
 
@@ -15,31 +17,25 @@ const size = (shape: readonly Dim[] | undefined): number =>
   (shape ?? []).reduce<number>((p, d) => p * perImage(d), 1);
 
 /** Every output element is a dot product over the last axis of the first operand. */
-const product =
-  (transA = 'transA'): CostRule =>
-  (node, shapeOf) => {
-    const left = shapeOf(node.input(0)) ?? [];
-    const inner = left[node.int(transA, 0) ? left.length - 2 : left.length - 1] ?? 1;
-    return size(shapeOf(node.output())) * perImage(inner);
-  };
+const product = (node: Node, args: object, shapeOf: ShapeOf): number => {
+  const left = shapeOf(node.input(0)) ?? [];
+  const inner = left.at('transA' in args && args.transA ? -2 : -1) ?? 1;
+  return size(shapeOf(node.output())) * perImage(inner);
+};
 
-const convolution: CostRule = (node, shapeOf) => {
+const convolution = (node: Node, _args: object, shapeOf: ShapeOf): number => {
   const [, ...window] = shapeOf(node.input(1)) ?? [];
   return size(shapeOf(node.output())) * size(window);
 };
 
 /** Multiply-accumulates of the ops that have any worth counting; elementwise work is not counted. */
-export const costRules: Record<string, CostRule> = {
-  MatMul: product(),
-  'com.microsoft.FusedMatMul': product(),
-  Gemm: product(),
-  MatMulInteger: product(),
-  QLinearMatMul: product(),
-  'com.microsoft.MatMulIntegerToFloat': product(),
-  'com.microsoft.DynamicQuantizeMatMul': product(),
-  Conv: convolution,
-  ConvInteger: convolution,
-  'com.microsoft.MultiHeadAttention': (node, shapeOf) => {
+export const costRules: { readonly [O in OpName]?: CostRule<O> } = {
+  ...rowsFor(
+    'MatMul com.microsoft.FusedMatMul Gemm MatMulInteger QLinearMatMul com.microsoft.MatMulIntegerToFloat com.microsoft.DynamicQuantizeMatMul',
+    product,
+  ),
+  ...rowsFor('Conv ConvInteger', convolution),
+  'com.microsoft.MultiHeadAttention': (node, _args, shapeOf) => {
     const [, queries = 1, width = 1] = shapeOf(node.input(0)) ?? [];
     const [, keys = 1, valueWidth = 1] = shapeOf(node.input(2)) ?? [];
     return perImage(queries) * perImage(keys) * (perImage(width) + perImage(valueWidth));
@@ -51,5 +47,8 @@ export const costRules: Record<string, CostRule> = {
  * @param shapeOf the shapes to count with; default: those that were inferred
  */
 export function countMacs(graph: Graph, shapeOf: ShapeOf = (value) => value.shape): number {
-  return graph.nodes.reduce((total, node) => total + (costRules[node.op]?.(node, shapeOf) ?? 0), 0);
+  return graph.nodes.reduce((total, node) => {
+    const rule = rowOf(costRules, node) as CostRule<OpName> | undefined;
+    return total + (rule ? rule(node, argumentsOf(node), shapeOf) : 0);
+  }, 0);
 }

@@ -26,6 +26,17 @@ function print({ factor, symbols }: Monomial): Dim {
   return factor === 1 ? sorted : `${factor}*${sorted}`;
 }
 
+/** Is nothing known of the length, or of a factor of it? */
+export const isUnknown = (dim: Dim | undefined): boolean =>
+  dim === undefined || (typeof dim === 'string' && parse(dim).symbols.includes('?'));
+
+/** Are two axis lengths known to be the same? Two of which nothing is known are not. */
+export const sameDim = (a: Dim | undefined, b: Dim | undefined): boolean => a === b && !isUnknown(a);
+
+/** Are two shapes known to be the same? */
+export const sameShape = (a: Shape | undefined, b: Shape | undefined): boolean =>
+  a !== undefined && a.length === b?.length && a.every((dim, i) => sameDim(dim, b[i]));
+
 /** The product of axis lengths. */
 export function multiplyDims(dims: Shape): Dim {
   const all = dims.map(parse);
@@ -35,13 +46,13 @@ export function multiplyDims(dims: Shape): Dim {
   });
 }
 
-/** The exact quotient of two axis lengths; undefined when it does not divide. */
+/** The exact quotient of two axis lengths; undefined when it does not divide, or is not known to. */
 export function divideDims(numerator: Dim, denominator: Dim): Dim | undefined {
   const a = parse(numerator);
   const b = parse(denominator);
   if (b.factor === 0 || a.factor % b.factor !== 0) return undefined;
   for (const symbol of b.symbols) {
-    const at = a.symbols.indexOf(symbol);
+    const at = symbol === '?' ? -1 : a.symbols.indexOf(symbol);
     if (at < 0) return undefined;
     a.symbols.splice(at, 1);
   }

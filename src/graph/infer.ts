@@ -1,5 +1,7 @@
 import { UserError } from '../common/errors.ts';
-import type { Inferred } from './shapes/rule.ts';
+import { argumentsOf } from './schema/arguments.ts';
+import { type OpName, rowOf } from './schema/signature.ts';
+import type { Inferred, ShapeRule } from './shapes/rule.ts';
 import { shapeRules } from './shapes/rules.ts';
 import type { Graph, Node } from './types.ts';
 
@@ -8,11 +10,11 @@ import type { Graph, Node } from './types.ts';
  * @throws UserError when the inputs contradict the op
  */
 export function inferNode(node: Node): void {
-  const rule = shapeRules[node.op];
+  const rule = rowOf(shapeRules, node) as ShapeRule<OpName> | undefined;
   if (!rule) return;
   let inferred: readonly Inferred[];
   try {
-    inferred = rule(node, node.opset);
+    inferred = rule(node, argumentsOf(node));
   } catch (error) {
     const shapes = node.inputs.map((v) => (v ? `${v.name} [${v.shape ?? '?'}]` : '-')).join(', ');
     throw new UserError(`${node.label}: ${(error as Error).message} (inputs: ${shapes})`);

@@ -1,4 +1,5 @@
 import { otherOperand, permutes, soleReader } from './patterns.ts';
+import { argumentsOf } from './schema/arguments.ts';
 import type { Graph, Node, Value } from './types.ts';
 
 /** A fully connected layer: a matrix product with a constant weight and, it may be, a constant bias. */
@@ -53,9 +54,10 @@ function transposedConstant(value: Value): Value | undefined {
 function matchGemm(node: Node): Linear | undefined {
   const weight = node.input(1);
   const bias = node.inputs[2];
-  const scaled = node.float('alpha', 1) !== 1 || (bias && node.float('beta', 1) !== 1);
-  if (scaled || node.int('transA', 0) || !weight.isConstant || weight.shape?.length !== 2) return undefined;
-  const layout = node.int('transB', 0) ? 'out,in' : 'in,out';
+  const { alpha, beta, transA, transB } = argumentsOf<'Gemm'>(node);
+  const scaled = alpha !== 1 || (bias && beta !== 1);
+  if (scaled || transA || !weight.isConstant || weight.shape?.length !== 2) return undefined;
+  const layout = transB ? 'out,in' : 'in,out';
   const channels = weight.shape[layout === 'out,in' ? 0 : 1];
   if (bias && !(bias.isConstant && bias.shape?.length === 1 && bias.shape[0] === channels)) return undefined;
   return { product: node, input: node.input(0), weight, layout, bias, output: node.output() };

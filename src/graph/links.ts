@@ -1,7 +1,7 @@
 import { UserError } from '../common/errors.ts';
 import { toAttribute } from './attribute.ts';
 import type { DataType, Tensor } from './tensor.ts';
-import type { Attribute, AttributeInput, AttributeValue, Graph, Node, Shape, Use, Value } from './types.ts';
+import type { Attribute, AttributeInput, Graph, Node, Shape, Use, Value } from './types.ts';
 
 /** A value with the links that only its graph and its nodes may change. */
 export class LinkedValue implements Value {
@@ -108,42 +108,5 @@ export class LinkedNode implements Node {
 
   removeAttribute(name: string): void {
     this.attributes.delete(name);
-  }
-
-  int(name: string, fallback?: number): number {
-    return Number(this.#attribute(name, 'int', fallback));
-  }
-
-  ints(name: string, fallback?: readonly number[]): number[] {
-    return this.#attribute(name, 'ints', fallback).map(Number);
-  }
-
-  float(name: string, fallback?: number): number {
-    return this.#attribute(name, 'float', fallback);
-  }
-
-  string(name: string, fallback?: string): string {
-    const value = this.#attribute(name, 'string', fallback);
-    return typeof value === 'string' ? value : new TextDecoder().decode(value);
-  }
-
-  has(name: string): boolean {
-    return this.attributes.has(name);
-  }
-
-  #attribute<K extends keyof AttributeValue>(
-    name: string,
-    kind: K,
-    fallback: AttributeValue[K] | undefined,
-  ): AttributeValue[K] {
-    const attribute = this.attributes.get(name);
-    if (attribute === undefined) {
-      if (fallback !== undefined) return fallback;
-      throw new UserError(`node ${this.label} lacks attribute ${name}`);
-    }
-    if (attribute.kind !== kind) {
-      throw new UserError(`node ${this.label}: attribute ${name} is ${attribute.kind}, expected ${kind}`);
-    }
-    return attribute.value as AttributeValue[K];
   }
 }

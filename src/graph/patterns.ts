@@ -1,3 +1,5 @@
+import { argumentsOf } from './schema/arguments.ts';
+import { permutationOf } from './schema/axes.ts';
 import type { Graph, Node, Value } from './types.ts';
 
 /** The one node that reads a value, when there is one and the value is no graph output. */
@@ -30,11 +32,11 @@ export function scaleOf(node: Node): { value: Value; factor: number } | undefine
   return undefined;
 }
 
-/** Where each axis of a Transpose's result comes from. Undefined where that is left open and so is the rank. */
-export function permutation(transpose: Node): number[] | undefined {
-  const rank = transpose.input(0).shape?.length;
-  if (transpose.has('perm')) return transpose.ints('perm');
-  return rank === undefined ? undefined : Array.from({ length: rank }, (_, i) => rank - 1 - i);
+/** Where each axis of a Transpose's result comes from; undefined where that and the rank are left open. */
+export function permutation(transpose: Node): readonly number[] | undefined {
+  const args = argumentsOf<'Transpose'>(transpose);
+  const rank = transpose.input(0).shape?.length ?? args.perm?.length;
+  return rank === undefined ? undefined : permutationOf(args, rank);
 }
 
 /** Is the node a Transpose that moves axes exactly like this? */

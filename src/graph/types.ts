@@ -47,9 +47,6 @@ export type Attribute = (
   carried?: unknown;
 };
 
-/** The value type of each attribute kind. */
-export type AttributeValue = { [K in Attribute['kind']]: Extract<Attribute, { kind: K }>['value'] };
-
 /** Short form for writing attributes: a whole number is an int, `number[]` ints, a string a string. */
 export type AttributeInput = number | string | readonly number[] | Attribute;
 
@@ -58,6 +55,7 @@ export interface Node {
   readonly name: string;
   readonly opType: string;
   readonly domain: string;
+  /** As the file has them. What they mean, defaults included, `argumentsOf` says (schema/arguments.ts). */
   readonly attributes: ReadonlyMap<string, Attribute>;
   carried: unknown;
   readonly inputs: readonly (Value | undefined)[];
@@ -75,11 +73,6 @@ export interface Node {
   setInput(index: number, value: Value | undefined): void;
   setAttribute(name: string, value: AttributeInput): void;
   removeAttribute(name: string): void;
-  int(name: string, fallback?: number): number;
-  ints(name: string, fallback?: readonly number[]): number[];
-  float(name: string, fallback?: number): number;
-  string(name: string, fallback?: string): string;
-  has(name: string): boolean;
 }
 
 export interface NodeInit {

@@ -1,8 +1,7 @@
 import type { Graph, Node, Value } from '../graph/graph.ts';
+import { isRandom } from '../graph/schema/traits.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import { subgraphs } from '../graph/traversal.ts';
-
-const undetermined = /^(Random|Bernoulli|Multinomial|Dropout)/;
 
 /**
  * Keeps one of what is there twice, in place.
@@ -68,7 +67,7 @@ function deduplicateNodes(graph: Graph): number {
 
 /** Equal for nodes that compute the same; undefined where that can't be said. */
 function nodeKey(node: Node): string | undefined {
-  if (undetermined.test(node.opType) || subgraphs(node).length > 0) return undefined;
+  if (isRandom(node) || subgraphs(node).length > 0) return undefined;
   const attributes: string[] = [];
   for (const [name, { kind, value }] of [...node.attributes].sort(([a], [b]) => (a < b ? -1 : 1))) {
     if (kind === 'tensor' || kind === 'opaque') return undefined;

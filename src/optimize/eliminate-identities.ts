@@ -1,64 +1,55 @@
-import type { Dim, Graph, Node, Value } from '../graph/graph.ts';
+import { sameShape } from '../graph/dim.ts';
+import type { Graph, Node, Value } from '../graph/graph.ts';
+import { permutation } from '../graph/patterns.ts';
 import { replaceValue } from '../graph/replace.ts';
+import { argumentsOf } from '../graph/schema/arguments.ts';
+import { type OpArguments, type OpName, rowOf, rowsFor } from '../graph/schema/signature.ts';
 
 /** The value a node passes on unchanged; undefined when it does something. */
-type IdentityRule = (node: Node) => Value | undefined;
+type IdentityRule<O extends OpName> = (node: Node, args: OpArguments[O]) => Value | undefined;
 
-const first: IdentityRule = (node) => node.input(0);
+const keepsShape = (node: Node): Value | undefined =>
+  sameShape(node.input(0).shape, node.output().shape) ? node.input(0) : undefined;
 
-/** Axes known to be the same: equal numbers, or the same symbol. */
-const sameAxes = (a: readonly Dim[] | undefined, b: readonly Dim[] | undefined): boolean =>
-  a !== undefined && a.length === b?.length && a.every((dim, i) => dim === b[i] && dim !== '?');
-
-const sameShape: IdentityRule = (node) =>
-  sameAxes(node.input(0).shape, node.output().shape) ? node.input(0) : undefined;
-
-const sameType: IdentityRule = (node) =>
+const keepsType = (node: Node): Value | undefined =>
   node.input(0).dtype !== undefined && node.input(0).dtype === node.output().dtype
     ? node.input(0)
     : undefined;
 
-const ordered: IdentityRule = (node) =>
-  node.has('perm') && node.ints('perm').every((axis, i) => axis === i) ? node.input(0) : undefined;
+const ordered = (node: Node): Value | undefined =>
+  permutation(node)?.every((axis, i) => axis === i) ? node.input(0) : undefined;
 
-const lone: IdentityRule = (node) => (node.inputs.length === 1 && node.inputs[0] ? node.input(0) : undefined);
+const lone = (node: Node): Value | undefined =>
+  node.inputs.length === 1 && node.inputs[0] ? node.input(0) : undefined;
 
 /** Dropout as it is in inference; its mask must not be read. */
-const inferenceDropout: IdentityRule = (node) => {
-  const training = node.inputs[2];
-  if (training && training.tensor?.integers[0] !== 0) return undefined;
+const inferenceDropout: IdentityRule<'Dropout'> = (node, { training_mode: training }) => {
+  if (training !== undefined && training !== 0) return undefined;
   return node.outputs[1]?.uses.length ? undefined : node.input(0);
 };
 
 /** `x op c` with c all neutral, of a shape that does not widen x. */
 const neutral =
-  (element: number, sides: readonly number[]): IdentityRule =>
-  (node) => {
+  (element: number, sides: readonly number[]) =>
+  (node: Node): Value | undefined => {
     for (const side of sides) {
       const other = node.input(side);
       const { tensor } = other;
       if (other.dtype !== 'float32' || !tensor) continue;
       const kept = node.input(1 - side);
-      if (sameAxes(kept.shape, node.output().shape) && tensor.floats.every((v) => v === element)) return kept;
+      if (sameShape(kept.shape, node.output().shape) && tensor.floats.every((v) => v === element))
+        return kept;
     }
     return undefined;
   };
 
-const rules: Record<string, IdentityRule> = {
-  Identity: first,
+const rules: { readonly [O in OpName]?: IdentityRule<O> } = {
+  Identity: (node) => node.input(0),
   Dropout: inferenceDropout,
-  Cast: sameType,
-  CastLike: sameType,
+  ...rowsFor('Cast CastLike', keepsType),
   Transpose: ordered,
-  Reshape: sameShape,
-  Flatten: sameShape,
-  Expand: sameShape,
-  Squeeze: sameShape,
-  Concat: lone,
-  Sum: lone,
-  Max: lone,
-  Min: lone,
-  Mean: lone,
+  ...rowsFor('Reshape Flatten Expand Squeeze', keepsShape),
+  ...rowsFor('Concat Sum Max Min Mean', lone),
   Add: neutral(0, [1, 0]),
   Sub: neutral(0, [1]),
   Mul: neutral(1, [1, 0]),
@@ -83,7 +74,8 @@ export function eliminateIdentities(graph: Graph): number {
   let count = 0;
   for (const node of [...graph.nodes]) {
     if (node.op === 'Transpose') mergeTransposes(node);
-    const passed = rules[node.op]?.(node);
+    const rule = rowOf(rules, node) as IdentityRule<OpName> | undefined;
+    const passed = rule?.(node, argumentsOf(node));
     if (!passed || node.outputs.slice(1).some((value) => value && graph.outputs.includes(value))) continue;
     const output = node.output();
     if (graph.outputs.includes(output)) {
@@ -100,11 +92,12 @@ export function eliminateIdentities(graph: Graph): number {
 
 function mergeTransposes(node: Node): void {
   const inner = node.input(0).producer;
-  if (inner?.op !== 'Transpose' || !inner.has('perm') || !node.has('perm')) return;
-  const perm = inner.ints('perm');
+  if (inner?.op !== 'Transpose') return;
+  const [first, second] = [permutation(inner), permutation(node)];
+  if (!first || !second) return;
   node.setAttribute(
     'perm',
-    node.ints('perm').map((axis) => perm[axis]!),
+    second.map((axis) => first[axis]!),
   );
   node.setInput(0, inner.input(0));
 }

@@ -1,5 +1,7 @@
 import { Graph, type Node, type Value } from '../graph/graph.ts';
 import { replaceValue } from '../graph/replace.ts';
+import { argumentsOf } from '../graph/schema/arguments.ts';
+import { isRandom } from '../graph/schema/traits.ts';
 import { storedBytes, Tensor } from '../graph/tensor.ts';
 import { subgraphs } from '../graph/traversal.ts';
 import { type Engine, runOnce, type Tensors } from '../runtime/session.ts';
@@ -8,10 +10,6 @@ import { type Engine, runOnce, type Tensors } from '../runtime/session.ts';
 const allowedGrowth = 1 << 9;
 /** Operands with more elements are fed to the engine instead of being encoded into the graph it loads. */
 const fedAbove = 256;
-
-const undetermined = new Set(
-  'RandomNormal RandomNormalLike RandomUniform RandomUniformLike Bernoulli Multinomial Dropout'.split(' '),
-);
 
 /**
  * Computes on the engine what depends on constants alone, in place.
@@ -58,8 +56,9 @@ export async function foldConstants(
 function foldShapes(graph: Graph): number {
   let count = 0;
   for (const node of [...graph.nodes]) {
-    const shape = node.op === 'Shape' ? node.input(0).shape : undefined;
-    const part = shape?.slice(node.int('start', 0), node.has('end') ? node.int('end') : undefined);
+    if (node.op !== 'Shape') continue;
+    const { start, end } = argumentsOf<'Shape'>(node);
+    const part = node.input(0).shape?.slice(start, end);
     if (!part?.every((dim) => typeof dim === 'number')) continue;
     const constant = graph.addConstant(graph.uniqueName('shape'), Tensor.int64(part));
     replaceValue(graph, node.output(), constant);
@@ -73,7 +72,7 @@ function foldShapes(graph: Graph): number {
 function foldable(graph: Graph, keep: ReadonlySet<string>): Set<Node> {
   const folded = new Set<Node>();
   for (const node of graph.nodes) {
-    if (undetermined.has(node.op) || keep.has(node.op) || subgraphs(node).length > 0) continue;
+    if (isRandom(node) || keep.has(node.op) || subgraphs(node).length > 0) continue;
     const inputs = node.inputs.filter((value) => value !== undefined);
     if (!inputs.every((value) => value.isConstant || (value.producer && folded.has(value.producer))))
       continue;

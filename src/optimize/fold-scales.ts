@@ -3,6 +3,7 @@ import type { Graph, Node, Value } from '../graph/graph.ts';
 import { linears } from '../graph/linear.ts';
 import { otherOperand, permutes, soleReader } from '../graph/patterns.ts';
 import { replaceValue } from '../graph/replace.ts';
+import { argumentsOf } from '../graph/schema/arguments.ts';
 import { Tensor } from '../graph/tensor.ts';
 
 /** What a layer's output channels are multiplied by, further on. */
@@ -84,7 +85,9 @@ function factorOnParts(graph: Graph, output: Value): Factor | undefined {
   const headsFirst = soleReader(graph, boxed.output());
   if (!permutes(headsFirst, [0, 2, 1, 3])) return undefined;
   const split = soleReader(graph, headsFirst.output());
-  if (split?.op !== 'Split' || split.int('axis', 0) !== 1 || split.inputs[1]) return undefined;
+  if (split?.op !== 'Split') return undefined;
+  const { axis, split: sizes } = argumentsOf<'Split'>(split);
+  if (axis !== 1 || sizes) return undefined;
   const factors = new Float32Array(channels).fill(1);
   const muls: Factor['muls'] = [];
   let from = 0;

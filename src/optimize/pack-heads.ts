@@ -1,7 +1,10 @@
 import { Builder } from '../graph/builder.ts';
+import { sameDim } from '../graph/dim.ts';
 import type { Graph, Node, Value } from '../graph/graph.ts';
 import { permutes, soleReader } from '../graph/patterns.ts';
 import { replaceValue } from '../graph/replace.ts';
+import { argumentsOf, isComputed } from '../graph/schema/arguments.ts';
+import { signatureOf } from '../graph/schema/signature.ts';
 
 /**
  * Cuts packed queries, keys and values along the heads axis instead of a leading axis of its own, in
@@ -26,9 +29,6 @@ export function packHeads(graph: Graph): number {
   return count;
 }
 
-/** From this operator set on, a `Split` into equal parts says how many; before, its outputs do. */
-const splitCounts = 18;
-
 function repack(graph: Graph, transpose: Node): boolean {
   if (!permutes(transpose, [2, 0, 3, 1, 4])) return false;
   const reshape = transpose.input(0).producer;
@@ -36,14 +36,16 @@ function repack(graph: Graph, transpose: Node): boolean {
   const source = reshape.input(0);
   const [batch, tokens, parts, heads, width] = reshape.output().shape ?? [];
   if (typeof parts !== 'number' || typeof heads !== 'number' || typeof width !== 'number') return false;
-  if (source.shape?.length !== 3 || source.shape[0] !== batch || source.shape[1] !== tokens) return false;
+  if (source.shape?.length !== 3 || !sameDim(source.shape[0], batch) || !sameDim(source.shape[1], tokens))
+    return false;
   const cut = cutParts(graph, transpose.output(), parts);
   if (!cut) return false;
   const b = new Builder(graph, transpose);
   const boxed = b.op('Reshape', [source, b.ints([0, 0, parts * heads, width])]);
   const headsFirst = b.op('Transpose', [boxed], { perm: [0, 2, 1, 3] });
   const split = b.node('Split', [headsFirst], { axis: 1 }, parts);
-  if (graph.opsets.get('')! >= splitCounts) split.setAttribute('num_outputs', parts);
+  const counts = signatureOf(split)?.attributes.some(({ name }) => name === 'num_outputs');
+  if (counts) split.setAttribute('num_outputs', parts);
   for (const [value, index] of cut) replaceValue(graph, value, split.output(index));
   return true;
 }
@@ -53,22 +55,22 @@ function cutParts(graph: Graph, packed: Value, parts: number): [Value, number][]
   if (graph.outputs.includes(packed)) return undefined;
   const split = soleReader(graph, packed);
   if (split?.op === 'Split') {
-    if (split.int('axis', 0) !== 0 || split.outputs.length !== parts) return undefined;
+    if (argumentsOf<'Split'>(split).axis !== 0 || split.outputs.length !== parts) return undefined;
     const squeezed: [Value, number][] = [];
     for (const [index, output] of split.outputs.entries()) {
       if (!output || output.uses.length === 0) continue;
       const squeeze = soleReader(graph, output);
-      if (squeeze?.op !== 'Squeeze' || squeeze.inputs[1]?.tensor?.integers.join() !== '0') return undefined;
+      if (squeeze?.op !== 'Squeeze' || `${argumentsOf<'Squeeze'>(squeeze).axes}` !== '0') return undefined;
       squeezed.push([squeeze.output(), index]);
     }
     return squeezed;
   }
   const gathered: [Value, number][] = [];
   for (const { node, index } of packed.uses) {
-    const indices = node.inputs[1]?.tensor;
-    if (node.op !== 'Gather' || index !== 0 || node.int('axis', 0) !== 0) return undefined;
-    if (!indices || indices.shape.length > 0) return undefined;
-    const part = indices.integers[0]!;
+    if (node.op !== 'Gather' || index !== 0) return undefined;
+    const { axis, indices } = argumentsOf<'Gather'>(node);
+    if (axis !== 0 || isComputed(indices) || node.input(1).shape?.length !== 0) return undefined;
+    const part = indices[0]!;
     gathered.push([node.output(), part < 0 ? part + parts : part]);
   }
   return gathered;

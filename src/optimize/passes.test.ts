@@ -3,6 +3,7 @@ import { float } from '../graph/attribute.ts';
 import { Builder } from '../graph/builder.ts';
 import { checkGraph } from '../graph/check.ts';
 import { type Dim, Graph, type Value } from '../graph/graph.ts';
+import { argumentsOf } from '../graph/schema/arguments.ts';
 import { elementCount, Tensor } from '../graph/tensor.ts';
 import { onnxruntime } from '../runtime/onnxruntime.node.ts';
 import { runOnce, type Tensors } from '../runtime/session.ts';
@@ -250,8 +251,8 @@ describe('fuseMatMul', () => {
       fuseMatMul,
     );
     expect(ops).toEqual(['com.microsoft.FusedMatMul']);
-    expect(graph.nodes[0]!.float('alpha')).toBe(0.0625);
-    expect([graph.nodes[0]!.int('transA'), graph.nodes[0]!.int('transB')]).toEqual([0, 1]);
+    const { alpha, transA, transB } = argumentsOf<'com.microsoft.FusedMatMul'>(graph.nodes[0]!);
+    expect({ alpha, transA, transB }).toEqual({ alpha: 0.0625, transA: 0, transB: 1 });
   });
 
   it('takes a transposed left operand in', async () => {

@@ -5,7 +5,7 @@ import { parameters } from '../graph/parameters.ts';
 import { dataTypes, type NumericType, Tensor, type TypedArray } from '../graph/tensor.ts';
 import type { Plan } from './plan.ts';
 import { Removal } from './removal.ts';
-import { rewriteRules } from './rewrite-rules.ts';
+import { rewriteNode } from './rewrite-rules.ts';
 
 /** Indices that were kept, by parameter name and axis; axes that lost nothing are left out. */
 export type Kept = Record<string, Record<string, number[]>>;
@@ -39,7 +39,7 @@ export function applyPlan(graph: Graph, plan: Plan): Pruned {
   }
   const builder = new Builder(copy);
   graph.nodes.forEach((node, i) => {
-    rewriteRules[node.op]?.(node, copy.nodes[i]!, removal, builder);
+    rewriteNode(node, copy.nodes[i]!, removal, builder);
   });
   for (const [name, value] of [...copy.constants]) {
     if (value.uses.length === 0 && graph.constants.get(name)?.uses.length) copy.removeConstant(value);

@@ -1,6 +1,8 @@
 import type { Graph, Node, Value } from '../graph/graph.ts';
+import { argumentsOf } from '../graph/schema/arguments.ts';
+import { type OpArguments, type OpName, rowOf } from '../graph/schema/signature.ts';
 import { capturedValues, subgraphs } from '../graph/traversal.ts';
-import { type DependencyContext, pinInputs } from './dependency-rules/rule.ts';
+import { type DependencyContext, type DependencyRule, pinInputs } from './dependency-rules/rule.ts';
 import { dependencyRules } from './dependency-rules/rules.ts';
 import { axisFactor, type Layout } from './layout.ts';
 import { Layouts } from './layouts.ts';
@@ -51,10 +53,10 @@ export function findDependencies(graph: Graph, units: 'elements' | 'wholes' = 'e
   const sweep = new Sweep(units);
   const unknownOps = new Set<string>();
   for (const node of graph.nodes) {
-    const rule = dependencyRules[node.op];
+    const rule = rowOf(dependencyRules, node) as DependencyRule<OpArguments[OpName]> | undefined;
     const known = rule && hasShapes(node) && subgraphs(node).length === 0;
     if (!rule) unknownOps.add(node.op);
-    const layouts = known ? rule(node, sweep) : pinInputs(node, sweep);
+    const layouts = known ? rule(node, argumentsOf(node), sweep) : pinInputs(node, sweep);
     node.outputs.forEach((output, i) => {
       if (output) sweep.known.set(output, floats.has(output.dtype ?? '') ? (layouts[i] ?? []) : []);
     });

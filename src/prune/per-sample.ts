@@ -1,5 +1,9 @@
 import { Builder } from '../graph/builder.ts';
+import { sameDim } from '../graph/dim.ts';
 import type { Dim, Graph, Node, Value } from '../graph/graph.ts';
+import { argumentsOf } from '../graph/schema/arguments.ts';
+import { type OpArguments, type OpName, rowOf } from '../graph/schema/signature.ts';
+import { windowOf } from '../graph/schema/window.ts';
 import { Tensor } from '../graph/tensor.ts';
 
 /**
@@ -14,19 +18,25 @@ export interface PerSample {
   squares(b: Builder, gradient: Value): Value;
 }
 
-type PerSampleRule = (parameter: Value, node: Node, index: number, batch: Dim) => PerSample | undefined;
+type PerSampleRule<O extends OpName> = (
+  parameter: Value,
+  node: Node,
+  args: OpArguments[O],
+  index: number,
+  batch: Dim,
+) => PerSample | undefined;
 
 const square = (b: Builder, value: Value) => b.op('Mul', [value, value]);
 const sumOver = (b: Builder, value: Value, axes: readonly number[]) =>
   b.op('ReduceSum', [value, b.ints(axes)], { keepdims: 0 });
 
 /** `W [out, in]` behind `Transpose -> MatMul(x, W^T)`: (dY_i^T X_i)^2, X_i the sample's tokens. */
-const linear: PerSampleRule = (_parameter, transpose, _index, batch) => {
+const linear: PerSampleRule<'Transpose'> = (_parameter, transpose, _args, _index, batch) => {
   const product = transpose.output().uses[0]?.node;
   if (transpose.output().uses.length !== 1 || product?.op !== 'MatMul') return undefined;
   if (product.input(1) !== transpose.output() || transpose.output().shape?.length !== 2) return undefined;
   const x = product.input(0);
-  if (x.shape?.[0] !== batch) return undefined;
+  if (!x.shape || !sameDim(x.shape[0], batch)) return undefined;
   if (x.shape.length === 2) {
     return {
       output: product.output(),
@@ -43,10 +53,15 @@ const linear: PerSampleRule = (_parameter, transpose, _index, batch) => {
 };
 
 /** A scale over the last axis, of which `exposeNormalized` has shown the other factor. */
-const scale: PerSampleRule = (parameter, product, index, batch) => {
+const scale: PerSampleRule<'Mul'> = (parameter, product, _args, index, batch) => {
   const other = product.input(1 - index);
   const shape = other.shape;
-  if (parameter.shape?.length !== 1 || !shape || shape[0] !== batch || shape.at(-1) !== parameter.shape[0]) {
+  if (
+    parameter.shape?.length !== 1 ||
+    !shape ||
+    !sameDim(shape[0], batch) ||
+    shape.at(-1) !== parameter.shape[0]
+  ) {
     return undefined;
   }
   const between = shape.slice(1, -1).map((_, i) => i + 1);
@@ -60,16 +75,17 @@ const scale: PerSampleRule = (parameter, product, index, batch) => {
 };
 
 /** A convolution whose windows lie side by side is a Linear over patches. */
-const patches: PerSampleRule = (parameter, node, index, batch) => {
+const patches: PerSampleRule<'Conv'> = (parameter, node, args, index, batch) => {
   const x = node.input(0);
   const [outputs, channels, height, width] = parameter.shape as readonly number[];
-  if (index !== 1 || parameter.shape?.length !== 4 || x.shape?.[0] !== batch) return undefined;
+  if (index !== 1 || parameter.shape?.length !== 4 || !sameDim(x.shape?.[0], batch)) return undefined;
   const [rows, columns] = node.output().shape!.slice(2) as [number, number];
+  const { strides, pads } = windowOf(node, args, [height!, width!]);
   const aside =
-    node.int('group', 1) === 1 &&
-    `${node.ints('strides', [1, 1])}` === `${[height, width]}` &&
-    node.ints('pads', [0, 0, 0, 0]).every((pad) => pad === 0) &&
-    x.shape[2] === rows * height! &&
+    args.group === 1 &&
+    `${strides}` === `${[height, width]}` &&
+    pads.every((pad) => pad?.before === 0 && pad.after === 0) &&
+    x.shape?.[2] === rows * height! &&
     x.shape[3] === columns * width!;
   if (!aside) return undefined;
   return {
@@ -84,14 +100,18 @@ const patches: PerSampleRule = (parameter, node, index, batch) => {
   };
 };
 
-const perSampleRules: Record<string, PerSampleRule> = { Transpose: linear, Mul: scale, Conv: patches };
+const perSampleRules: { readonly [O in OpName]?: PerSampleRule<O> } = {
+  Transpose: linear,
+  Mul: scale,
+  Conv: patches,
+};
 
 /** The per-sample rule of a parameter that is read once, by a layer that has one. */
 export function perSampleSquares(parameter: Value, batch: Dim): PerSample | undefined {
   const [use, ...others] = parameter.uses;
-  return use && others.length === 0
-    ? perSampleRules[use.node.op]?.(parameter, use.node, use.index, batch)
-    : undefined;
+  if (!use || others.length > 0) return undefined;
+  const rule = rowOf(perSampleRules, use.node) as PerSampleRule<OpName> | undefined;
+  return rule?.(parameter, use.node, argumentsOf(use.node), use.index, batch);
 }
 
 /** Rewrites `LayerNormalization(x, scale, bias)` as `normalized * scale + bias`, so that the normalized values can be read. */

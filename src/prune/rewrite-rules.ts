@@ -1,80 +1,84 @@
 import type { Builder } from '../graph/builder.ts';
 import { normalizeAxis } from '../graph/dim.ts';
 import type { Node } from '../graph/graph.ts';
+import { argumentsOf, isComputed, setArguments } from '../graph/schema/arguments.ts';
+import { rangesOf } from '../graph/schema/ranges.ts';
+import { type OpArguments, type OpName, rowOf, rowsFor } from '../graph/schema/signature.ts';
 import type { Removal } from './removal.ts';
 
+/** A change of some of a node's arguments; undefined where they stay. */
+type Change<O extends OpName> = {
+  readonly [N in keyof OpArguments[O]]?: readonly number[] | number | undefined;
+};
+
 /**
- * Changes the numbers in a node that name lengths or places of channels. A rule reads the node of the
- * graph before pruning and edits its copy; shapes are inferred again afterwards.
+ * The arguments of a node that name lengths or places of channels, as they are when channels have gone.
+ * The node is that of the graph before pruning.
  */
-export type RewriteRule = (node: Node, copy: Node, removal: Removal, builder: Builder) => void;
+type RewriteRule<O extends OpName> = (
+  node: Node,
+  args: OpArguments[O],
+  removal: Removal,
+) => Change<O> | undefined;
 
-const ints = (node: Node, index: number): number[] | undefined => node.inputs[index]?.tensor?.integers;
-
-/** A shape constant whose fixed lengths follow their axes; 0 (as the input) and -1 (what is left) stay. */
-const target: RewriteRule = (node, copy, removal, builder) => {
-  const dims = ints(node, 1);
-  if (!dims) return;
+/** A shape whose fixed lengths follow their axes; 0 (as the input) and -1 (what is left) stay. */
+const target = (
+  node: Node,
+  { shape: dims }: OpArguments['Expand' | 'Reshape'],
+  removal: Removal,
+): { shape: number[] } | undefined => {
+  if (isComputed(dims)) return undefined;
   const output = node.output();
   const shift = output.shape!.length - dims.length;
   const next = dims.map((dim, i) => (dim > 1 ? (removal.length(output, i + shift) ?? dim) : dim));
-  if (`${next}` !== `${dims}`) copy.setInput(1, builder.ints(next));
+  return `${next}` === `${dims}` ? undefined : { shape: next };
 };
 
 /** Parts as long as what stays of each. An even split that stays even needs no sizes. */
-const split: RewriteRule = (node, copy, removal, builder) => {
-  const axis = normalizeAxis(node.int('axis', 0), node.input(0).shape!.length);
-  const before = node.outputs.map((output) => output!.shape![axis]!);
-  const after = node.outputs.map((output, i) => removal.length(output!, axis) ?? before[i]!);
-  if (`${after}` === `${before}`) return;
+const split: RewriteRule<'Split'> = (node, args, removal) => {
+  const axis = normalizeAxis(args.axis, node.input(0).shape!.length);
+  const before = node.outputs.map((output) => output!.shape![axis] as number);
+  const after = node.outputs.map((output, i) => (removal.length(output!, axis) as number) ?? before[i]!);
+  if (`${after}` === `${before}`) return undefined;
   const even = after.every((length) => length === after[0]);
-  if (even && !node.inputs[1] && !node.has('split')) return;
-  copy.removeAttribute('num_outputs');
-  if (node.has('split')) copy.setAttribute('split', after as number[]);
-  else copy.setInput(1, builder.ints(after as number[]));
+  return even && args.split === undefined ? undefined : { num_outputs: undefined, split: after };
 };
 
 /** Starts and ends move down by what goes before them. */
-const slice: RewriteRule = (node, copy, removal, builder) => {
+const slice: RewriteRule<'Slice'> = (node, args, removal) => {
   const value = node.input(0);
-  const rank = value.shape!.length;
-  const asAttribute = node.has('starts');
-  const starts = asAttribute ? node.ints('starts') : (ints(node, 1) ?? []);
-  const ends = asAttribute ? node.ints('ends') : (ints(node, 2) ?? []);
-  const axes = (node.has('axes') ? node.ints('axes') : ints(node, 3)) ?? starts.map((_, i) => i);
-  const next = { starts: [...starts], ends: [...ends] };
-  axes.forEach((given, i) => {
-    const axis = normalizeAxis(given, rank);
+  const ranges = rangesOf(args, value.shape!.length);
+  if (!ranges) return undefined;
+  const next = ranges.map(({ axis, start, end }) => {
     const length = value.shape![axis];
-    if (typeof length !== 'number' || removal.length(value, axis) === undefined) return;
+    if (typeof length !== 'number' || removal.length(value, axis) === undefined) return { start, end };
     const place = (x: number) => Math.min(Math.max(x < 0 ? x + length : x, 0), length);
-    const [start, end] = [place(starts[i]!), place(ends[i]!)];
-    next.starts[i] = start === 0 ? 0 : removal.count(value, axis, 0, start);
-    next.ends[i] = next.starts[i]! + removal.count(value, axis, start, end);
+    const from = place(start) === 0 ? 0 : removal.count(value, axis, 0, place(start));
+    return { start: from, end: from + removal.count(value, axis, place(start), place(end)) };
   });
-  if (`${next.starts}` === `${starts}` && `${next.ends}` === `${ends}`) return;
-  if (asAttribute) {
-    copy.setAttribute('starts', next.starts);
-    copy.setAttribute('ends', next.ends);
-  } else {
-    copy.setInput(1, builder.ints(next.starts));
-    copy.setInput(2, builder.ints(next.ends));
-  }
+  if (next.every(({ start, end }, i) => start === ranges[i]!.start && end === ranges[i]!.end))
+    return undefined;
+  return { starts: next.map(({ start }) => start), ends: next.map(({ end }) => end) };
 };
 
 /** Depthwise convolutions have a group for each channel that stays. */
-const convolution: RewriteRule = (node, copy, removal) => {
-  const groups = node.int('group', 1);
-  if (groups === 1 || node.input(1).shape![1] !== 1) return;
+const convolution: RewriteRule<'Conv'> = (node, { group }, removal) => {
+  if (group === 1 || node.input(1).shape![1] !== 1) return undefined;
   const channels = removal.length(node.input(0), 1);
-  if (channels !== undefined) copy.setAttribute('group', channels);
+  return channels === undefined ? undefined : { group: channels as number };
 };
 
 /** What else than parameters changes in a node when channels go, keyed by `Node.op`. */
-export const rewriteRules: Record<string, RewriteRule> = {
-  Reshape: target,
-  Expand: target,
+export const rewriteRules: { readonly [O in OpName]?: RewriteRule<O> } = {
+  ...rowsFor('Reshape Expand', target),
   Split: split,
   Slice: slice,
   Conv: convolution,
 };
+
+/** Rewrites `copy`, a node of the pruned graph, by its rule for `node`, the one that it is a copy of. */
+export function rewriteNode(node: Node, copy: Node, removal: Removal, builder: Builder): void {
+  const rule = rowOf(rewriteRules, node) as RewriteRule<OpName> | undefined;
+  const change = rule?.(node, argumentsOf(node), removal);
+  if (change) setArguments(copy, change as Change<'Slice'>, (tensor) => builder.constant(tensor, 'ints'));
+}

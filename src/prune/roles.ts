@@ -1,5 +1,8 @@
 import type { Graph, Node, Value } from '../graph/graph.ts';
 import { parameters } from '../graph/parameters.ts';
+import { permutes } from '../graph/patterns.ts';
+import { argumentsOf } from '../graph/schema/arguments.ts';
+import { type OpArguments, type OpName, rowOf, rowsFor } from '../graph/schema/signature.ts';
 
 /**
  * What an axis of a parameter is to the layer that reads it: outputs or inputs of a Linear or Conv,
@@ -7,31 +10,30 @@ import { parameters } from '../graph/parameters.ts';
  */
 export type Role = 'output' | 'input' | 'normScale' | 'normShift' | 'added' | 'other';
 
-type RoleRule = (node: Node, index: number, axis: number) => Role;
+type RoleRule<O extends OpName> = (node: Node, args: OpArguments[O], index: number, axis: number) => Role;
 
-const convolution: RoleRule = (_node, index, axis) =>
+const convolution: RoleRule<'Conv'> = (_node, _args, index, axis) =>
   index === 2 ? 'added' : index === 1 ? (axis === 0 ? 'output' : axis === 1 ? 'input' : 'other') : 'other';
 
 /** A weight is the right operand, `[in, out]` unless the op transposes it. */
-const product: RoleRule = (node, index, axis) => {
+const product = (node: Node, args: object, index: number, axis: number): Role => {
   if (index === 2) return 'added';
   if (index === 0 || node.input(1).shape?.length !== 2) return 'other';
-  const output = node.op !== 'MatMul' && node.int('transB', 0) === 1 ? 0 : 1;
+  const output = 'transB' in args && args.transB === 1 ? 0 : 1;
   return axis === output ? 'output' : 'input';
 };
 
-const norm: RoleRule = (_node, index) => (index === 1 ? 'normScale' : index === 2 ? 'normShift' : 'other');
+const norm = (_node: Node, _args: object, index: number): Role =>
+  index === 1 ? 'normScale' : index === 2 ? 'normShift' : 'other';
 
-const roleRules: Record<string, RoleRule> = {
+/** What an op makes of the axes of its operands, keyed by `Node.op`. */
+export const roleRules: { readonly [O in OpName]?: RoleRule<O> } = {
   Conv: convolution,
-  MatMul: product,
-  Gemm: product,
-  'com.microsoft.FusedMatMul': product,
-  LayerNormalization: norm,
-  RMSNormalization: norm,
-  SimplifiedLayerNormalization: norm,
-  BatchNormalization: norm,
-  InstanceNormalization: norm,
+  ...rowsFor('MatMul Gemm com.microsoft.FusedMatMul', product),
+  ...rowsFor(
+    'LayerNormalization RMSNormalization SimplifiedLayerNormalization BatchNormalization InstanceNormalization',
+    norm,
+  ),
   Add: () => 'added',
 };
 
@@ -47,11 +49,11 @@ export function rolesOf(graph: Graph): (value: Value, axis: number) => Role {
 function roleOf(value: Value, axis: number): Role {
   for (const { node, index } of value.uses) {
     if (node.op === 'Transpose' && value.shape?.length === 2) {
-      const [first, second] = node.ints('perm', [1, 0]);
-      const role = roleOf(node.output(), first === 1 && second === 0 ? 1 - axis : axis);
+      const role = roleOf(node.output(), permutes(node, [1, 0]) ? 1 - axis : axis);
       if (role !== 'other') return role;
     }
-    const role = roleRules[node.op]?.(node, index, axis) ?? 'other';
+    const rule = rowOf(roleRules, node) as RoleRule<OpName> | undefined;
+    const role = rule?.(node, argumentsOf(node), index, axis) ?? 'other';
     if (role !== 'other') return role;
   }
   return 'other';

@@ -1,9 +1,10 @@
-import { backward } from '../autodiff/backward.ts';
+import { backward, gradientOpset } from '../autodiff/backward.ts';
 import { UserError } from '../common/errors.ts';
 import type { ProgressTask } from '../common/progress.ts';
 import type { Batch } from '../dataset/dataset.ts';
 import { Builder } from '../graph/builder.ts';
 import type { Graph, Value } from '../graph/graph.ts';
+import { raiseOpset } from '../graph/raise-opset.ts';
 import { Tensor } from '../graph/tensor.ts';
 import type { Engine, SessionOptions, Tensors } from '../runtime/session.ts';
 import { exposeNormalized, perSampleSquares } from './per-sample.ts';
@@ -97,6 +98,7 @@ function lossGraph(
   prepare: (graph: Graph) => void = () => {},
 ) {
   const { graph, values } = model.clone();
+  raiseOpset(graph, gradientOpset);
   const [logits] = graph.outputs;
   const classes = logits?.shape?.[1];
   if (graph.inputs.length !== 1 || !logits || logits.shape?.length !== 2 || typeof classes !== 'number') {

@@ -3,11 +3,13 @@ import { Builder } from '../graph/builder.ts';
 import type { Graph, Node, Value } from '../graph/graph.ts';
 import { inferNode } from '../graph/infer.ts';
 import { replaceValue } from '../graph/replace.ts';
+import { rowOf } from '../graph/schema/signature.ts';
 import { shapeRules } from '../graph/shapes/rules.ts';
 import { dataTypes, type Tensor } from '../graph/tensor.ts';
 import { subgraphs } from '../graph/traversal.ts';
 import type { Engine, Tensors } from '../runtime/session.ts';
 import { castTensors } from './cast.ts';
+import { keptInFloat32 } from './float16-policy.ts';
 import { largestMagnitudes } from './ranges.ts';
 import { assertFullPrecision, recordQuantization } from './record.ts';
 
@@ -27,19 +29,6 @@ type FloatType = 'float16' | 'float32';
 
 /** Values that come within a factor of two of the largest float16, 65504, stay in float32. */
 const widest = 65504 / 2;
-
-/**
- * Ops that stay in float32: they add up many terms or exponentiate (norms, softmax, sums), or an
- * element type is part of what they say (Cast, Resize's scales).
- */
-const islandOps = new Set(
-  `LayerNormalization RMSNormalization SimplifiedLayerNormalization com.microsoft.SkipLayerNormalization
-   GroupNormalization InstanceNormalization BatchNormalization LpNormalization
-   Softmax LogSoftmax com.microsoft.BiasSoftmax com.microsoft.MultiHeadAttention
-   ReduceSum ReduceMean ReduceL1 ReduceL2 ReduceSumSquare ReduceLogSum ReduceLogSumExp ReduceProd CumSum
-   Exp Pow Reciprocal GlobalAveragePool
-   Cast CastLike Constant ConstantOfShape Resize OneHot`.split(/\s+/),
-);
 
 /**
  * A copy of the graph in float16: weights and arithmetic, with float32 islands around norms, softmax and
@@ -138,7 +127,7 @@ class HalfConversion {
   }
 
   #isIsland(node: Node): boolean {
-    if (islandOps.has(node.op) || !shapeRules[node.op]) return true;
+    if (rowOf(keptInFloat32, node) || !rowOf(shapeRules, node)) return true;
     if (node.outputs.some((value) => value && this.#wide.has(value))) return true;
     return node.inputs.some(
       (value) =>

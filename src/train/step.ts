@@ -1,8 +1,9 @@
-import { backward } from '../autodiff/backward.ts';
+import { backward, gradientOpset } from '../autodiff/backward.ts';
 import { UserError } from '../common/errors.ts';
 import { Builder } from '../graph/builder.ts';
 import { Graph, type Value } from '../graph/graph.ts';
 import { parameters } from '../graph/parameters.ts';
+import { raiseOpset } from '../graph/raise-opset.ts';
 import { undecayed } from '../zoo/model-family.ts';
 import { type AdamWOptions, type AdamWScalars, adamWUpdate, decays } from './adamw.ts';
 import { correctCount, crossEntropy, type Distillation, distillationLoss } from './loss.ts';
@@ -73,6 +74,7 @@ export function trainingStep(model: Graph, options: StepOptions = {}): TrainingG
   }
   const names = parameters(model).map((value) => value.name);
   if (names.length === 0) throw new UserError(`${model.name} has no parameters on record to train`);
+  raiseOpset(graph, gradientOpset);
   lowerForTraining(graph);
   const trainable = names
     .map((name) => graph.constants.get(name))

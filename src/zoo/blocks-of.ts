@@ -1,4 +1,5 @@
 import type { Graph, Node, Value } from '../graph/graph.ts';
+import { argumentsOf } from '../graph/schema/arguments.ts';
 
 /** Sizes of one block. What a block does not have, or can't be told, is null. */
 export interface BlockShape {
@@ -84,7 +85,7 @@ const attentionSizes: Record<string, Sizes> = {
     return [axis(product?.outputs[0] ?? node.input(0), -3), axis(product?.inputs[0], -1)];
   },
   'com.microsoft.MultiHeadAttention'(node) {
-    const heads = node.int('num_heads');
+    const { num_heads: heads } = argumentsOf<'com.microsoft.MultiHeadAttention'>(node);
     const width = axis(node.input(0), -1);
     return [heads, width === undefined ? undefined : width / heads];
   },

@@ -1,6 +1,8 @@
 import { UserError } from '../../common/errors.ts';
 import type { Graph } from '../../graph/graph.ts';
-import { Lowering } from './lowering.ts';
+import { argumentsOf } from '../../graph/schema/arguments.ts';
+import { type OpArguments, type OpName, rowOf } from '../../graph/schema/signature.ts';
+import { Lowering, type LoweringRule } from './lowering.ts';
 import { type Program, removeDeadCalls } from './program.ts';
 import { torchscriptLowering } from './rules.ts';
 
@@ -12,9 +14,9 @@ import { torchscriptLowering } from './rules.ts';
 export function lowerGraph(graph: Graph): Program {
   const lowering = new Lowering(graph);
   for (const node of graph.nodes) {
-    const rule = torchscriptLowering[node.op];
+    const rule = rowOf(torchscriptLowering, node) as LoweringRule<OpArguments[OpName]> | undefined;
     if (!rule) throw new UserError(`${node.label} has no TorchScript lowering; can't export this graph`);
-    lowering.bind(node, rule(node, lowering));
+    lowering.bind(node, rule(node, argumentsOf(node), lowering));
   }
   const program: Program = {
     inputs: lowering.inputs,

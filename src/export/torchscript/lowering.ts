@@ -1,6 +1,8 @@
 import { UserError } from '../../common/errors.ts';
 import type { Graph, Node, Value } from '../../graph/graph.ts';
 import { parameters } from '../../graph/parameters.ts';
+import { isComputed } from '../../graph/schema/arguments.ts';
+import type { OpArguments, OpName } from '../../graph/schema/signature.ts';
 import type { Tensor } from '../../graph/tensor.ts';
 import { packedNodes } from './packed-nodes.ts';
 import {
@@ -19,7 +21,11 @@ import {
  * outputs). Rules may look at the producers of their inputs to make a fused call; what that leaves
  * unread is dropped afterwards.
  */
-export type LoweringRule = (node: Node, lower: Lowering) => Operand | readonly (Operand | undefined)[];
+export type LoweringRule<A> = (node: Node, args: A, lower: Lowering) => Lowered;
+
+export type Lowered = Operand | readonly (Operand | undefined)[];
+
+export type LoweringRules = { readonly [O in OpName]?: LoweringRule<OpArguments[O]> };
 
 /** The lowering of one graph in progress: which operand stands for which value. */
 export class Lowering {
@@ -44,7 +50,7 @@ export class Lowering {
       });
   }
 
-  bind(node: Node, result: ReturnType<LoweringRule>): void {
+  bind(node: Node, result: Lowered): void {
     const results = 'kind' in result ? [result] : result;
     node.outputs.forEach((output, i) => {
       if (!output) return;
@@ -121,8 +127,9 @@ export class Lowering {
     );
   }
 
-  /** The ints of a constant or of a computed shape. */
-  ints(node: Node, value: Value): readonly Operand[] {
+  /** The ints of an argument, of a constant, or of a computed shape. */
+  ints(node: Node, value: Value | readonly number[]): readonly Operand[] {
+    if (!isComputed(value)) return value.map(int);
     if (value.tensor) return value.tensor.integers.map(int);
     const bound = this.#bound.get(value);
     if (bound?.kind === 'list') return bound.items;
@@ -130,10 +137,12 @@ export class Lowering {
     throw this.unsupported(node, `${value.name} is computed at run time, where a constant is needed`);
   }
 
-  /** The ints of a constant. */
-  constantInts(node: Node, value: Value): number[] {
+  /** The ints of an argument that must not depend on the input's shape. */
+  constantInts(node: Node, value: Value | readonly number[]): number[] {
     return this.ints(node, value).map((operand) => {
-      if (operand.kind !== 'int') throw this.unsupported(node, `${value.name} depends on the input's shape`);
+      if (operand.kind !== 'int') {
+        throw this.unsupported(node, `${(value as Value).name} depends on the input's shape`);
+      }
       return operand.value;
     });
   }

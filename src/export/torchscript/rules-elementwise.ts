@@ -1,19 +1,21 @@
-import type { Node, Value } from '../../graph/graph.ts';
+import type { Value } from '../../graph/graph.ts';
+import { isComputed } from '../../graph/schema/arguments.ts';
+import type { OpArguments } from '../../graph/schema/signature.ts';
 import type { NumericType } from '../../graph/tensor.ts';
-import type { Lowering, LoweringRule } from './lowering.ts';
+import type { Lowering, LoweringRule, LoweringRules } from './lowering.ts';
 import { float, int, intList, none, type Operand, string } from './program.ts';
 import { biasedLinear } from './rules-linear.ts';
 
 /** An ATen operator of one tensor. */
 const unary =
-  (operator: string): LoweringRule =>
-  (node, lower) =>
+  (operator: string): LoweringRule<object> =>
+  (node, _args, lower) =>
     lower.call(operator, [lower.tensor(node.input(0))]);
 
 /** An ATen operator of two tensors, the form for a plain number on the right where that is one. */
 const binary =
-  (tensorForm: string, scalarForm?: string, commutes = false): LoweringRule =>
-  (node, lower) => {
+  (tensorForm: string, scalarForm?: string, commutes = false): LoweringRule<object> =>
+  (node, _args, lower) => {
     const [left, right] = [node.input(0), node.input(1)];
     if (scalarForm && standsForNumber(right, left, lower)) {
       return lower.call(scalarForm, [lower.tensor(left), lower.scalar(right)!]);
@@ -30,10 +32,10 @@ const standsForNumber = (value: Value, other: Value, lower: Lowering): boolean =
 
 /** Arithmetic on tensors, or on ints where both sides are axis lengths. */
 const arithmetic =
-  (onTensors: LoweringRule, onInts: string): LoweringRule =>
-  (node, lower) => {
+  (onTensors: LoweringRule<object>, onInts: string): LoweringRule<object> =>
+  (node, args, lower) => {
     const [left, right] = [node.input(0), node.input(1)];
-    if (!lower.isShape(left) && !lower.isShape(right)) return onTensors(node, lower);
+    if (!lower.isShape(left) && !lower.isShape(right)) return onTensors(node, args, lower);
     const a = lower.ints(node, left);
     const b = lower.ints(node, right);
     const results = Array.from({ length: Math.max(a.length, b.length) }, (_, i) =>
@@ -44,62 +46,58 @@ const arithmetic =
 
 /** A chain of the same two-operand operator over any number of inputs. */
 const folded =
-  (operator: string): LoweringRule =>
-  (node, lower) =>
+  (operator: string): LoweringRule<object> =>
+  (node, _args, lower) =>
     node.inputs
       .map((_, i) => lower.tensor(node.input(i)))
       .reduce((total, next) => lower.call(operator, [total, next]));
 
-const gelu: LoweringRule = (node, lower) =>
-  geluOf(lower, lower.tensor(node.input(0)), node.string('approximate', 'none'));
+const gelu: LoweringRule<OpArguments['Gelu']> = (node, { approximate }, lower) =>
+  geluOf(lower, lower.tensor(node.input(0)), approximate);
 
 const geluOf = (lower: Lowering, x: Operand, approximate: string): Operand =>
   lower.call('aten::gelu', [x, string(approximate)], 'Tensor', ['approximate']);
 
 /** Gelu of x plus a bias. */
 const biasGelu =
-  (approximate: string): LoweringRule =>
-  (node, lower) => {
+  (approximate: string): LoweringRule<object> =>
+  (node, _args, lower) => {
     const x = lower.tensor(node.input(0));
     const bias = node.inputs[1];
     return geluOf(lower, bias ? lower.call('aten::add.Tensor', [x, lower.tensor(bias)]) : x, approximate);
   };
 
 /** x * sigmoid(alpha * x). */
-const quickGelu: LoweringRule = (node, lower) => {
+const quickGelu: LoweringRule<OpArguments['com.microsoft.QuickGelu']> = (node, { alpha }, lower) => {
   const x = lower.tensor(node.input(0));
-  const scaled = lower.call('aten::mul.Scalar', [x, float(node.float('alpha', 1.702))]);
+  const scaled = lower.call('aten::mul.Scalar', [x, float(alpha)]);
   return lower.call('aten::mul.Tensor', [x, lower.call('aten::sigmoid', [scaled])]);
 };
 
 /** max(0, min(1, alpha * x + beta)). */
-const hardSigmoid: LoweringRule = (node, lower) => {
-  const scaled = lower.call('aten::mul.Scalar', [
-    lower.tensor(node.input(0)),
-    float(node.float('alpha', 0.2)),
-  ]);
-  const shifted = lower.call('aten::add.Scalar', [scaled, float(node.float('beta', 0.5))]);
+const hardSigmoid: LoweringRule<OpArguments['HardSigmoid']> = (node, { alpha, beta }, lower) => {
+  const scaled = lower.call('aten::mul.Scalar', [lower.tensor(node.input(0)), float(alpha)]);
+  const shifted = lower.call('aten::add.Scalar', [scaled, float(beta)]);
   return lower.call('aten::clamp', [shifted, float(0), float(1)]);
 };
 
-const clip: LoweringRule = (node, lower) => {
-  const bound = (name: string, index: number): Operand => {
-    if (node.has(name)) return float(node.float(name));
-    const value = node.inputs[index];
-    if (!value) return none;
-    const number = lower.scalar(value);
-    if (!number) throw lower.unsupported(node, `its ${name} is no finite constant`);
-    return number;
+const clip: LoweringRule<OpArguments['Clip']> = (node, { min, max }, lower) => {
+  const bound = (name: string, value: number | Value | undefined): Operand => {
+    if (value === undefined) return none;
+    if (isComputed(value) || !Number.isFinite(value)) {
+      throw lower.unsupported(node, `its ${name} is no finite constant`);
+    }
+    return node.input(0).dtype?.includes('int') ? int(value) : float(value);
   };
-  return lower.call('aten::clamp', [lower.tensor(node.input(0)), bound('min', 1), bound('max', 2)]);
+  return lower.call('aten::clamp', [lower.tensor(node.input(0)), bound('min', min), bound('max', max)]);
 };
 
 const withSlope =
-  (operator: string, attribute: string, fallback: number): LoweringRule =>
-  (node, lower) =>
-    lower.call(operator, [lower.tensor(node.input(0)), float(node.float(attribute, fallback))]);
+  (operator: string): LoweringRule<{ readonly alpha: number }> =>
+  (node, { alpha }, lower) =>
+    lower.call(operator, [lower.tensor(node.input(0)), float(alpha)]);
 
-const identity: LoweringRule = (node, lower) =>
+const identity: LoweringRule<object> = (node, _args, lower) =>
   lower.isShape(node.input(0)) ? intList(lower.ints(node, node.input(0))) : lower.tensor(node.input(0));
 
 /** PyTorch's `ScalarType` numbers. */
@@ -116,9 +114,9 @@ const scalarTypes: Partial<Record<NumericType, number>> = {
   bfloat16: 15,
 };
 
-const cast: LoweringRule = (node, lower) => {
+const cast: LoweringRule<object> = (node, args, lower) => {
   const input = node.input(0);
-  if (lower.isShape(input)) return identity(node, lower);
+  if (lower.isShape(input)) return identity(node, args, lower);
   const target = node.output().dtype;
   const type = target === undefined || target === 'string' ? undefined : scalarTypes[target];
   if (type === undefined) throw lower.unsupported(node, `PyTorch has no element type for ${target}`);
@@ -127,35 +125,34 @@ const cast: LoweringRule = (node, lower) => {
   return lower.call('aten::to.dtype', [lower.tensor(input), int(type), ...flags]);
 };
 
-const constant: LoweringRule = (node, lower) => {
-  const attribute = node.attributes.get('value');
-  if (attribute?.kind !== 'tensor') throw lower.unsupported(node, 'its value is no tensor');
-  return lower.weight(node.output().name, attribute.value);
+const constant: LoweringRule<OpArguments['Constant']> = (node, { value }, lower) => {
+  if (!value) throw lower.unsupported(node, 'its value is no tensor');
+  return lower.weight(node.output().name, value);
 };
 
-const where: LoweringRule = (node, lower) =>
+const where: LoweringRule<object> = (node, _args, lower) =>
   lower.call(
     'aten::where.self',
     [0, 1, 2].map((i) => lower.tensor(node.input(i))),
   );
 
 /** ONNX's Mod with fmod=1 has the sign of the dividend, as C's; without it, of the divisor, as Python's. */
-const mod: LoweringRule = (node, lower) =>
-  binary(node.int('fmod', 0) ? 'aten::fmod.Tensor' : 'aten::remainder.Tensor')(node, lower);
+const mod: LoweringRule<OpArguments['Mod']> = (node, args, lower) =>
+  binary(args.fmod ? 'aten::fmod.Tensor' : 'aten::remainder.Tensor')(node, args, lower);
 
-const divide: LoweringRule = (node: Node, lower) => {
+const divide: LoweringRule<object> = (node, args, lower) => {
   if (node.output().dtype?.includes('int')) {
     const args = [lower.tensor(node.input(0)), lower.tensor(node.input(1)), string('trunc')];
     return lower.call('aten::div.Tensor_mode', args, 'Tensor', ['rounding_mode']);
   }
-  return binary('aten::div.Tensor', 'aten::div.Scalar')(node, lower);
+  return binary('aten::div.Tensor', 'aten::div.Scalar')(node, args, lower);
 };
 
-const add: LoweringRule = (node, lower) =>
-  biasedLinear(node, lower) ?? binary('aten::add.Tensor', 'aten::add.Scalar', true)(node, lower);
+const add: LoweringRule<object> = (node, args, lower) =>
+  biasedLinear(node, lower) ?? binary('aten::add.Tensor', 'aten::add.Scalar', true)(node, args, lower);
 
 /** Ops that work on each element alone, or on two at the same place. */
-export const elementwiseRules: Record<string, LoweringRule> = {
+export const elementwiseRules = {
   Abs: unary('aten::abs'),
   Ceil: unary('aten::ceil'),
   Cos: unary('aten::cos'),
@@ -179,9 +176,9 @@ export const elementwiseRules: Record<string, LoweringRule> = {
   HardSwish: unary('aten::hardswish'),
   IsNaN: unary('aten::isnan'),
   IsInf: unary('aten::isinf'),
-  Elu: withSlope('aten::elu', 'alpha', 1),
-  Celu: withSlope('aten::celu', 'alpha', 1),
-  LeakyRelu: withSlope('aten::leaky_relu', 'alpha', 0.01),
+  Elu: withSlope('aten::elu'),
+  Celu: withSlope('aten::celu'),
+  LeakyRelu: withSlope('aten::leaky_relu'),
   HardSigmoid: hardSigmoid,
   Gelu: gelu,
   'com.microsoft.Gelu': biasGelu('none'),
@@ -189,7 +186,7 @@ export const elementwiseRules: Record<string, LoweringRule> = {
   'com.microsoft.FastGelu': biasGelu('tanh'),
   'com.microsoft.QuickGelu': quickGelu,
   Clip: clip,
-  PRelu: (node, lower) => {
+  PRelu: (node, _args, lower) => {
     const x = lower.tensor(node.input(0));
     const positive = lower.call('aten::relu', [x]);
     const negative = lower.call('aten::sub.Tensor', [x, positive]);
@@ -221,4 +218,4 @@ export const elementwiseRules: Record<string, LoweringRule> = {
   Cast: cast,
   CastLike: cast,
   Constant: constant,
-};
+} satisfies LoweringRules;

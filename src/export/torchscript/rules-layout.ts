@@ -1,7 +1,11 @@
 import { normalizeAxis } from '../../graph/dim.ts';
 import type { Node, Value } from '../../graph/graph.ts';
+import { isComputed } from '../../graph/schema/arguments.ts';
+import { axesOf, flattenedAt, permutationOf, squeezedAxes } from '../../graph/schema/axes.ts';
+import { paddingOf, type Range, slicedIndices } from '../../graph/schema/ranges.ts';
+import type { OpArguments } from '../../graph/schema/signature.ts';
 import { Tensor } from '../../graph/tensor.ts';
-import type { Lowering, LoweringRule } from './lowering.ts';
+import type { Lowering, LoweringRule, LoweringRules } from './lowering.ts';
 import { float, int, intList, ints, type Operand, tensors } from './program.ts';
 
 /** Axis `axis` of a tensor: a number where it is known, else read at run time. */
@@ -16,29 +20,22 @@ export const axisLength = (value: Value, axis: number, lower: Lowering): Operand
 const shapeOperand = (items: readonly Operand[], rank: number | undefined): Operand =>
   rank === 0 ? items[0]! : intList(items);
 
-const shape: LoweringRule = (node, lower) => {
+const shape: LoweringRule<OpArguments['Shape']> = (node, { start, end }, lower) => {
   const input = node.input(0);
   const axes = Array.from({ length: lower.rank(node, input) }, (_, axis) => axis);
-  const wanted = axes.slice(node.int('start', 0), node.int('end', axes.length));
+  const wanted = axes.slice(start, end);
   return intList(wanted.map((axis) => axisLength(input, axis, lower)));
-};
-
-/** Axes as attribute (before opset 13) or as input `index`. */
-const axesOf = (node: Node, index: number, lower: Lowering): number[] | undefined => {
-  if (node.has('axes')) return node.ints('axes');
-  const value = node.inputs[index];
-  return value && lower.constantInts(node, value);
 };
 
 /**
  * The target shape: zeros copy an axis, known lengths are written out, and a single unknown one
  * becomes -1, so that the batch needs no arithmetic.
  */
-const reshape: LoweringRule = (node, lower) => {
+const reshape: LoweringRule<OpArguments['Reshape']> = (node, args, lower) => {
   const input = node.input(0);
   const known = node.output().shape;
-  const copies = node.int('allowzero', 0) === 0;
-  const items = lower.ints(node, node.input(1)).map((item, i) => {
+  const copies = args.allowzero === 0;
+  const items = lower.ints(node, args.shape).map((item, i) => {
     const length = known?.[i];
     if (typeof length === 'number') return int(length);
     return copies && item.kind === 'int' && item.value === 0 ? axisLength(input, i, lower) : item;
@@ -48,10 +45,8 @@ const reshape: LoweringRule = (node, lower) => {
   return lower.call('aten::reshape', [lower.tensor(input), intList(target)]);
 };
 
-const transpose: LoweringRule = (node, lower) => {
-  const rank = lower.rank(node, node.input(0));
-  const reversed = Array.from({ length: rank }, (_, i) => rank - 1 - i);
-  const perm = node.ints('perm', reversed);
+const transpose: LoweringRule<OpArguments['Transpose']> = (node, args, lower) => {
+  const perm = permutationOf(args, lower.rank(node, node.input(0)));
   const moved = perm.flatMap((from, to) => (from === to ? [] : [to]));
   const x = lower.tensor(node.input(0));
   if (moved.length === 0) return x;
@@ -59,39 +54,34 @@ const transpose: LoweringRule = (node, lower) => {
   return lower.call('aten::permute', [x, ints(perm)]);
 };
 
-const concat: LoweringRule = (node, lower) => {
+const concat: LoweringRule<OpArguments['Concat']> = (node, { axis }, lower) => {
   const inputs = node.inputs.map((_, i) => node.input(i));
   if (inputs.some((input) => lower.isShape(input))) {
     return intList(inputs.flatMap((input) => lower.ints(node, input)));
   }
-  return lower.call('aten::cat', [
-    tensors(inputs.map((input) => lower.tensor(input))),
-    int(node.int('axis')),
-  ]);
+  return lower.call('aten::cat', [tensors(inputs.map((input) => lower.tensor(input))), int(axis)]);
 };
 
-const split: LoweringRule = (node, lower) => {
+const split: LoweringRule<OpArguments['Split']> = (node, args, lower) => {
   const input = node.input(0);
-  const axis = normalizeAxis(node.int('axis', 0), lower.rank(node, input));
+  const axis = normalizeAxis(args.axis, lower.rank(node, input));
   const sizes = node.outputs.map((output) => output?.shape?.[axis]);
   if (sizes.some((size) => typeof size !== 'number')) {
     throw lower.unsupported(node, 'the lengths of its parts are not known');
   }
-  const args = [lower.tensor(input), ints(sizes as number[]), int(axis)];
-  return lower.callUnpacked('aten::split_with_sizes', args, sizes.length);
+  const operands = [lower.tensor(input), ints(sizes as number[]), int(axis)];
+  return lower.callUnpacked('aten::split_with_sizes', operands, sizes.length);
 };
 
 /** Beyond any axis, yet exact as a JavaScript number. */
 const farthest = 2 ** 53 - 1;
 
-const slice: LoweringRule = (node, lower) => {
+const slice: LoweringRule<OpArguments['Slice']> = (node, args, lower) => {
   const input = node.input(0);
-  const bound = (name: string, index: number): readonly Operand[] =>
-    node.has(name) ? node.ints(name).map(int) : lower.ints(node, node.input(index));
-  const starts = bound('starts', 1);
-  const ends = bound('ends', 2);
-  const axes = axesOf(node, 3, lower) ?? starts.map((_, i) => i);
-  const steps = node.inputs[4] ? lower.constantInts(node, node.inputs[4]) : axes.map(() => 1);
+  const starts = lower.ints(node, args.starts);
+  const ends = lower.ints(node, args.ends);
+  const axes = args.axes ? lower.constantInts(node, args.axes) : starts.map((_, i) => i);
+  const steps = args.steps ? lower.constantInts(node, args.steps) : axes.map(() => 1);
   if (lower.isShape(input)) {
     const [start, end] = [starts[0]!, ends[0]!];
     if (start.kind !== 'int' || end.kind !== 'int' || steps[0] !== 1) {
@@ -129,28 +119,25 @@ function reversedSlice(
   if (typeof length !== 'number' || start.kind !== 'int' || end.kind !== 'int') {
     throw lower.unsupported(node, 'a backward slice of an unknown length is not lowered');
   }
-  const fromEnd = (at: number) => (at < 0 ? at + length : at);
-  const first = Math.min(fromEnd(start.value), length - 1);
-  const last = Math.max(fromEnd(end.value), -1);
-  const indices: number[] = [];
-  for (let at = first; at > last; at += step) indices.push(at);
-  const picked = lower.weight(`${node.output().name}_indices_${axis}`, Tensor.int64(indices));
+  const range: Range = { axis, start: start.value, end: end.value, step };
+  const indices = Tensor.int64(slicedIndices(length, range));
+  const picked = lower.weight(`${node.output().name}_indices_${axis}`, indices);
   return lower.call('aten::index_select', [x, int(axis), picked]);
 }
 
-const gather: LoweringRule = (node, lower) => {
+const gather: LoweringRule<OpArguments['Gather']> = (node, args, lower) => {
   const [data, indices] = [node.input(0), node.input(1)];
   if (lower.isShape(data)) {
     const items = lower.ints(node, data);
     const picked = lower.constantInts(node, indices).map((i) => items.at(i)!);
     return shapeOperand(picked, indices.shape?.length);
   }
-  const axis = normalizeAxis(node.int('axis', 0), lower.rank(node, data));
+  const axis = normalizeAxis(args.axis, lower.rank(node, data));
   const rank = lower.rank(node, indices);
   if (rank === 0 && (indices.tensor || lower.isShape(indices))) {
     return lower.call('aten::select.int', [lower.tensor(data), int(axis), lower.ints(node, indices)[0]!]);
   }
-  const flat = rank === 1 ? wrapped(node, lower) : flattened(wrapped(node, lower), lower);
+  const flat = rank === 1 ? wrapped(node, axis, lower) : flattened(wrapped(node, axis, lower), lower);
   const picked = lower.call('aten::index_select', [lower.tensor(data), int(axis), flat]);
   if (rank === 1) return picked;
   const lengths = data.shape!.map((_, i) => axisLength(data, i, lower));
@@ -162,9 +149,9 @@ const gather: LoweringRule = (node, lower) => {
 const flattened = (x: Operand, lower: Lowering): Operand => lower.call('aten::reshape', [x, ints([-1])]);
 
 /** Indices of a Gather without negative ones, which `index_select` does not take. */
-function wrapped(node: Node, lower: Lowering): Operand {
+function wrapped(node: Node, axis: number, lower: Lowering): Operand {
   const [data, indices] = [node.input(0), node.input(1)];
-  const length = data.shape?.at(node.int('axis', 0));
+  const length = data.shape?.at(axis);
   if (indices.tensor) {
     const values = indices.tensor.integers;
     if (values.every((i) => i >= 0)) return lower.tensor(indices);
@@ -176,40 +163,34 @@ function wrapped(node: Node, lower: Lowering): Operand {
   return lower.call('aten::remainder.Scalar', [lower.tensor(indices), int(length)]);
 }
 
-const gatherElements: LoweringRule = (node, lower) =>
-  lower.call('aten::gather', [
-    lower.tensor(node.input(0)),
-    int(node.int('axis', 0)),
-    lower.tensor(node.input(1)),
-  ]);
+const gatherElements: LoweringRule<OpArguments['GatherElements']> = (node, { axis }, lower) =>
+  lower.call('aten::gather', [lower.tensor(node.input(0)), int(axis), lower.tensor(node.input(1))]);
 
-const unsqueeze: LoweringRule = (node, lower) => {
+const unsqueeze: LoweringRule<OpArguments['Unsqueeze']> = (node, args, lower) => {
   const input = node.input(0);
   if (lower.isShape(input)) return intList(lower.ints(node, input));
-  const axes = axesOf(node, 1, lower) ?? [];
-  const rank = lower.rank(node, input) + axes.length;
-  return axes
-    .map((axis) => normalizeAxis(axis, rank))
+  const given = lower.constantInts(node, args.axes);
+  return axesOf(given, lower.rank(node, input) + given.length)!
     .sort((a, b) => a - b)
     .reduce((x, axis) => lower.call('aten::unsqueeze', [x, int(axis)]), lower.tensor(input));
 };
 
-const squeeze: LoweringRule = (node, lower) => {
+const squeeze: LoweringRule<OpArguments['Squeeze']> = (node, args, lower) => {
   const input = node.input(0);
   if (lower.isShape(input)) return shapeOperand(lower.ints(node, input), 0);
-  const rank = lower.rank(node, input);
-  const axes = axesOf(node, 1, lower) ?? input.shape!.flatMap((dim, i) => (dim === 1 ? [i] : []));
+  lower.rank(node, input);
+  const axes = squeezedAxes(args, input.shape!);
+  if (!axes) throw lower.unsupported(node, 'its axes are computed at run time, where a constant is needed');
   return axes
-    .map((axis) => normalizeAxis(axis, rank))
     .sort((a, b) => b - a)
     .reduce((x, axis) => lower.call('aten::squeeze.dim', [x, int(axis)]), lower.tensor(input));
 };
 
 /** ONNX broadcasts both ways: an axis that the target gives as 1 stays as it is, which ATen writes as -1. */
-const expand: LoweringRule = (node, lower) => {
+const expand: LoweringRule<OpArguments['Expand']> = (node, args, lower) => {
   const input = node.input(0);
   const rank = lower.rank(node, input);
-  const target = lower.ints(node, node.input(1));
+  const target = lower.ints(node, args.shape);
   const missing = Math.max(0, rank - target.length);
   const items = [...Array<Operand>(missing).fill(int(-1)), ...target].map((item, i, all) => {
     const own = input.shape![i - all.length + rank];
@@ -220,31 +201,32 @@ const expand: LoweringRule = (node, lower) => {
   return lower.call('aten::expand', [lower.tensor(input), intList(items)]);
 };
 
-const tile: LoweringRule = (node, lower) =>
-  lower.call('aten::repeat', [lower.tensor(node.input(0)), intList(lower.ints(node, node.input(1)))]);
+const tile: LoweringRule<OpArguments['Tile']> = (node, { repeats }, lower) =>
+  lower.call('aten::repeat', [lower.tensor(node.input(0)), intList(lower.ints(node, repeats))]);
 
-const pad: LoweringRule = (node, lower) => {
-  const input = node.input(0);
-  const rank = lower.rank(node, input);
-  if (node.string('mode', 'constant') !== 'constant') {
-    throw lower.unsupported(node, `mode ${node.string('mode')} is not lowered`);
-  }
-  const pads = node.has('pads') ? node.ints('pads') : lower.constantInts(node, node.input(1));
-  const axes = node.inputs[3] ? lower.constantInts(node, node.inputs[3]) : [...input.shape!.keys()];
+const pad: LoweringRule<OpArguments['Pad']> = (node, args, lower) => {
+  const rank = lower.rank(node, node.input(0));
+  if (args.mode !== 'constant') throw lower.unsupported(node, `mode ${args.mode} is not lowered`);
+  const padding = paddingOf(args, rank);
+  if (!padding)
+    throw lower.unsupported(node, 'its padding is computed at run time, where a constant is needed');
   const both = Array.from({ length: rank }, () => [0, 0]);
-  axes.forEach((axis, i) => {
-    both[normalizeAxis(axis, rank)] = [pads[i]!, pads[i + axes.length]!];
-  });
-  const value = node.inputs[2] ? lower.scalar(node.inputs[2]) : float(node.float('value', 0));
-  if (!value) throw lower.unsupported(node, 'it pads with no finite constant');
-  return lower.call('aten::constant_pad_nd', [lower.tensor(input), ints(both.reverse().flat()), value]);
+  for (const { axis, before, after } of padding) both[axis] = [before, after];
+  if (isComputed(args.value) || !Number.isFinite(args.value)) {
+    throw lower.unsupported(node, 'it pads with no finite constant');
+  }
+  const value = node.input(0).dtype?.includes('int') ? int(args.value) : float(args.value);
+  return lower.call('aten::constant_pad_nd', [
+    lower.tensor(node.input(0)),
+    ints(both.reverse().flat()),
+    value,
+  ]);
 };
 
 /** To two axes: everything before `axis`, and the rest. */
-const flatten: LoweringRule = (node, lower) => {
+const flatten: LoweringRule<OpArguments['Flatten']> = (node, args, lower) => {
   const rank = lower.rank(node, node.input(0));
-  const given = node.int('axis', 1);
-  const axis = given < 0 ? given + rank : given;
+  const axis = flattenedAt(args, rank);
   const x = lower.tensor(node.input(0));
   const edge = axis === 0 ? [1, -1] : axis === rank ? [-1, 1] : undefined;
   if (edge) return lower.call('aten::reshape', [x, ints(edge)]);
@@ -252,18 +234,17 @@ const flatten: LoweringRule = (node, lower) => {
   return lower.call('aten::flatten.using_ints', [tail, int(0), int(axis - 1)]);
 };
 
-const constantOfShape: LoweringRule = (node, lower) => {
-  const attribute = node.attributes.get('value');
-  const tensor = attribute?.kind === 'tensor' ? attribute.value : Tensor.float32([1], [0]);
+const constantOfShape: LoweringRule<OpArguments['ConstantOfShape']> = (node, args, lower) => {
+  const tensor = args.value ?? Tensor.float32([1], [0]);
   if (tensor.dtype !== 'float32' && tensor.dtype !== 'int64') {
     throw lower.unsupported(node, `filling with ${tensor.dtype} is not lowered`);
   }
   const fill = tensor.dtype === 'float32' ? float(tensor.floats[0]!) : int(tensor.integers[0]!);
-  return lower.call('aten::full', [intList(lower.ints(node, node.input(0))), fill]);
+  return lower.call('aten::full', [intList(lower.ints(node, args.shape)), fill]);
 };
 
 /** Ops that move elements about, and arithmetic on shapes. */
-export const layoutRules: Record<string, LoweringRule> = {
+export const layoutRules = {
   Shape: shape,
   Reshape: reshape,
   Transpose: transpose,
@@ -279,4 +260,4 @@ export const layoutRules: Record<string, LoweringRule> = {
   Pad: pad,
   Flatten: flatten,
   ConstantOfShape: constantOfShape,
-};
+} satisfies LoweringRules;

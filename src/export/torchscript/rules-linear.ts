@@ -1,7 +1,9 @@
 import type { Node } from '../../graph/graph.ts';
 import { type Linear, matchLinear } from '../../graph/linear.ts';
+import type { OpArguments } from '../../graph/schema/signature.ts';
+import { windowOf } from '../../graph/schema/window.ts';
 import { matchQuantizedLinear } from '../../quantize/quantized-linear.ts';
-import type { Lowering, LoweringRule } from './lowering.ts';
+import type { Lowering, LoweringRule, LoweringRules } from './lowering.ts';
 import { float, int, ints, none, type Operand, string } from './program.ts';
 import { staticLinear } from './rules-quantized.ts';
 import { windowPads } from './window.ts';
@@ -24,7 +26,7 @@ export function biasedLinear(node: Node, lower: Lowering): Operand | undefined {
   return undefined;
 }
 
-const matMul: LoweringRule = (node, lower) => {
+const matMul: LoweringRule<object> = (node, _args, lower) => {
   const found = matchLinear(lower.graph, node);
   if (found) return linear(found, lower, false);
   const int8 = matchQuantizedLinear(lower.graph, node);
@@ -39,64 +41,64 @@ const scaled = (lower: Lowering, x: Operand, factor: number): Operand =>
   factor === 1 ? x : lower.call('aten::mul.Scalar', [x, float(factor)]);
 
 /** alpha * op(A) op(B), op a transposition of the last two axes or nothing. */
-const fusedMatMul: LoweringRule = (node, lower) => {
-  if (node.int('transBatchA', 0) || node.int('transBatchB', 0)) {
-    throw lower.unsupported(node, 'transposed batch axes are not lowered');
-  }
-  const a = swapped(lower, lower.tensor(node.input(0)), node.int('transA', 0) === 1);
-  const b = swapped(lower, lower.tensor(node.input(1)), node.int('transB', 0) === 1);
-  return scaled(lower, lower.call('aten::matmul', [a, b]), node.float('alpha', 1));
+const product = (
+  node: Node,
+  { alpha, transA, transB }: Pick<OpArguments['Gemm'], 'alpha' | 'transA' | 'transB'>,
+  lower: Lowering,
+): Operand => {
+  const a = swapped(lower, lower.tensor(node.input(0)), transA === 1);
+  const b = swapped(lower, lower.tensor(node.input(1)), transB === 1);
+  return scaled(lower, lower.call('aten::matmul', [a, b]), alpha);
 };
 
-const gemm: LoweringRule = (node, lower) => {
+const fusedMatMul: LoweringRule<OpArguments['com.microsoft.FusedMatMul']> = (node, args, lower) => {
+  if (args.transBatchA || args.transBatchB) {
+    throw lower.unsupported(node, 'transposed batch axes are not lowered');
+  }
+  return product(node, args, lower);
+};
+
+const gemm: LoweringRule<OpArguments['Gemm']> = (node, args, lower) => {
   const found = matchLinear(lower.graph, node);
   if (found) return linear(found, lower, true);
-  const a = swapped(lower, lower.tensor(node.input(0)), node.int('transA', 0) === 1);
-  const b = swapped(lower, lower.tensor(node.input(1)), node.int('transB', 0) === 1);
-  const product = scaled(lower, lower.call('aten::matmul', [a, b]), node.float('alpha', 1));
+  const result = product(node, args, lower);
   const addend = node.inputs[2];
-  if (!addend) return product;
-  return lower.call('aten::add.Tensor', [
-    product,
-    scaled(lower, lower.tensor(addend), node.float('beta', 1)),
-  ]);
+  if (!addend) return result;
+  return lower.call('aten::add.Tensor', [result, scaled(lower, lower.tensor(addend), args.beta)]);
 };
 
 const convolutions = ['aten::conv1d', 'aten::conv2d', 'aten::conv3d'];
 
-const convolution: LoweringRule = (node, lower) => {
+const convolution: LoweringRule<OpArguments['Conv']> = (node, args, lower) => {
   const spatial = lower.rank(node, node.input(1)) - 2;
   const operator = convolutions[spatial - 1];
   if (!operator) throw lower.unsupported(node, `a convolution over ${spatial} axes is not lowered`);
   const kernel = node.input(1).staticShape.slice(2);
-  const { symmetric, explicit } = windowPads(node, kernel, lower);
+  const window = windowOf(node, args, kernel);
+  const { symmetric, explicit } = windowPads(node, window, lower);
   let x = lower.tensor(node.input(0));
   if (explicit) x = lower.call('aten::constant_pad_nd', [x, ints(explicit), float(0)]);
-  const ones = kernel.map(() => 1);
   return lower.call(operator, [
     x,
     lower.tensor(node.input(1)),
     lower.optional(node.inputs[2]),
-    ints(node.ints('strides', ones)),
+    ints(window.strides),
     ints(symmetric),
-    ints(node.ints('dilations', ones)),
-    int(node.int('group', 1)),
+    ints(window.dilations),
+    int(args.group),
   ]);
 };
 
-const einsum: LoweringRule = (node, lower) => {
+const einsum: LoweringRule<OpArguments['Einsum']> = (node, { equation }, lower) => {
   const operands = node.inputs.map((_, i) => lower.tensor(node.input(i)));
-  return lower.call('aten::einsum', [
-    string(node.string('equation')),
-    { kind: 'list', element: 'Tensor', items: operands },
-  ]);
+  return lower.call('aten::einsum', [string(equation), { kind: 'list', element: 'Tensor', items: operands }]);
 };
 
 /** Products of matrices and convolutions. */
-export const linearRules: Record<string, LoweringRule> = {
+export const linearRules = {
   MatMul: matMul,
   Gemm: gemm,
   Einsum: einsum,
   Conv: convolution,
   'com.microsoft.FusedMatMul': fusedMatMul,
-};
+} satisfies LoweringRules;

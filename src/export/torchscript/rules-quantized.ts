@@ -1,8 +1,10 @@
+import { normalizeAxis } from '../../graph/dim.ts';
 import type { Node, Value } from '../../graph/graph.ts';
+import type { OpArguments } from '../../graph/schema/signature.ts';
 import { Tensor } from '../../graph/tensor.ts';
 import type { QuantizedLinear } from '../../quantize/quantized-linear.ts';
 import { quantization } from '../../quantize/record.ts';
-import type { Lowering, LoweringRule } from './lowering.ts';
+import type { Lowering, LoweringRule, LoweringRules } from './lowering.ts';
 import { bool, float, int, intList, ints, type Operand, PackedLinear, tensors } from './program.ts';
 import { axisLength } from './rules-layout.ts';
 
@@ -11,7 +13,7 @@ import { axisLength } from './rules-layout.ts';
  * as PyTorch's dynamically quantized Linear, which holds them as [out, in]; whether activations use 7
  * or 8 bits is what the backend of the quantization says.
  */
-const dynamicQuantizeMatMul: LoweringRule = (node, lower) => {
+const dynamicQuantizeMatMul: LoweringRule<object> = (node, _args, lower) => {
   const [weight, weightScale, zeroPoint, bias] = [
     node.input(1),
     node.input(2),
@@ -122,7 +124,7 @@ function perTensor(node: Node, lower: Lowering): { scale: number; zeroPoint: num
 }
 
 /** Quantized tensors carry scale and zero point along, which `aten::dequantize` reads. */
-const quantizeLinear: LoweringRule = (node, lower) => {
+const quantizeLinear: LoweringRule<object> = (node, _args, lower) => {
   const dtype = quantizedTypes[node.output().dtype ?? ''];
   if (dtype === undefined)
     throw lower.unsupported(node, `${node.output().dtype} is no type PyTorch quantizes to`);
@@ -131,7 +133,7 @@ const quantizeLinear: LoweringRule = (node, lower) => {
   return lower.call('aten::quantize_per_tensor', args);
 };
 
-const dequantizeLinear: LoweringRule = (node, lower) => {
+const dequantizeLinear: LoweringRule<OpArguments['DequantizeLinear']> = (node, args, lower) => {
   const [input, scale] = [node.input(0), node.input(1)];
   if (input.producer?.op === 'QuantizeLinear') {
     const { producer } = input;
@@ -141,12 +143,11 @@ const dequantizeLinear: LoweringRule = (node, lower) => {
     return lower.call('aten::dequantize.self', [lower.tensor(input)]);
   }
   const zeroPoint = node.inputs[2];
-  const axis = node.int('axis', 1);
   const rank = lower.rank(node, input);
-  if (scale.shape?.length && axis !== rank - 1 && axis !== -1) {
+  if (scale.shape?.length && normalizeAxis(args.axis, rank) !== rank - 1) {
     throw lower.unsupported(node, 'scales along an axis that is not the last are not lowered');
   }
-  if (node.int('block_size', 0)) throw lower.unsupported(node, 'scales of blocks are not lowered');
+  if (args.block_size) throw lower.unsupported(node, 'scales of blocks are not lowered');
   const toFloat = (value: Value): Operand =>
     lower.call('aten::to.dtype', [lower.tensor(value), int(6), bool(false), bool(false)]);
   const shifted = zeroPoint
@@ -156,8 +157,8 @@ const dequantizeLinear: LoweringRule = (node, lower) => {
 };
 
 /** int8 layers of both schemes, and quantization by itself. */
-export const quantizedRules: Record<string, LoweringRule> = {
+export const quantizedRules = {
   'com.microsoft.DynamicQuantizeMatMul': dynamicQuantizeMatMul,
   QuantizeLinear: quantizeLinear,
   DequantizeLinear: dequantizeLinear,
-};
+} satisfies LoweringRules;

@@ -1,4 +1,4 @@
-import type { LoweringRule } from './lowering.ts';
+import type { LoweringRules } from './lowering.ts';
 import { elementwiseRules } from './rules-elementwise.ts';
 import { layoutRules } from './rules-layout.ts';
 import { linearRules } from './rules-linear.ts';
@@ -6,7 +6,7 @@ import { quantizedRules } from './rules-quantized.ts';
 import { reductionRules } from './rules-reduction.ts';
 
 /** How each op is written in ATen operators, keyed by `Node.op`. To support an op is to add a row. */
-export const torchscriptLowering: Readonly<Record<string, LoweringRule>> = {
+export const torchscriptLowering: LoweringRules = {
   ...elementwiseRules,
   ...layoutRules,
   ...linearRules,

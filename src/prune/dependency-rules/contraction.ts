@@ -1,6 +1,13 @@
 import type { Node, Value } from '../../graph/graph.ts';
+import { type OpArguments, rowsFor } from '../../graph/schema/signature.ts';
 import { axisFactor, type Labelled, moveAxes, permute } from '../layout.ts';
-import { type DependencyContext, type DependencyRule, pinInputs, rulesFor, shapeOf } from './rule.ts';
+import {
+  type DependencyContext,
+  type DependencyRule,
+  type DependencyRules,
+  pinInputs,
+  shapeOf,
+} from './rule.ts';
 
 const swapLast = (rank: number) => [...Array(rank - 2).keys(), rank - 1, rank - 2];
 
@@ -57,20 +64,20 @@ const prepend = ({ dims, layout }: Labelled): Labelled => ({
 
 const append = ({ dims, layout }: Labelled): Labelled => ({ dims: [...dims, 1], layout });
 
-const matMul: DependencyRule = (node, context) => [
+/** The product of the first two inputs, either of them transposed. */
+const productOf = (
+  node: Node,
+  { transA, transB }: Pick<OpArguments['Gemm'], 'transA' | 'transB'>,
+  context: DependencyContext,
+): Labelled =>
   contract(
     context,
-    operand(context, node.input(0), node.op !== 'MatMul' && node.int('transA', 0) === 1),
-    operand(context, node.input(1), node.op !== 'MatMul' && node.int('transB', 0) === 1),
-  ).layout,
-];
-
-const gemm: DependencyRule = (node, context) => {
-  const product = contract(
-    context,
-    operand(context, node.input(0), node.int('transA', 0) === 1),
-    operand(context, node.input(1), node.int('transB', 0) === 1),
+    operand(context, node.input(0), transA === 1),
+    operand(context, node.input(1), transB === 1),
   );
+
+const gemm: DependencyRule<OpArguments['Gemm']> = (node, args, context) => {
+  const product = productOf(node, args, context);
   const bias = node.inputs[2];
   if (!bias) return [product.layout];
   const shape = shapeOf(bias);
@@ -84,11 +91,10 @@ const gemm: DependencyRule = (node, context) => {
 };
 
 /** How channels of input and output depend on a convolution's weight, by its number of groups. */
-const convolution: DependencyRule = (node, context) => {
+const convolution: DependencyRule<OpArguments['Conv']> = (node, { group: groups }, context) => {
   const x = context.layout(node.input(0));
   const weight = context.layout(node.input(1));
   const [outputs, perGroup, ...window] = shapeOf(node.input(1));
-  const groups = node.int('group', 1);
   window.forEach((_, i) => {
     context.pinAxis(weight, i + 2);
   });
@@ -141,20 +147,18 @@ function groupedChannels(
 }
 
 /** Windows over space leave channels as they are. */
-const pooling: DependencyRule = (node, context) => {
+const pooling: DependencyRule<object> = (node, _args, context) => {
   const layout = context.layout(node.input(0));
   const kept = layout.filter((factor) => factor.axes.every((axis) => axis < 2));
   context.pin(layout.filter((factor) => !kept.includes(factor)));
   return [kept];
 };
 
-export const contractionRules: Record<string, DependencyRule> = {
-  ...rulesFor('MatMul com.microsoft.FusedMatMul', (node, context) =>
-    node.op !== 'MatMul' && (node.int('transBatchA', 0) || node.int('transBatchB', 0))
-      ? pinInputs(node, context)
-      : matMul(node, context),
-  ),
+export const contractionRules = {
+  MatMul: (node, _args, context) => [productOf(node, { transA: 0, transB: 0 }, context).layout],
+  'com.microsoft.FusedMatMul': (node, args, context) =>
+    args.transBatchA || args.transBatchB ? pinInputs(node, context) : [productOf(node, args, context).layout],
   Gemm: gemm,
   Conv: convolution,
-  ...rulesFor('GlobalAveragePool GlobalMaxPool AveragePool MaxPool', pooling),
-};
+  ...rowsFor('GlobalAveragePool GlobalMaxPool AveragePool MaxPool', pooling),
+} satisfies DependencyRules;

@@ -1,5 +1,5 @@
-import { normalizeAxis } from '../../graph/dim.ts';
 import type { Node, Shape, Value } from '../../graph/graph.ts';
+import type { OpArguments, OpName } from '../../graph/schema/signature.ts';
 import type { Labelled, Layout } from '../layout.ts';
 import type { Layouts } from '../layouts.ts';
 
@@ -13,7 +13,9 @@ export interface DependencyContext extends Layouts {
  * Unites the labels that an op makes depend on each other and gives its outputs' layouts (missing:
  * no labels). All shapes are known when a rule is called.
  */
-export type DependencyRule = (node: Node, context: DependencyContext) => readonly Layout[];
+export type DependencyRule<A> = (node: Node, args: A, context: DependencyContext) => readonly Layout[];
+
+export type DependencyRules = { readonly [O in OpName]?: DependencyRule<OpArguments[O]> };
 
 export const shapeOf = (value: Value): Shape => value.shape!;
 
@@ -27,26 +29,8 @@ export function aligned(context: DependencyContext, value: Value, rank: number):
   };
 }
 
-/** The values of a constant integer input. */
-export const integers = (node: Node, index: number): number[] | undefined =>
-  node.inputs[index]?.tensor?.integers;
-
-/** An axis attribute in [0, rank of input 0). */
-export const axisOf = (node: Node, fallback?: number): number =>
-  normalizeAxis(node.int('axis', fallback), shapeOf(node.input(0)).length);
-
-/** Axes given as attribute (older operator sets) or as input `index`; undefined when computed. */
-export function axesOf(node: Node, index: number, rank: number): number[] | undefined {
-  const given = node.has('axes') ? node.ints('axes') : node.inputs[index] ? integers(node, index) : [];
-  return given?.map((axis) => normalizeAxis(axis, rank));
-}
-
-/** One rule under several op names. */
-export const rulesFor = (names: string, rule: DependencyRule): Record<string, DependencyRule> =>
-  Object.fromEntries(names.split(' ').map((name) => [name, rule]));
-
 /** What is known of an op without a rule: none of the indices it reads may go. */
-export const pinInputs: DependencyRule = (node, context) => {
+export const pinInputs = (node: Node, context: DependencyContext): readonly Layout[] => {
   for (const input of node.inputs) context.pin(context.layout(input));
   return [];
 };
