@@ -35,8 +35,12 @@ export const single =
   <A>(
     rule: (node: Node, args: A, g: Value, context: GradientContext) => readonly (Value | undefined)[],
   ): GradientRule<A> =>
-  (node, args, [g], context) =>
-    g ? rule(node, args, g, context) : [];
+  (node, args, [g, ...others], context) => {
+    if (others.some((other) => other)) {
+      throw new UserError(`${node.label}: only its first output has a gradient, and another is read too`);
+    }
+    return g ? rule(node, args, g, context) : [];
+  };
 
 /** A rule for `y = f(x)` elementwise: given how to make `g * f'(x)`. */
 export const unary = <A>(

@@ -61,6 +61,23 @@ export class Layouts {
     else if (this.units === 'elements' || factor.axes.length === 1) this.labels.pin(factor.labels);
   }
 
+  /** As many of these indices of the inner axis of a box must stay in every outer index. */
+  keepEven(layout: Layout, axis: number, indices: readonly number[]): void {
+    const factor = factorOf(layout, axis);
+    if (!factor || factor.axes.length === 1 || factor.axes[factor.inner] !== axis || indices.length === 0)
+      return;
+    const labels = labelsAt(factor, factor.inner, indices);
+    this.boxes.push({ ...factor, labels, dims: factor.dims.with(factor.inner, indices.length) });
+  }
+
+  /** What an op mixes along an axis must lose the same elements at each of its indices. */
+  tieAlong(layout: Layout, axis: number): void {
+    const factor = factorOf(layout, axis);
+    if (!factor || factor.axes.length === 1) return;
+    const first = firstAlong(factor.labels, factor.dims, factor.axes.indexOf(axis));
+    this.labels.uniteAll(first, factor.labels);
+  }
+
   /** The labels of an axis that stands for itself; one that is part of a box is pinned and has none. */
   single(layout: Layout, axis: number): Int32Array | undefined {
     const factor = factorOf(layout, axis);

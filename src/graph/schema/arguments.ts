@@ -169,7 +169,7 @@ export function setArguments<O extends OpName>(
     const attribute = signature.attributes.find((formal) => formal.name === name);
     if (index >= 0) {
       const { kind } = signature.inputs[index]!;
-      node.setInput(index, given === undefined ? undefined : constant(tensorOf(given, kind!)));
+      node.setInput(index, given === undefined ? undefined : constant(argumentTensor(name, kind!, given)));
     } else if (given === undefined) node.removeAttribute(name);
     else if (attribute) node.setAttribute(name, attributeOf(given, attribute.kind!));
     else throw new UserError(`${node.label}: operator set ${node.opset} has no ${name}`);
@@ -181,8 +181,11 @@ const attributeOf = (given: readonly number[] | number, kind: Kind): Attribute =
     ? ({ kind: attributeKinds[kind], value: given } as Attribute)
     : toAttribute(given);
 
-function tensorOf(given: readonly number[] | number, kind: Kind): Tensor {
-  const shape = typeof given === 'number' ? [] : [given.length];
+/** An argument as the constant that an input of this name and kind takes. */
+export function argumentTensor(name: string, kind: Kind, given: readonly number[] | number | Tensor): Tensor {
+  if (given instanceof Tensor) return given;
+  // TopK wants its one count in a list.
+  const shape = typeof given === 'number' ? (name === 'k' ? [1] : []) : [given.length];
   const values = typeof given === 'number' ? [given] : given;
   return kind === 'f' || kind === 'F' ? Tensor.float32(shape, values) : Tensor.int64(values, shape);
 }

@@ -69,9 +69,13 @@ export function signaturesOf(op: OpName): readonly Signature[] {
   return found;
 }
 
+/** The version of an operator in an operator set; undefined where the set is older than what is known. */
+export const versionOf = (op: OpName, opset: number): Signature | undefined =>
+  signaturesOf(op).findLast(({ since }) => since <= opset);
+
 /** The version of its operator that a node is read by; undefined for an operator, or one of an age, without a schema. */
 export function signatureOf(node: Node): Signature | undefined {
-  return isOpName(node.op) ? signaturesOf(node.op).findLast(({ since }) => since <= node.opset) : undefined;
+  return isOpName(node.op) ? versionOf(node.op, node.opset) : undefined;
 }
 
 /** A node's row in a rule table; undefined where there is none, or no schema to resolve its arguments by. */

@@ -27,11 +27,11 @@ const sum: DependencyRule<object> = (node, _args, context) => {
 
 export const elementwiseRules = {
   ...rowsFor(
-    'Abs Acos Asin Atan Cast Ceil Celu Clip Cos Cosh Dropout Elu Erf Exp Floor Gelu HardSigmoid HardSwish Identity IsInf IsNaN LeakyRelu Log Mish Neg Not Reciprocal Relu Round Selu Sigmoid Sign Sin Sinh Softplus Softsign Sqrt Tan Tanh ThresholdedRelu com.microsoft.Gelu com.microsoft.FastGelu com.microsoft.QuickGelu',
+    'Abs Acos Asin Atan Cast Ceil Celu Clip Cos Cosh Dropout Elu Erf Exp Floor Gelu HardSigmoid HardSwish Identity IsInf IsNaN LeakyRelu Log Mish Neg Not Reciprocal Relu Round Selu Sigmoid Sign Sin Sinh Softplus Softsign Sqrt Tan Tanh ThresholdedRelu com.microsoft.Gelu com.microsoft.QuickGelu',
     unary,
   ),
   ...rowsFor(
-    'Sub Mul Div Pow Mod Min Max Mean Equal Greater GreaterOrEqual Less LessOrEqual And Or Xor Where PRelu com.microsoft.BiasGelu',
+    'Sub Mul Div Pow Mod Min Max Mean Equal Greater GreaterOrEqual Less LessOrEqual And Or Xor Where PRelu com.microsoft.BiasGelu com.microsoft.FastGelu',
     (node: Node, _args: object, context: DependencyContext) => broadcast(node, context),
   ),
   ...rowsFor('Add Sum', sum),

@@ -43,7 +43,7 @@ const concat: DependencyRule<OpArguments['Concat']> = (node, { axis }, context) 
   ),
 ];
 
-const range = (start: number, end: number) =>
+const indices = (start: number, end: number) =>
   Array.from({ length: Math.max(0, end - start) }, (_, i) => start + i);
 
 const split: DependencyRule<OpArguments['Split']> = (node, args, context) => {
@@ -54,11 +54,14 @@ const split: DependencyRule<OpArguments['Split']> = (node, args, context) => {
     const length = output ? shapeOf(output)[axis] : 0;
     if (typeof length !== 'number' || !factorOf(layout, axis)) return layout;
     start += length;
-    return context.take(layout, axis, range(start - length, start));
+    return context.take(layout, axis, indices(start - length, start));
   });
 };
 
-/** Only runs of neighbours can be cut again after pruning; other steps pin the axis. */
+/**
+ * Only runs of neighbours can be cut again after pruning; other steps pin the axis. In each outer index of a
+ * box the run must begin at the same place.
+ */
 const slice: DependencyRule<OpArguments['Slice']> = (node, args, context) => {
   const { dims, layout } = labelled(context, node);
   const ranges = rangesOf(args, dims.length);
@@ -68,7 +71,9 @@ const slice: DependencyRule<OpArguments['Slice']> = (node, args, context) => {
     const length = dims[range.axis];
     if (!factorOf(layout, range.axis) || typeof length !== 'number') continue;
     if (range.step !== 1) context.pinAxis(layout, range.axis);
-    result = context.take(result, range.axis, slicedIndices(length, range));
+    const taken = slicedIndices(length, range);
+    context.keepEven(result, range.axis, indices(0, taken[0] ?? 0));
+    result = context.take(result, range.axis, taken);
   }
   return [result];
 };
@@ -112,10 +117,9 @@ const expand: DependencyRule<object> = (node, _args, context) => {
 const pad: DependencyRule<object> = (node, _args, context) => {
   const { dims, layout } = labelled(context, node);
   const output = shapeOf(node.output());
-  dims.forEach((dim, axis) => {
-    if (!sameDim(output[axis], dim)) context.pinAxis(layout, axis);
-  });
-  return [layout.filter((factor) => factor.axes.every((axis) => sameDim(output[axis], dims[axis])))];
+  const kept = layout.filter((factor) => factor.axes.every((axis) => sameDim(output[axis], dims[axis])));
+  context.pin(layout.filter((factor) => !kept.includes(factor)));
+  return [kept];
 };
 
 export const movementRules = {

@@ -31,10 +31,13 @@ const channelAxis: DependencyRule<object> = (node, _args, context) => {
 const batchNormalization: DependencyRule<OpArguments['BatchNormalization']> = (node, args, context) =>
   args.spatial === 1 ? channelAxis(node, args, context) : pinInputs(node, context);
 
-/** Probabilities over axes need all of them. */
+/** Probabilities over axes need all of them; what shares an index on the others goes together. */
 const softmax: DependencyRule<OpArguments['Softmax']> = (node, args, context) => {
   const layout = context.layout(node.input(0));
-  for (const axis of softmaxAxes(node, args, shapeOf(node.input(0)).length)) context.pinAxis(layout, axis);
+  for (const axis of softmaxAxes(node, args, shapeOf(node.input(0)).length)) {
+    context.pinAxis(layout, axis);
+    context.tieAlong(layout, axis);
+  }
   return [layout];
 };
 
