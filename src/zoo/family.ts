@@ -1,9 +1,9 @@
 import type { Graph } from '../graph/graph.ts';
 import type { BlockShape } from './blocks-of.ts';
 import type { CheckpointLayout } from './checkpoint-layout.ts';
+import type { RowRange } from './layers/query-rows.ts';
 import type { ModelArgs } from './model-args.ts';
 import type { ParameterSource } from './parameter-source.ts';
-import type { RowRange } from './query-rows.ts';
 import type { StateShapes } from './state.ts';
 
 /**

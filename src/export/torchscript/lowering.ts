@@ -1,6 +1,6 @@
 import { UserError } from '../../common/errors.ts';
 import type { Graph, Node, Value } from '../../graph/graph.ts';
-import { parameters } from '../../graph/parameters.ts';
+import { buffers, parameters } from '../../graph/parameters.ts';
 import { isComputed } from '../../graph/schema/arguments.ts';
 import type { OpArguments, OpName } from '../../graph/schema/signature.ts';
 import type { Tensor } from '../../graph/tensor.ts';
@@ -203,11 +203,11 @@ export class Lowering {
 }
 
 /**
- * The constants that make up the module's state: the recorded parameters, or for a graph that records
+ * The constants that make up the module's state: the recorded parameters and buffers, or for a graph that records
  * none (an imported file) its float tensors of some size. What an int8 layer packs is not among them.
  */
 function stateValues(graph: Graph): Value[] {
-  const recorded = parameters(graph);
+  const recorded = [...parameters(graph), ...buffers(graph)];
   const packing = packedNodes(graph);
   const readAsFloat = (value: Value) =>
     value.uses.length === 0 || value.uses.some((use) => !packing.has(use.node));

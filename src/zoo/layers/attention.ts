@@ -3,7 +3,14 @@ import type { Initializer } from '../parameter-source.ts';
 import type { NormSpec } from './layer-spec.ts';
 import { type Layers, lastDim } from './layers.ts';
 
-export interface AttentionOptions {
+export interface ScoreOptions {
+  /** What queries are multiplied with; default D^-0.5. */
+  scale?: number;
+  /** Added to the scores, one after the other: a bias by position, a mask. */
+  biases?: readonly Value[];
+}
+
+export interface AttentionOptions extends ScoreOptions {
   heads: number;
   qkvBias: boolean;
   projBias: boolean;
@@ -17,15 +24,22 @@ export interface AttentionOptions {
  * softmax(q k^T / sqrt(D)) v for `[N, H, T, D]` operands ("Attention Is All You Need", 2017). The
  * query is scaled rather than the scores: it is the smaller of the two.
  */
-export function scaledDotProduct(layers: Layers, q: Value, k: Value, v: Value): Value {
+export function scaledDotProduct(
+  layers: Layers,
+  q: Value,
+  k: Value,
+  v: Value,
+  { scale = lastDim(q) ** -0.5, biases = [] }: ScoreOptions = {},
+): Value {
   const b = layers.builder;
-  const scaled = b.op('Mul', [q, b.scalar(lastDim(q) ** -0.5)], {}, 'q_scaled');
-  const scores = b.op(
+  const scaled = b.op('Mul', [q, b.scalar(scale)], {}, 'q_scaled');
+  const product = b.op(
     'MatMul',
     [scaled, b.op('Transpose', [k], { perm: [0, 1, 3, 2] }, 'k_t')],
     {},
     'scores',
   );
+  const scores = biases.reduce((sum, bias) => b.op('Add', [sum, bias], {}, 'scores_biased'), product);
   const weights = b.op('Softmax', [scores], { axis: -1 }, 'softmax');
   return b.op('MatMul', [weights, v], {}, 'context');
 }
@@ -68,7 +82,8 @@ export function attention(layers: Layers, x: Value, options: AttentionOptions): 
     q = layers.norm('q_norm', q, options.qkNorm);
     k = layers.norm('k_norm', k, options.qkNorm);
   }
-  return projected(layers, joinHeads(layers, scaledDotProduct(layers, q, k, v)), width, options);
+  const context = scaledDotProduct(layers, q, k, v, options);
+  return projected(layers, joinHeads(layers, context), width, options);
 }
 
 function projected(layers: Layers, joined: Value, width: number, options: AttentionOptions): Value {

@@ -117,6 +117,14 @@ export class Layers {
     });
   }
 
+  /** A normalization over the channels of an image `[N, C, H, W]`: timm's `LayerNorm2d`. */
+  channelNorm(name: string, x: Value, spec: NormSpec): Value {
+    const b = this.builder;
+    const last = b.op('Transpose', [x], { perm: [0, 2, 3, 1] }, `${name}.channels_last`);
+    const normed = this.norm(name, last, spec);
+    return b.op('Transpose', [normed], { perm: [0, 3, 1, 2] }, `${name}.channels_first`);
+  }
+
   /** x / sqrt(mean(x^2) + epsilon) * weight, in the form that ONNX Runtime fuses into one kernel. */
   #rmsNorm(x: Value, weight: Value, epsilon: number): Value {
     const b = this.builder;

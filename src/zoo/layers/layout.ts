@@ -52,3 +52,15 @@ export function windowReverse(
   const ordered = transpose(layers, cut, [0, 1, 3, 2, 4, 5], 'rows_first');
   return b.op('Reshape', [ordered, b.ints([-1, height, width, channels])], {}, 'image');
 }
+
+/** Rows and columns moved by as many places, what leaves at one end comes in at the other: `[N, H, W, C]`, as torch.roll. */
+export function roll(layers: Layers, x: Value, shifts: readonly [rows: number, columns: number]): Value {
+  const b = layers.builder;
+  return shifts.reduce((value, shift, i) => {
+    const size = dimOf(value, i + 1);
+    const start = (((size - shift) % size) + size) % size;
+    if (start === 0) return value;
+    const cut = b.node('Split', [value, b.ints([start, size - start])], { axis: i + 1 }, 2, 'rolled_part');
+    return b.op('Concat', [cut.output(1), cut.output(0)], { axis: i + 1 }, 'rolled');
+  }, x);
+}

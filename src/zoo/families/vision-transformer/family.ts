@@ -1,7 +1,7 @@
 import { type BlockReading, firstLength, measuredBlocks, type ShapeInBlock } from '../../blocks-of.ts';
 import type { Family, ModelFacts } from '../../family.ts';
+import { attentionQueryRows, moduleRows, type RowRange } from '../../layers/query-rows.ts';
 import type { ModelArgs } from '../../model-args.ts';
-import { attentionQueryRows, moduleRows, type RowRange } from '../../query-rows.ts';
 import type { StateShapes } from '../../state.ts';
 import { buildVisionTransformer, buildVisionTransformerDistilled } from './build.ts';
 import { layouts } from './layouts.ts';

@@ -1,4 +1,4 @@
-import type { StateShapes } from './state.ts';
+import type { StateShapes } from '../state.ts';
 
 /** Rows of a parameter: its name, the first row, and the one after the last. */
 export type RowRange = readonly [name: string, first: number, end: number];

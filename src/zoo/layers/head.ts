@@ -1,0 +1,28 @@
+import type { Value } from '../../graph/graph.ts';
+import type { NormSpec } from './layer-spec.ts';
+import type { Layers, LinearOptions } from './layers.ts';
+import { type GlobalPoolName, globalPools } from './pool.ts';
+
+export interface ClassifierHeadOptions extends LinearOptions {
+  /** 0: the pooled, normed features. */
+  classes: number;
+  pool: Exclude<GlobalPoolName, ''>;
+  /** Axes of the positions: `[2, 3]` of `[N, C, H, W]`, `[1, 2]` with channels last, `[1]` of tokens. */
+  axes: readonly number[];
+  /** Norm of the pooled features, `NAME.norm`. */
+  norm?: NormSpec;
+}
+
+/** timm's `ClassifierHead`, and with a norm its `NormMlpClassifierHead`: pool, norm, `NAME.fc`. */
+export function classifierHead(
+  layers: Layers,
+  name: string,
+  x: Value,
+  { classes, pool, axes, norm, ...linear }: ClassifierHeadOptions,
+): Value {
+  return layers.scope(name, () => {
+    const pooled = globalPools[pool](layers, x, axes);
+    const features = norm ? layers.norm('norm', pooled, norm) : pooled;
+    return classes > 0 ? layers.linear('fc', features, classes, linear) : features;
+  });
+}
