@@ -48,6 +48,15 @@ const prune = (model: string, ...rest: string[]) => ['prune', model, '-o', at('o
 describe('the command line says no in one line, exits with 2 and writes nothing', () => {
   it('a missing file', () => refuses(['inspect', at('nowhere')], /nowhere: no such file or folder/));
 
+  it('accuracy of a model without a head, which it says has features', async () => {
+    const [arch, ...rest] = tinyArgs;
+    const made = await pqv('init', arch, ...rest, '--num-classes', '0', '-o', at('headless'));
+    expect(made).toMatchObject({ code: 0 });
+    const { stdout } = await pqv('inspect', at('headless'));
+    expect(stdout).toMatch(/32 features, no classifier/);
+    await refuses(['eval', at('headless'), '--data', 'mnist'], /has no classifier \(num_classes 0\)/);
+  });
+
   it('a truncated checkpoint', async () => {
     const folder = damaged('truncated');
     truncateSync(`${folder}/model.safetensors`, 5000);

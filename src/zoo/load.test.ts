@@ -369,12 +369,22 @@ describe('describeModel', () => {
     for (const value of [...graph.constants.values()]) {
       graph.rename(value, `w${parameters(graph).length}_${value.name.replaceAll('.', '/')}`);
     }
-    const { architecture, blocks, classes, input } = await describeModel(graph);
-    expect({ architecture, blocks, classes, input }).toEqual({
+    const { architecture, blocks, classes, input, stateHash } = await describeModel(graph);
+    expect({ architecture, blocks, classes, input, stateHash }).toEqual({
       architecture: null,
       blocks: [],
       classes: 4,
       input: [3, 32, 32],
+      stateHash: null,
     });
+  });
+
+  it('says that a model without a head has no classes', async () => {
+    const graph = initModel({ architecture: 'vit_tiny_patch16_224', modelArgs, numClasses: 0 });
+    expect(await describeModel(graph)).toMatchObject({ classes: 0, outputs: 24 });
+    const folder = place();
+    saveModel(graph, folder);
+    rmSync(join(folder, 'model.onnx'));
+    expect(modelInfo(await loadModel(folder)).numClasses).toBe(0);
   });
 });
