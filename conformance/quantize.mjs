@@ -1,12 +1,12 @@
 // Quantizes a DeiT-Tiny with every dynamic backend and to every kind of float16, as it stands and as it ships.
-// Request on stdin: { folder }; answer: { models: [{ file, dtype, backend?, layers? }] }.
+// Request on stdin: { folder }; answer: { models: [{ file, dtype, backend?, weights?, reduceRange?, layers? }] }.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { exportModelFile } from '../dist/export/export-file.node.js';
 import { linears } from '../dist/graph/linear.js';
 import { Tensor } from '../dist/graph/tensor.js';
 import { writeOnnx } from '../dist/onnx/write.js';
-import { backends } from '../dist/quantize/backends.js';
+import { backends, numbersOf } from '../dist/quantize/backends.js';
 import { quantizeDynamic } from '../dist/quantize/dynamic.js';
 import { toFloat16 } from '../dist/quantize/float16.js';
 import { quantizedLinears } from '../dist/quantize/quantized-linear.js';
@@ -37,13 +37,15 @@ const write = async (name, model, about) => {
   models.push({ file: `${name}.shipped.onnx`, ...about, layers: undefined });
 };
 await write('fp32', graph, { dtype: 'fp32', of: 'fp32' });
-for (const backend of Object.keys(backends)) {
-  const model = await quantizeDynamic(onnxruntime, graph, { backend });
+const choices = Object.keys(backends).map((backend) => ({ backend, weights: 'torch' }));
+for (const { backend, weights } of [{ backend: 'mlas', weights: 'safe' }, ...choices]) {
+  const model = await quantizeDynamic(onnxruntime, graph, { backend, weights });
+  const { reduceRange } = numbersOf({ backend, weights });
   const layers = quantizedLinears(model).map(({ weight, weightScale }) => ({
     weight: weight.name,
     scale: weightScale.name,
   }));
-  await write(`int8-${backend}`, model, { dtype: 'int8', backend, layers });
+  await write(`int8-${backend}-${weights}`, model, { dtype: 'int8', backend, weights, reduceRange, layers });
 }
 await write('fresh', fresh, { dtype: 'fp32', of: 'fresh' });
 for (const [of, model] of Object.entries({ fp32: graph, fresh })) {

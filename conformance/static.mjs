@@ -1,9 +1,10 @@
 // Quantizes a small ViT in every form and with every observer, on calibration images given as raw float32.
-// Request on stdin: { folder, images: path, shape }; answer: { models: [{ file, scheme, form, observer, backend }] }.
+// Request on stdin: { folder, images: path, shape }; answer: { models: [{ file, scheme, form, observer, backend, weights, exactSums }] }.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Tensor } from '../dist/graph/tensor.js';
 import { writeOnnx } from '../dist/onnx/write.js';
+import { exactOn, numbersOf } from '../dist/quantize/backends.js';
 import { quantizeDynamic } from '../dist/quantize/dynamic.js';
 import { forms, toForm } from '../dist/quantize/forms.js';
 import { observers } from '../dist/quantize/observers.js';
@@ -49,10 +50,17 @@ const write = (file, model, about = {}) => {
   models.push({ file, ...about });
 };
 write('fp32.onnx', graph, { scheme: 'fp32' });
-for (const backend of ['mlas', 'fbgemm']) {
-  const variants = [{ scheme: 'dynamic', model: await quantizeDynamic(onnxruntime, graph, { backend }) }];
+const choices = [
+  { backend: 'mlas', weights: 'safe' },
+  { backend: 'mlas', weights: 'torch' },
+  { backend: 'fbgemm', weights: 'torch' },
+];
+for (const choice of choices) {
+  const { backend, weights } = choice;
+  const exactSums = exactOn(numbersOf(choice), 'dynamic') === 'every processor';
+  const variants = [{ scheme: 'dynamic', model: await quantizeDynamic(onnxruntime, graph, choice) }];
   for (const observer of Object.keys(observers)) {
-    const model = await quantizeStatic(onnxruntime, graph, { backend, observer, data: data() });
+    const model = await quantizeStatic(onnxruntime, graph, { ...choice, observer, data: data() });
     variants.push({ scheme: 'static', observer, model });
   }
   for (const { model, ...about } of variants) {
@@ -63,8 +71,14 @@ for (const backend of ['mlas', 'fbgemm']) {
       ...(activation ? { scale: activation.scale.name, zeroPoint: activation.zeroPoint.name } : {}),
     }));
     for (const form of forms) {
-      const file = `${backend}-${about.scheme}-${about.observer ?? ''}-${form}.onnx`;
-      write(file, toForm(model, form), { ...about, backend, form, ...(form === 'qdq' ? { layers } : {}) });
+      const file = `${backend}-${weights}-${about.scheme}-${about.observer ?? ''}-${form}.onnx`;
+      write(file, toForm(model, form), {
+        ...about,
+        ...choice,
+        exactSums,
+        form,
+        ...(form === 'qdq' ? { layers } : {}),
+      });
     }
   }
 }

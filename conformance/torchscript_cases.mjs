@@ -30,11 +30,12 @@ const positive = (shape) => noise(shape, 0.2, 2);
 const ints = (...values) => Tensor.int64(values);
 const scalar = (value) => Tensor.scalar(value);
 const index = (value) => Tensor.scalar(value, 'int64');
+/** Weights whose sums of pairs fit 16 bits on every processor. */
 const int8 = (shape) =>
   new Tensor(
     'int8',
     shape,
-    Int8Array.from({ length: count(shape) }, () => 254 * random() - 127),
+    Int8Array.from({ length: count(shape) }, () => 128 * random() - 64),
   );
 const bool = (shape) =>
   new Tensor(
@@ -230,6 +231,26 @@ const wholes = {
     const second = layer('second', input, 5, false);
     const flat = b.op('Reshape', [b.op('Sigmoid', [b.op('Add', [first, second])]), ints(0, -1)]);
     graph.outputs.push(layer('head', flat, 4, true));
+    return { graph, feeds: { x: x() } };
+  },
+  'an int8 layer of a known range as one operator'() {
+    const graph = new Graph('case');
+    const input = graph.addInput('x', 'float32', ['N', 6, 8]);
+    const b = new Builder(graph);
+    const [scale, zero] = [graph.addConstant('scale', scalar(1 / 64)), graph.addConstant('zero', uint8(120))];
+    const numbers = b.op('QuantizeLinear', [input, scale, zero]);
+    const weight = graph.addConstant('fc.weight', int8([8, 5]));
+    const units = graph.addConstant('fc.units', positive([5]));
+    const operands = [
+      numbers,
+      weight,
+      scale,
+      units,
+      zero,
+      undefined,
+      graph.addConstant('fc.bias', noise([5])),
+    ];
+    graph.outputs.push(b.op('com.microsoft.MatMulIntegerToFloat', operands));
     return { graph, feeds: { x: x() } };
   },
   'Shape, expanding to the batch'() {

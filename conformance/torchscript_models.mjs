@@ -1,4 +1,4 @@
-// Exports models for check_torchscript.py. Standard input: JSON [{"model": FOLDER, "dtype"?, "backend"?: NAME, "scheme"?, "images"?:
+// Exports models for check_torchscript.py. Standard input: JSON [{"model": FOLDER, "dtype"?, "backend"?: NAME, "weights"?: NAME, "scheme"?, "images"?:
 // {"file", "shape"}, "onnx"?: PATH, "files": [PATH]}], each file .pt or (optimized) .ptl by its ending; with a backend the model is
 // quantized to int8 first (static: calibrated on the images). What ONNX Runtime computes of the images goes to "onnx".
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -18,12 +18,12 @@ const read = ({ file, shape }) => {
   return Tensor.float32(shape, new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4));
 };
 
-async function int8(dense, { backend, scheme = 'dynamic', images }) {
-  if (scheme === 'dynamic') return quantizeDynamic(onnxruntime, dense, { backend });
+async function int8(dense, { backend, weights, scheme = 'dynamic', images }) {
+  if (scheme === 'dynamic') return quantizeDynamic(onnxruntime, dense, { backend, weights });
   const data = (async function* () {
     yield { pixels: read(images) };
   })();
-  return quantizeStatic(onnxruntime, dense, { backend, data });
+  return quantizeStatic(onnxruntime, dense, { backend, weights, data });
 }
 
 const inPrecision = (dense, order) => {

@@ -6,6 +6,7 @@ import type { FinetunedModel } from '../pipeline/commands/finetune.node.ts';
 import type { Inspection } from '../pipeline/commands/inspect.node.ts';
 import type { PrunedModel } from '../pipeline/commands/prune.node.ts';
 import type { QuantizedModel } from '../pipeline/commands/quantize.node.ts';
+import { quantizationFacts, quantizationTitle } from '../quantize/describe.ts';
 import { formatBytes } from '../report/format.ts';
 
 const count = (value: number) => value.toLocaleString('en');
@@ -82,8 +83,11 @@ export function formatFinetuned(result: FinetunedModel, folder: string): string 
 }
 
 export function formatQuantized(result: QuantizedModel, folder: string): string {
-  const to = result.backend ? `${result.dtype} (${result.backend})` : result.dtype;
-  return `${to}: weights ${formatBytes(result.before)} -> ${formatBytes(result.after)}\nin ${folder}`;
+  return [
+    `${quantizationTitle(result)}: weights ${formatBytes(result.before)} -> ${formatBytes(result.after)}`,
+    ...quantizationFacts(result),
+    `in ${folder}`,
+  ].join('\n');
 }
 
 export function formatArtifact({ file, bytes, notes }: Artifact): string {

@@ -73,7 +73,8 @@ export async function progressFor(options: CommonOptions): Promise<Progress> {
 export function warnUnused(target: Command, reasons: Readonly<Record<string, string | false>>): void {
   for (const [name, reason] of Object.entries(reasons)) {
     if (reason && target.getOptionValueSource(name) === 'cli') {
-      process.stderr.write(`pqv: --${name} has no effect: it goes with ${reason}\n`);
+      const flag = name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+      process.stderr.write(`pqv: --${flag} has no effect: it goes with ${reason}\n`);
     }
   }
 }

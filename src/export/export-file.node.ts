@@ -2,6 +2,8 @@ import { statSync } from 'node:fs';
 import { UserError } from '../common/errors.ts';
 import { optionsOf, validated } from '../common/options.ts';
 import type { Graph } from '../graph/graph.ts';
+import { quantizationWarning } from '../quantize/describe.ts';
+import { quantization } from '../quantize/record.ts';
 import type { Engine } from '../runtime/session.ts';
 import { writeChecked } from './artifact.node.ts';
 import type { Format } from './format.ts';
@@ -49,7 +51,9 @@ export async function exportModelFile(
     (draft) => row.verify({ ...target, path: draft }),
   );
   const external = statSync(`${path}.data`, { throwIfNoEntry: false })?.size ?? 0;
-  const notes = row.notes?.(graph, target.options) ?? [];
+  const record = quantization(graph);
+  const warning = record && quantizationWarning(record);
+  const notes = warning ? [warning] : [];
   if (notRun) notes.push(`checked by its structure, not run: ${notRun}`);
   const bytes = statSync(path).size + external;
   return { format, file: path, bytes, verified: notRun ? 'structure' : 'run', notes };

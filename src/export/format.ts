@@ -34,8 +34,6 @@ export interface Format<Schema extends OptionsSchema = OptionsSchema> {
    * @throws Error when the file is broken or computes something else than the graph
    */
   verify(target: Target<z.output<Schema>>): Promise<string | undefined>;
-  /** What one should know of the file, a sentence each. */
-  notes?(graph: Graph, options: z.output<Schema>): string[];
 }
 
 /** A row of the table; the check that `write` and `verify` take the options declared is made here. */

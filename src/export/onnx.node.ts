@@ -1,8 +1,6 @@
 import { basename, dirname, join } from 'node:path';
 import { writeFileWhole } from '../common/files.node.ts';
-import type { Graph } from '../graph/graph.ts';
 import { toForm } from '../quantize/forms.ts';
-import { quantization } from '../quantize/record.ts';
 import { onnxruntimeFiles } from '../runtime/runtimes.node.ts';
 import { format } from './format.ts';
 import { exportOnnx, onnxOptions } from './onnx.ts';
@@ -25,14 +23,4 @@ export const onnxFormat = format({
     await verifyArtifact(engine, form ? toForm(graph, form) : graph, path);
     return undefined;
   },
-  notes: (graph, { form = 'fused' }) => (form === 'fused' ? fusedRange(graph) : []),
 });
-
-/** What the fused operator does to the numbers of backends with 7-bit activations. */
-export function fusedRange(graph: Graph): string[] {
-  const { scheme, backend, reduceRange } = quantization(graph) ?? {};
-  if (!reduceRange || scheme !== 'dynamic') return [];
-  return [
-    `fused layers have activations of 8 bits; the 7 of ${backend} are in --format onnx --form integer or qdq`,
-  ];
-}

@@ -2,7 +2,6 @@ import { z } from 'zod';
 import { UserError } from '../common/errors.ts';
 import { onnxruntimeFiles } from '../runtime/runtimes.node.ts';
 import { format } from './format.ts';
-import { fusedRange } from './onnx.node.ts';
 import { deployable } from './onnx.ts';
 import { verifyArtifact } from './verify.ts';
 
@@ -36,5 +35,4 @@ export const ortFormat = format({
     await verifyArtifact(engine, graph, path);
     return undefined;
   },
-  notes: fusedRange,
 });

@@ -14,12 +14,18 @@ interface Factor {
   muls: { mul: Node; of: Value }[];
 }
 
+/** Where int8 products have the scale of their weights, and their bias. */
+const int8Products = new Map([
+  ['com.microsoft.DynamicQuantizeMatMul', { scale: 2, bias: 4 }],
+  ['com.microsoft.MatMulIntegerToFloat', { scale: 3, bias: 6 }],
+]);
+
 /**
  * Takes a factor for each channel behind a linear layer into the layer's weights, in place, as ops on
  * constants that constant folding then computes.
  * 1. `Mul(x W + b, c)` becomes `x (W c) + b c`, c a constant scalar or one number an output channel (layer
  *    scale).
- * 2. Behind a `DynamicQuantizeMatMul` the int8 weights stay and their scales take the factor. They stay
+ * 2. Behind an int8 product of one operator the int8 weights stay and their scales take the factor. They stay
  *    positive, as QNNPACK demands, and one scale for all channels stays one.
  * 3. A constant scalar on parts of the result, packed as by `packHeads` (attention's scale of the
  *    queries), is a factor for those parts' channels.
@@ -48,15 +54,16 @@ export function foldScales(graph: Graph): number {
       count++;
     }
     for (const node of [...graph.nodes]) {
-      if (node.op !== 'com.microsoft.DynamicQuantizeMatMul') continue;
+      const places = int8Products.get(node.op);
+      if (!places) continue;
       const factor = find(graph, node.output());
-      const [scale, bias] = [node.input(2), node.inputs[4]];
+      const [scale, bias] = [node.input(places.scale), node.inputs[places.bias]];
       if (!factor || !scale.isConstant || (bias && !bias.isConstant)) continue;
       const { size, floats } = factor.value instanceof Tensor ? factor.value : factor.value.tensor!;
       if (size > scale.tensor!.size || !floats.every((number) => number > 0)) continue;
       const b = new Builder(graph, node);
-      node.setInput(2, b.op('Mul', [scale, factor.value]));
-      if (bias) node.setInput(4, b.op('Mul', [bias, factor.value]));
+      node.setInput(places.scale, b.op('Mul', [scale, factor.value]));
+      if (bias) node.setInput(places.bias, b.op('Mul', [bias, factor.value]));
       remove(graph, factor);
       count++;
     }

@@ -5,7 +5,7 @@ import { silent } from '../common/progress.ts';
 import { exportModelFile } from '../export/export-file.node.ts';
 import type { Graph } from '../graph/graph.ts';
 import { evaluate } from '../measure/accuracy.ts';
-import { type BackendName, backendNamed, backends } from '../quantize/backends.ts';
+import { type BackendName, backends, type NumberOptions, numbersOf } from '../quantize/backends.ts';
 import { schemes } from '../quantize/quantize.ts';
 import type { ReportBackend } from '../report/schema.ts';
 import type { Context, ModelData } from './context.node.ts';
@@ -13,8 +13,8 @@ import { type QuantizeRecipe, quantizeStage } from './stages/quantize.node.ts';
 
 export interface CompareBackendsOptions {
   data: ModelData;
-  /** How static ranges are found. */
-  calibration?: Partial<Pick<QuantizeRecipe, 'observer' | 'samples'>>;
+  /** How weights are rounded, and how static ranges are found. */
+  choices: Pick<QuantizeRecipe, 'weights' | 'assumeVnni' | 'observer' | 'samples'>;
   /** Images of the held-out split that accuracy is measured on; all of them when absent. */
   evalSamples?: number;
   /** A place for the files while they are measured; they don't stay. */
@@ -23,16 +23,14 @@ export interface CompareBackendsOptions {
 
 /**
  * What a float32 model would be in every lower precision: float16, and int8 with the numbers of each
- * backend under each scheme. Each is written as an `.onnx` file, which is then measured on ONNX Runtime:
- * the one that would ship, except that dynamic 7-bit activations take standard operators (`integer`),
- * as the fused one has 8 bits only. Backends that ask for the same numbers (`onednn` and `mlas`, `x86` and `fbgemm`) share
- * one file and its measurement.
+ * backend under each scheme. Each is written as the `.onnx` file that would ship, which is then measured on
+ * ONNX Runtime. Backends that ask for the same numbers share one file and its measurement.
  * @throws InterruptedError when the context's signal fires
  */
 export async function compareBackends(
   context: Context,
   graph: Graph,
-  { data, calibration, evalSamples, folder }: CompareBackendsOptions,
+  { data, choices, evalSamples, folder }: CompareBackendsOptions,
 ): Promise<ReportBackend[]> {
   const names = Object.keys(backends) as BackendName[];
   const variants = [
@@ -45,7 +43,7 @@ export async function compareBackends(
   try {
     for (const variant of variants) {
       context.signal?.throwIfAborted();
-      const numbers = numbersOf(variant);
+      const numbers = sameNumbers(variant, choices);
       if (!measured.has(numbers)) measured.set(numbers, measure(variant));
       const { top1, bytes } = await measured.get(numbers)!;
       compared.push({ ...variant, top1, bytes });
@@ -57,13 +55,12 @@ export async function compareBackends(
   return compared;
 
   async function measure(variant: Variant): Promise<Pick<ReportBackend, 'top1' | 'bytes'>> {
-    const options = validated(quantizeStage.options, { ...calibration, ...variant });
+    const options = validated(quantizeStage.options, { ...choices, ...variant });
     const quiet = { ...context, progress: silent };
     const quantized = await quantizeStage.run({ context: quiet, graph, options, data, folder });
     const file = join(folder, 'compared.onnx');
     try {
-      const form = sevenBits(variant) ? { form: 'integer' as const } : {};
-      const { bytes } = await exportModelFile(context.engine, quantized.graph, 'onnx', file, form);
+      const { bytes } = await exportModelFile(context.engine, quantized.graph, 'onnx', file);
       const { threads, signal } = context;
       const { preprocessing, dataset } = data;
       const measuring = { preprocessing, batchSize: 32, threads, limit: evalSamples, signal };
@@ -77,13 +74,8 @@ export async function compareBackends(
 
 type Variant = Pick<ReportBackend, 'dtype' | 'scheme'> & { backend?: BackendName };
 
-/** Whether the variant finds 7-bit ranges at run time. */
-const sevenBits = ({ scheme, backend }: Variant): boolean =>
-  scheme === 'dynamic' && backend !== undefined && backendNamed(backend).reduceRange;
-
 /** Variants with the same text are the same numbers. */
-function numbersOf({ dtype, scheme, backend }: Variant): string {
+function sameNumbers({ dtype, scheme, backend }: Variant, { weights, assumeVnni }: NumberOptions): string {
   if (!backend) return dtype;
-  const { weights, reduceRange } = backendNamed(backend);
-  return `${dtype} ${scheme} ${weights} ${reduceRange}`;
+  return `${dtype} ${scheme} ${JSON.stringify(numbersOf({ backend, weights, assumeVnni }))}`;
 }

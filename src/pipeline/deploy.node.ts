@@ -6,6 +6,7 @@ import { formatNamed } from '../export/formats.node.ts';
 import { countMacs } from '../graph/cost.ts';
 import type { Graph } from '../graph/graph.ts';
 import { type Accuracy, evaluate } from '../measure/accuracy.ts';
+import { quantizationFacts, quantizationTitle } from '../quantize/describe.ts';
 import { quantization } from '../quantize/record.ts';
 import type { ReportArtifact, ReportStage, TrainingPoint } from '../report/schema.ts';
 import { parameterCount } from '../zoo/describe.ts';
@@ -63,6 +64,8 @@ export async function deployStage(
     stage,
     precision: numbers?.dtype ?? 'fp32',
     backend: numbers?.backend,
+    weightError: numbers?.weightError,
+    notes: numbers && [quantizationTitle(numbers), ...quantizationFacts(numbers)],
     top1,
     top5,
     loss,

@@ -87,12 +87,13 @@ export async function optimizeModel(
     (folder) => writeArtifacts(context, graph, last.entry, recipe, { directory, folder }),
     resumed,
   );
-  const calibration = { observer: recipe.quantize.observer, samples: recipe.quantize.samples };
+  const { weights, assumeVnni, observer, samples } = recipe.quantize;
+  const choices = { weights, assumeVnni, observer, samples };
   const backends = recipe.compareBackends
     ? await run.stage(
         'backends',
-        fingerprint(trained.key, calibration),
-        (folder) => compareBackends(context, trained.graph, { data, folder, calibration, evalSamples }),
+        fingerprint(trained.key, choices),
+        (folder) => compareBackends(context, trained.graph, { data, folder, choices, evalSamples }),
         resumed,
       )
     : undefined;

@@ -1,12 +1,13 @@
 import { type Progress, silent } from '../common/progress.ts';
-import type { Graph } from '../graph/graph.ts';
+import type { Graph, Value } from '../graph/graph.ts';
 import type { Engine } from '../runtime/session.ts';
-import { type BackendName, backendNamed } from './backends.ts';
+import { type QuantizedActivation, reducedActivation } from './activation.ts';
+import { chosen, type NumberOptions, numbersOf } from './backends.ts';
 import { layersToQuantize, replaceLayers } from './layers.ts';
+import { fusedLinear } from './quantized-linear.ts';
 import { assertFullPrecision, recordQuantization } from './record.ts';
 
-export interface DynamicOptions {
-  backend?: BackendName;
+export interface DynamicOptions extends NumberOptions {
   /** Weights to leave in float32, as patterns of their names (`head.*`). */
   ignore?: readonly string[];
   progress?: Progress;
@@ -14,11 +15,12 @@ export interface DynamicOptions {
 
 /**
  * A copy of the graph in which every Linear has int8 weights and finds the range of its activations at
- * run time: `com.microsoft.DynamicQuantizeMatMul(x, weight int8 [in, out], scale, -, bias)`. Integer
- * weights take the place, and the name, of the float ones; convolutions and products of two activations
- * stay in float32.
+ * run time: `com.microsoft.DynamicQuantizeMatMul(x, weight int8 [in, out], scale, -, bias)`; with 7-bit
+ * activations, which that op does not have, `com.microsoft.MatMulIntegerToFloat` behind the ops that find
+ * and use such a range. Integer weights take the place, and the name, of the float ones; convolutions and
+ * products of two activations stay in float32.
  *
- * The op quantizes x as a whole to 8 bits, so results depend a little on what else is in the batch.
+ * x is quantized as a whole, so results depend a little on what else is in the batch.
  *
  * @throws UserError when the backend is unknown, the model is quantized already, has no Linear to
  *   quantize, or has weights that are no numbers
@@ -26,15 +28,29 @@ export interface DynamicOptions {
 export async function quantizeDynamic(
   engine: Engine,
   source: Graph,
-  { backend = 'mlas', ignore = [], progress = silent }: DynamicOptions = {},
+  { ignore = [], progress = silent, ...choice }: DynamicOptions = {},
 ): Promise<Graph> {
-  const { weights, reduceRange } = backendNamed(backend);
+  const numbers = numbersOf(choice);
   assertFullPrecision(source);
   const { graph } = source.clone();
   const { layers, ignored } = layersToQuantize(graph, ignore);
-  await replaceLayers(engine, graph, layers, weights, progress, (b, { input, bias }, { values, scale }) =>
-    b.op('com.microsoft.DynamicQuantizeMatMul', [input, values, scale, ...(bias ? [undefined, bias] : [])]),
+  const reduced = new Map<Value, QuantizedActivation>();
+  const weightError = await replaceLayers(
+    engine,
+    graph,
+    layers,
+    numbers,
+    progress,
+    (b, { input, bias }, { values, scale }) => {
+      if (!numbers.reduceRange) {
+        const operands = [input, values, scale];
+        return b.op('com.microsoft.DynamicQuantizeMatMul', bias ? [...operands, undefined, bias] : operands);
+      }
+      const activation = reduced.get(input) ?? reducedActivation(b, input);
+      reduced.set(input, activation);
+      return fusedLinear(b, activation, { weight: values, weightScale: scale, bias });
+    },
   );
-  recordQuantization(graph, { dtype: 'int8', scheme: 'dynamic', backend, reduceRange, ignored });
+  recordQuantization(graph, { dtype: 'int8', scheme: 'dynamic', ...chosen(choice), weightError, ignored });
   return graph;
 }

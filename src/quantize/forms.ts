@@ -3,8 +3,8 @@ import { Builder } from '../graph/builder.ts';
 import type { Graph, Value } from '../graph/graph.ts';
 import { replaceValue } from '../graph/replace.ts';
 import { dataTypes, Tensor } from '../graph/tensor.ts';
-import { type QuantizedLinear, quantizedLinears } from './quantized-linear.ts';
-import { quantization } from './record.ts';
+import { fullActivation, type QuantizedActivation } from './activation.ts';
+import { fusedLinear, type QuantizedLinear, quantizedLinears } from './quantized-linear.ts';
 
 /**
  * Ways to write an int8 Linear in ONNX:
@@ -15,93 +15,59 @@ import { quantization } from './record.ts';
 export const forms = ['fused', 'integer', 'qdq'] as const;
 export type Form = (typeof forms)[number];
 
-interface Activation {
-  readonly quantized: Value;
-  readonly scale: Value;
-  readonly zeroPoint: Value;
-}
-
-/** Writes one layer before its old product and returns its result. */
-type Lowering = (b: Builder, layer: QuantizedLinear, activation: () => Activation) => Value;
+/**
+ * Writes one layer before its old product and returns its result; undefined where it stands in that form
+ * already.
+ */
+type Writer = (
+  b: Builder,
+  layer: QuantizedLinear,
+  activation: () => QuantizedActivation,
+) => Value | undefined;
 
 const withBias = (b: Builder, product: Value, { bias }: QuantizedLinear): Value =>
   bias ? b.op('Add', [product, bias]) : product;
 
-const weightAxis = ({ weightScale }: QuantizedLinear) =>
-  weightScale.shape?.length ? { axis: 1 } : undefined;
+/** What the integer sums are multiplied by, a number an output channel or one for all. */
+function sumScale(
+  b: Builder,
+  { weightScale }: QuantizedLinear,
+  { scale }: QuantizedActivation,
+): Value | Tensor {
+  if (!scale.isConstant) return b.op('Mul', [scale, weightScale]);
+  const { shape, floats } = weightScale.tensor!;
+  const factor = scale.tensor!.floats[0]!;
+  return Tensor.float32(
+    shape,
+    floats.map((value) => value * factor),
+  );
+}
 
-/** int8 x uint8 products summed in int32, then times both scales. */
-const integer =
-  (scales: (b: Builder, layer: QuantizedLinear, activation: Activation) => Value | Tensor): Lowering =>
-  (b, layer, activationOf) => {
+const writers: Record<Form, Writer> = {
+  fused: (b, layer) => {
+    const { activation, product } = layer;
+    return activation && product.op === 'MatMul' ? fusedLinear(b, activation, layer) : undefined;
+  },
+  integer: (b, layer, activationOf) => {
     const activation = activationOf();
     const sums = b.op('MatMulInteger', [activation.quantized, layer.weight, activation.zeroPoint]);
     const floats = b.op('Cast', [sums], { to: dataTypes.float32.onnx });
-    return withBias(b, b.op('Mul', [floats, scales(b, layer, activation)]), layer);
-  };
-
-const lowerings: Record<'dynamic' | 'static', Record<Form, Lowering | undefined>> = {
-  dynamic: {
-    fused: undefined,
-    integer: integer((b, { weightScale }, { scale }) => b.op('Mul', [scale, weightScale])),
-    qdq: (b, layer, activation) => {
-      const { quantized, scale, zeroPoint } = activation();
-      const x = b.op('DequantizeLinear', [quantized, scale, zeroPoint]);
-      const w = b.op('DequantizeLinear', [layer.weight, layer.weightScale], weightAxis(layer));
-      return withBias(b, b.op('MatMul', [x, w]), layer);
-    },
+    return withBias(b, b.op('Mul', [floats, sumScale(b, layer, activation)]), layer);
   },
-  static: {
-    fused: (b, layer, activation) => {
-      const { quantized, scale, zeroPoint } = activation();
-      const { weight, weightScale, bias } = layer;
-      return b.op('com.microsoft.MatMulIntegerToFloat', [
-        quantized,
-        weight,
-        scale,
-        weightScale,
-        zeroPoint,
-        ...(bias ? [undefined, bias] : []),
-      ]);
-    },
-    integer: integer((_, { weightScale }, { scale }) => {
-      const factor = scale.tensor!.floats[0]!;
-      return Tensor.float32(
-        weightScale.tensor!.shape,
-        weightScale.tensor!.floats.map((value) => value * factor),
-      );
-    }),
-    qdq: undefined,
+  qdq: (b, layer, activationOf) => {
+    const { product, weight, weightScale } = layer;
+    if (product.op === 'MatMul') return undefined;
+    const { quantized, scale, zeroPoint } = activationOf();
+    const x = b.op('DequantizeLinear', [quantized, scale, zeroPoint]);
+    const axis = weightScale.shape?.length ? { axis: 1 } : undefined;
+    const w = b.op('DequantizeLinear', [weight, weightScale], axis);
+    return withBias(b, b.op('MatMul', [x, w]), layer);
   },
 };
 
-function quantizeAtRunTime(b: Builder, input: Value): Activation {
-  const [quantized, scale, zeroPoint] = b.node('DynamicQuantizeLinear', [input], {}, 3).outputs;
-  return { quantized: quantized!, scale: scale!, zeroPoint: zeroPoint! };
-}
-
-/** Smallest normal float32: keeps the scale of a value that is zero throughout from being zero. */
-const leastScale = 2 ** -126;
-
-/**
- * 7-bit activations, which DynamicQuantizeLinear can't give: the range of the whole value, extended to 0,
- * over 127 steps; the zero point is where 0 falls (PyTorch's `linear_dynamic` with `reduce_range`).
- */
-function quantizeReduced(b: Builder, input: Value): Activation {
-  const [none, levels] = [b.scalar(0), b.scalar(127)];
-  const low = b.op('Min', [b.op('ReduceMin', [input], { keepdims: 0 }), none]);
-  const high = b.op('Max', [b.op('ReduceMax', [input], { keepdims: 0 }), none]);
-  const steps = b.op('Div', [b.op('Sub', [high, low]), levels]);
-  const scale = b.op('Max', [steps, b.scalar(leastScale)]);
-  const zero = b.op('Round', [b.op('Div', [b.op('Sub', [none, low]), scale])]);
-  const zeroPoint = b.op('Cast', [b.op('Clip', [zero, none, levels])], { to: dataTypes.uint8.onnx });
-  return { quantized: b.op('QuantizeLinear', [input, scale, zeroPoint]), scale, zeroPoint };
-}
-
 /**
  * A copy of an int8 graph, as `quantizeDynamic` or `quantizeStatic` made it, in the form asked for. All
- * forms compute the same integers, with one exception: `DynamicQuantizeMatMul`, the `fused` form of the
- * dynamic scheme, uses all 8 bits also for backends with a reduced range, which it has no way to ask for.
+ * forms compute the same integers.
  *
  * @throws UserError when the graph has no int8 Linears in the form these passes write
  */
@@ -109,26 +75,18 @@ export function toForm(source: Graph, form: Form): Graph {
   const { graph } = source.clone();
   const layers = quantizedLinears(graph);
   if (layers.length === 0) throw new UserError('the model has no int8 linear layers: quantize it first');
-  const dynamic = new Map<Value, Activation>();
-  const reduceRange = quantization(source)?.reduceRange ?? false;
+  const atRunTime = new Map<Value, QuantizedActivation>();
   for (const layer of layers) {
-    const lower = lowerings[layer.activation ? 'static' : 'dynamic'][form];
-    if (!lower) continue;
     const b = new Builder(graph, layer.product);
-    const activationAtRunTime = () => {
+    const activation = () => {
+      if (layer.activation) return layer.activation;
       const input = layer.product.input(0);
-      let found = dynamic.get(input);
-      if (!found) {
-        found = (reduceRange ? quantizeReduced : quantizeAtRunTime)(b, input);
-        dynamic.set(input, found);
-      }
+      const found = atRunTime.get(input) ?? fullActivation(b, input);
+      atRunTime.set(input, found);
       return found;
     };
-    replaceValue(
-      graph,
-      layer.output,
-      lower(b, layer, () => layer.activation ?? activationAtRunTime()),
-    );
+    const result = writers[form](b, layer, activation);
+    if (result) replaceValue(graph, layer.output, result);
   }
   graph.removeDead();
   return graph;

@@ -6,8 +6,7 @@ import type { Graph, Value } from '../graph/graph.ts';
 import { type Linear, linears } from '../graph/linear.ts';
 import { replaceValue } from '../graph/replace.ts';
 import type { Engine } from '../runtime/session.ts';
-import type { Backend } from './backends.ts';
-import { WeightQuantizer } from './weights.ts';
+import { WeightQuantizer, type WeightRounding } from './weight-quantizer.ts';
 
 /** An int8 weight in the graph: `weight ~ values * scale`. */
 export interface PackedWeight {
@@ -38,9 +37,17 @@ export function layersToQuantize(
   return { layers, ignored };
 }
 
+/** What rounding the weights changed, over all layers: Euclidean norms relative to the weights' own. */
+export interface WeightError {
+  readonly relative: number;
+  /** The same with plain rounding, one scale for each output channel. */
+  readonly plain: number;
+}
+
 /**
  * Puts an integer form in the place of each Linear, in the graph given. A weight that several layers
- * share is quantized once (twice, if some use it transposed); integer weights take the names of the float ones that nobody reads any more.
+ * share is quantized once (twice, if some use it transposed); integer
+ * weights take the names of the float ones that nobody reads any more.
  *
  * @param build writes the layer anew, bias included, and returns its result; its `input` is what the
  *   layer reads by then, which may be the new result of a layer before it
@@ -49,11 +56,12 @@ export async function replaceLayers(
   engine: Engine,
   graph: Graph,
   layers: readonly Linear[],
-  granularity: Backend['weights'],
+  rounding: WeightRounding,
   progress: Progress,
   build: (b: Builder, layer: Linear, weight: PackedWeight) => Value,
-): Promise<void> {
-  const quantizer = new WeightQuantizer(engine, granularity);
+): Promise<WeightError> {
+  const quantizer = new WeightQuantizer(engine, rounding);
+  const sums = { weight: 0, error: 0, plainError: 0 };
   const packed = new Map<string, PackedWeight & { of: Value }>();
   const task = progress.task('Quantizing', layers.length, 'layers');
   try {
@@ -62,7 +70,8 @@ export async function replaceLayers(
       const key = `${layout} ${weight.name}`;
       let pack = packed.get(key);
       if (!pack) {
-        const { values, scale } = await quantizer.quantize(layer);
+        const { values, scale, squares } = await quantizer.quantize(layer);
+        for (const of of ['weight', 'error', 'plainError'] as const) sums[of] += squares[of];
         pack = {
           of: weight,
           values: graph.addConstant(graph.uniqueName(`${weight.name}_int8`), values),
@@ -83,4 +92,6 @@ export async function replaceLayers(
   for (const { of, values } of packed.values()) {
     if (!graph.constants.has(of.name)) graph.rename(values, of.name);
   }
+  const relative = (squares: number) => (sums.weight > 0 ? Math.sqrt(squares / sums.weight) : 0);
+  return { relative: relative(sums.error), plain: relative(sums.plainError) };
 }

@@ -4,7 +4,7 @@ import type { Progress } from '../common/progress.ts';
 import type { Graph } from '../graph/graph.ts';
 import { fixedBatches } from '../runtime/fixed-batch.ts';
 import type { Engine, Tensors } from '../runtime/session.ts';
-import { type BackendName, backends } from './backends.ts';
+import { type BackendName, backends, weightKinds } from './backends.ts';
 import type { CalibrationData } from './calibrate.ts';
 import { quantizeDynamic } from './dynamic.ts';
 import { toFloat16 } from './float16.ts';
@@ -26,6 +26,14 @@ export const quantizeOptions = z.strictObject({
   }),
   backend: z.enum(namesOf<BackendName>(backends)).default('mlas').meta({
     description: 'int8: whose arithmetic the numbers are made for',
+  }),
+  weights: z.enum(weightKinds).default('safe').meta({
+    description:
+      'int8: weights whose sums overflow on no processor, or the numbers of PyTorch for the backend',
+    value: 'how',
+  }),
+  assumeVnni: z.boolean().default(false).meta({
+    description: 'safe int8 weights rounded more finely, for x86 with VNNI, Arm and WebAssembly only',
   }),
   observer: z.enum(namesOf<ObserverName>(observers)).default('mse').meta({
     description: 'static int8: how a range follows from what was seen',
@@ -64,14 +72,15 @@ export function quantize(
   progress: Progress,
 ): Promise<Graph> {
   const options = validated(quantizeOptions, input);
-  const { dtype, scheme, backend, observer, ignore, compute, io } = options;
+  const { dtype, scheme, backend, weights, assumeVnni, observer, ignore, compute, io } = options;
   if (dtype === 'fp16') {
     const calibration = calibrates(options) && data ? inputsFrom(graph, data) : undefined;
     return toFloat16(engine, graph, { compute, io, calibration });
   }
+  const choice = { backend, weights, assumeVnni, ignore, progress };
   return scheme === 'static'
-    ? quantizeStatic(engine, graph, { backend, observer, ignore, data, progress })
-    : quantizeDynamic(engine, graph, { backend, ignore, progress });
+    ? quantizeStatic(engine, graph, { ...choice, observer, data })
+    : quantizeDynamic(engine, graph, choice);
 }
 
 /** Images as the model's inputs, in batches of the size it takes. */

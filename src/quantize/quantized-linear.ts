@@ -1,14 +1,22 @@
+import type { Builder } from '../graph/builder.ts';
 import type { Graph, Node, Value } from '../graph/graph.ts';
 import { soleReader } from '../graph/patterns.ts';
+import type { QuantizedActivation } from './activation.ts';
 
 /** A Linear in int8 as `quantizeDynamic` and `quantizeStatic` write it. */
 export interface QuantizedLinear {
-  /** The node whose result the integer product is: DynamicQuantizeMatMul, or MatMul on dequantized operands. */
+  /**
+   * The node whose result the integer product is: DynamicQuantizeMatMul, MatMulIntegerToFloat, or MatMul on
+   * dequantized operands.
+   */
   readonly product: Node;
   /** float32, as it is before quantization. */
   readonly input: Value;
-  /** Static: the constants that quantize the input, and its uint8 numbers. Dynamic: found at run time. */
-  readonly activation: { quantized: Value; scale: Value; zeroPoint: Value } | undefined;
+  /**
+   * The input's numbers where they are values of the graph, undefined where the product makes them itself.
+   * Scale and zero point are constants under the static scheme.
+   */
+  readonly activation: QuantizedActivation | undefined;
   /** A constant, int8 `[in, out]`, zero point 0. */
   readonly weight: Value;
   /** A constant, float32 `[out]` or a scalar. */
@@ -28,22 +36,31 @@ const rules: Record<string, Rule> = {
     const [input, output] = [product.input(0), product.output()];
     return { product, input, activation: undefined, weight, weightScale, bias, output };
   },
+  'com.microsoft.MatMulIntegerToFloat': (_, product) => {
+    const [quantized, weight, scale, weightScale, zeroPoint] = [0, 1, 2, 3, 4].map((i) => product.inputs[i]);
+    if (!weight?.isConstant || !weightScale?.isConstant || !scale || !zeroPoint) return undefined;
+    if (product.inputs[5]) return undefined;
+    const activation = { quantized: quantized!, scale, zeroPoint };
+    const input = quantizedInput(activation);
+    const [bias, output] = [product.inputs[6], product.output()];
+    return input && { product, input, activation, weight, weightScale, bias, output };
+  },
   MatMul: (graph, product) => {
     const x = product.input(0).producer;
     const w = product.input(1).producer;
     if (x?.op !== 'DequantizeLinear' || w?.op !== 'DequantizeLinear' || w.inputs[2]) return undefined;
     const [quantized, scale, zeroPoint] = [x.input(0), x.input(1), x.input(2)];
-    const quantize = quantized.producer;
+    const activation = { quantized, scale, zeroPoint };
+    const input = quantizedInput(activation);
     const [weight, weightScale] = [w.input(0), w.input(1)];
-    if (quantize?.op !== 'QuantizeLinear' || !weight.isConstant) return undefined;
-    if (quantize.inputs[1] !== scale || quantize.inputs[2] !== zeroPoint) return undefined;
+    if (!input || !weight.isConstant) return undefined;
     const add = soleReader(graph, product.output());
     const other = add?.op === 'Add' ? add.inputs.find((value) => value !== product.output()) : undefined;
     const bias = other?.isConstant && other.shape?.length === 1 ? other : undefined;
     return {
       product,
-      input: quantize.input(0),
-      activation: { quantized, scale, zeroPoint },
+      input,
+      activation,
       weight,
       weightScale,
       bias,
@@ -51,6 +68,14 @@ const rules: Record<string, Rule> = {
     };
   },
 };
+
+/** What a QuantizeLinear with these very parameters was given; undefined where the numbers come otherwise. */
+function quantizedInput({ quantized, scale, zeroPoint }: QuantizedActivation): Value | undefined {
+  const node = quantized.producer;
+  if (node?.op !== 'QuantizeLinear' || node.inputs[1] !== scale || node.inputs[2] !== zeroPoint)
+    return undefined;
+  return node.input(0);
+}
 
 /** The int8 Linear whose product this node is; undefined when it is none. */
 export function matchQuantizedLinear(graph: Graph, node: Node): QuantizedLinear | undefined {
@@ -60,4 +85,14 @@ export function matchQuantizedLinear(graph: Graph, node: Node): QuantizedLinear 
 /** Every int8 Linear of the graph, in order. */
 export function quantizedLinears(graph: Graph): QuantizedLinear[] {
   return graph.nodes.flatMap((node) => matchQuantizedLinear(graph, node) ?? []);
+}
+
+/** An int8 Linear on quantized activations as one operator, and its result: float32, bias included. */
+export function fusedLinear(
+  b: Builder,
+  { quantized, scale, zeroPoint }: QuantizedActivation,
+  { weight, weightScale, bias }: Pick<QuantizedLinear, 'weight' | 'weightScale' | 'bias'>,
+): Value {
+  const operands = [quantized, weight, scale, weightScale, zeroPoint];
+  return b.op('com.microsoft.MatMulIntegerToFloat', bias ? [...operands, undefined, bias] : operands);
 }

@@ -1,16 +1,24 @@
 import { UserError } from '../common/errors.ts';
 import type { Graph } from '../graph/graph.ts';
+import type { BackendName, WeightKind } from './backends.ts';
+import type { WeightError } from './layers.ts';
 
 /** What was done to a graph's numbers; kept in its metadata for exporters and reports. */
 export interface Quantization {
   dtype: 'int8' | 'fp16';
   /** int8: where activation ranges come from. */
   scheme?: 'dynamic' | 'static';
-  backend?: string;
+  backend?: BackendName;
   /** static int8: how ranges were chosen from what calibration saw. */
   observer?: string;
-  /** int8: whether engines that take it as an argument are to use 7-bit activations. */
+  /** int8: how weights were rounded. */
+  weights?: WeightKind;
+  /** int8: the weights may overflow the 16-bit sums of processors without VNNI. */
+  assumeVnni?: boolean;
+  /** int8: activations use 7 of their 8 bits. */
   reduceRange?: boolean;
+  /** int8: what rounding the weights changed. */
+  weightError?: WeightError;
   /** fp16: what arithmetic is done in; `float32` is weights stored in half the space. */
   compute?: 'float16' | 'float32';
   /** Weights that were left as they were. */

@@ -107,6 +107,8 @@ const remarks: Record<string, (row: StageRow) => string | Markup | undefined> = 
   latency: ({ stage }) => stage.latencyMs && `p95 ${formatMilliseconds(stage.latencyMs.p95)}`,
 };
 
+const capitalized = (text: string) => `${text.slice(0, 1).toUpperCase()}${text.slice(1)}`;
+
 function stagesSection(rows: readonly StageRow[]): Markup {
   const [firstColumn, ...columns] = stageColumns;
   const remark = (title: string, row: StageRow) => {
@@ -120,6 +122,7 @@ function stagesSection(rows: readonly StageRow[]): Markup {
     runs === undefined
       ? undefined
       : `Latency of one image, median of ${runs} runs; the models take turns, each in a process of its own.`,
+    ...rows.flatMap(({ stage }) => stage.notes ?? []).map((note) => `${capitalized(note)}.`),
   ];
   return html`<section>
 <h2>Stage by stage</h2>

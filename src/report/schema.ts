@@ -18,6 +18,10 @@ const stageSchema = z.looseObject({
   precision: z.enum(['fp32', 'fp16', 'int8']),
   /** Whose int8 arithmetic. */
   backend: z.string().nullish(),
+  /** int8: what rounding the weights changed, relative to their norm; `plain`: with a plain scale a channel. */
+  weightError: z.object({ relative: z.number(), plain: z.number() }).optional(),
+  /** What one should know of its numbers, a sentence each. */
+  notes: z.array(z.string()).optional(),
   /** Shares of the held-out images. */
   top1: share.optional(),
   top5: share.optional(),

@@ -7,6 +7,9 @@ let loaded: Engine | undefined;
 
 function native(): Engine {
   if (loaded) return loaded;
+  // Its build for Linux keeps a database below the user's cache folder and sends it to its makers. It reads
+  // this variable when it is loaded; who sets the variable decides.
+  process.env.ORT_DISABLE_TELEMETRY ??= '1';
   const ort = optionalPackage<typeof import('onnxruntime-node')>(
     'onnxruntime-node',
     'running models on Node',

@@ -43,12 +43,13 @@ export function quantizeCommand(): Command {
 }
 
 /** What has no effect beside the other options, and what it goes with. */
-function unusedWith({ dtype, scheme, compute, data }: Options): Record<string, string | false> {
+function unusedWith({ dtype, scheme, weights, compute, data }: Options): Record<string, string | false> {
   const [int8, fp16] = [dtype === 'fp16' && '--dtype int8', dtype === 'int8' && '--dtype fp16'];
   const isStatic = dtype === 'int8' && scheme === 'static';
   const calibrated = isStatic || (dtype === 'fp16' && compute === 'float16');
   return {
-    ...{ scheme: int8, backend: int8, ignore: int8 },
+    ...{ scheme: int8, backend: int8, weights: int8, ignore: int8 },
+    assumeVnni: int8 || (weights === 'torch' && '--weights safe'),
     ...{ io: fp16, compute: fp16 },
     observer: !isStatic && '--scheme static',
     data: !calibrated && '--scheme static or --dtype fp16',

@@ -8,7 +8,7 @@ export function packedNodes(graph: Graph): Set<Node> {
     const layer = matchQuantizedLinear(graph, node);
     if (!layer && node.op !== 'com.microsoft.DynamicQuantizeMatMul') continue;
     found.add(node);
-    if (!layer?.activation) continue;
+    if (layer?.product.op !== 'MatMul') continue;
     found.add(node.input(1).producer!);
     found.add(layer.output.producer!);
   }

@@ -5,7 +5,7 @@ import { windowOf } from '../../graph/schema/window.ts';
 import { matchQuantizedLinear } from '../../quantize/quantized-linear.ts';
 import type { Lowering, LoweringRule, LoweringRules } from './lowering.ts';
 import { float, int, ints, none, type Operand, string } from './program.ts';
-import { staticLinear } from './rules-quantized.ts';
+import { quantizedLinear } from './rules-quantized.ts';
 import { windowPads } from './window.ts';
 
 /** A Linear as one call, with its bias when asked for. */
@@ -30,7 +30,7 @@ const matMul: LoweringRule<object> = (node, _args, lower) => {
   const found = matchLinear(lower.graph, node);
   if (found) return linear(found, lower, false);
   const int8 = matchQuantizedLinear(lower.graph, node);
-  if (int8) return staticLinear(int8, lower);
+  if (int8) return quantizedLinear(int8, lower);
   return lower.call('aten::matmul', [lower.tensor(node.input(0)), lower.tensor(node.input(1))]);
 };
 

@@ -2,7 +2,7 @@ import { normalizeAxis } from '../../graph/dim.ts';
 import type { Node, Value } from '../../graph/graph.ts';
 import type { OpArguments } from '../../graph/schema/signature.ts';
 import { Tensor } from '../../graph/tensor.ts';
-import type { QuantizedLinear } from '../../quantize/quantized-linear.ts';
+import { matchQuantizedLinear, type QuantizedLinear } from '../../quantize/quantized-linear.ts';
 import { quantization } from '../../quantize/record.ts';
 import type { Lowering, LoweringRule, LoweringRules } from './lowering.ts';
 import { bool, float, int, intList, ints, type Operand, PackedLinear, tensors } from './program.ts';
@@ -10,8 +10,7 @@ import { axisLength } from './rules-layout.ts';
 
 /**
  * Weights int8 [in, out] (`blocks.0.attn.qkv.weight` as `blocks.0.attn.qkv._packed_params`) are packed
- * as PyTorch's dynamically quantized Linear, which holds them as [out, in]; whether activations use 7
- * or 8 bits is what the backend of the quantization says.
+ * as PyTorch's dynamically quantized Linear, which holds them as [out, in]; activations use 8 bits.
  */
 const dynamicQuantizeMatMul: LoweringRule<object> = (node, _args, lower) => {
   const [weight, weightScale, zeroPoint, bias] = [
@@ -23,9 +22,37 @@ const dynamicQuantizeMatMul: LoweringRule<object> = (node, _args, lower) => {
   if (zeroPoint && !zeroPoint.tensor?.integers.every((zero) => zero === 0)) {
     throw lower.unsupported(node, `its weight ${weight.name} has a zero point that is not 0`);
   }
-  const packed = packLinear(node, { weight, weightScale, bias }, lower);
-  const reduceRange = quantization(lower.graph)?.reduceRange ?? true;
-  return lower.call('quantized::linear_dynamic', [lower.tensor(node.input(0)), packed, bool(reduceRange)]);
+  return linearDynamic(
+    lower.tensor(node.input(0)),
+    packLinear(node, { weight, weightScale, bias }, lower),
+    lower,
+  );
+};
+
+function linearDynamic(
+  x: Operand,
+  packed: PackedLinear,
+  lower: Lowering,
+  { reduceRange = false } = {},
+): Operand {
+  return lower.call('quantized::linear_dynamic', [x, packed, bool(reduceRange)]);
+}
+
+/** An int8 layer on quantized activations: of a range known beforehand, or of 7 bits found at run time. */
+export function quantizedLinear(layer: QuantizedLinear, lower: Lowering): Operand {
+  const { scheme, reduceRange } = quantization(lower.graph) ?? {};
+  if (scheme !== 'dynamic') return staticLinear(layer, lower);
+  if (!reduceRange) {
+    throw lower.unsupported(layer.product, 'PyTorch finds a range at run time in another way');
+  }
+  const packed = packLinear(layer.product, layer, lower);
+  return linearDynamic(lower.tensor(layer.input), packed, lower, { reduceRange: true });
+}
+
+const matMulIntegerToFloat: LoweringRule = (node, lower) => {
+  const layer = matchQuantizedLinear(lower.graph, node);
+  if (!layer) throw lower.unsupported(node, 'only int8 layers on activations of QuantizeLinear are lowered');
+  return quantizedLinear(layer, lower);
 };
 
 /**
@@ -35,10 +62,10 @@ const dynamicQuantizeMatMul: LoweringRule<object> = (node, _args, lower) => {
  * rows below them, cut off again behind the product, hold its ends. What is computed then are the
  * integers of `QuantizeLinear`, saturation included, under every engine and release, in float32.
  */
-export function staticLinear(layer: QuantizedLinear, lower: Lowering): Operand {
+function staticLinear(layer: QuantizedLinear, lower: Lowering): Operand {
   const { product, input } = layer;
   const packed = packLinear(product, layer, lower);
-  const rows = lower.call('quantized::linear_dynamic', [boundedRows(layer, lower), packed, bool(false)]);
+  const rows = linearDynamic(boundedRows(layer, lower), packed, lower);
   const kept = lower.call('aten::slice.Tensor', [rows, int(0), int(0), int(-2), int(1)]);
   const leading = Array.from({ length: lower.rank(product, input) - 1 }, (_, i) => i);
   if (leading.length === 1) return kept;
@@ -128,6 +155,14 @@ const quantizeLinear: LoweringRule<object> = (node, _args, lower) => {
   const dtype = quantizedTypes[node.output().dtype ?? ''];
   if (dtype === undefined)
     throw lower.unsupported(node, `${node.output().dtype} is no type PyTorch quantizes to`);
+  const [unit, zero] = [node.input(1), node.inputs[2]];
+  if (unit.shape?.length === 0 && !unit.isConstant && zero) {
+    const parameters = [lower.tensor(unit), lower.tensor(zero), int(dtype)];
+    return lower.call('aten::quantize_per_tensor.tensor_qparams', [
+      lower.tensor(node.input(0)),
+      ...parameters,
+    ]);
+  }
   const { scale, zeroPoint } = perTensor(node, lower);
   const args = [lower.tensor(node.input(0)), float(scale), int(zeroPoint), int(dtype)];
   return lower.call('aten::quantize_per_tensor', args);
@@ -159,6 +194,7 @@ const dequantizeLinear: LoweringRule<OpArguments['DequantizeLinear']> = (node, a
 /** int8 layers of both schemes, and quantization by itself. */
 export const quantizedRules = {
   'com.microsoft.DynamicQuantizeMatMul': dynamicQuantizeMatMul,
+  'com.microsoft.MatMulIntegerToFloat': matMulIntegerToFloat,
   QuantizeLinear: quantizeLinear,
   DequantizeLinear: dequantizeLinear,
 } satisfies LoweringRules;

@@ -154,7 +154,7 @@ describe('exportLite', () => {
     expect(registers).toBeLessThanOrEqual(3);
   });
 
-  it('packs int8 weights as [out, in] with their scales, 7-bit activations unless told otherwise', () => {
+  it('packs int8 weights as [out, in] with their scales, for 8-bit activations', () => {
     const archive = open(exportLite(int8()));
     expect([...archive.get('data/0')!]).toEqual([1, 3, 5, 7, 2, 4, 6, 8]);
     const { state } = readPickle(archive.get('data.pkl')!) as Call;
@@ -162,10 +162,7 @@ describe('exportLite', () => {
     expect(name).toBe('fc._packed_params');
     expect(`${packed.callee}`).toBe('__torch__.torch.classes.quantized.LinearPackedParamsBase');
     expect(new Float64Array(archive.get('data/1')!.slice().buffer)).toEqual(Float64Array.of(0.5, 0.25));
-    expect(bytecode(int8()).constants).toEqual([true]);
-    const full = int8();
-    full.metadata.set('pqv.quantization', '{"dtype":"int8","reduceRange":false}');
-    expect(bytecode(full).constants).toEqual([false]);
+    expect(bytecode(int8()).constants).toEqual([false]);
   });
 
   it('tells floats from ints', () => {

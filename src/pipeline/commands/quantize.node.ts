@@ -1,19 +1,14 @@
 import { validated } from '../../common/options.ts';
 import { weightBytes } from '../../onnx/write.ts';
+import { type Quantization, quantization } from '../../quantize/record.ts';
 import { saveModel } from '../../zoo/save.node.ts';
 import { localContext } from '../context.node.ts';
 import { openModel } from '../open.node.ts';
 import { quantizeStage } from '../stages/quantize.node.ts';
 import { assertElsewhere, type CommandOptions, openStageData } from './command.node.ts';
 
-export interface QuantizedModel {
-  /** Bytes of the weights. */
-  before: number;
-  after: number;
-  dtype: string;
-  backend: string | undefined;
-  files: string[];
-}
+/** What was done to the numbers, and the bytes of the weights before and after. */
+export type QuantizedModel = Quantization & { before: number; after: number; files: string[] };
 
 /** Quantizes a model and writes it. @param input options of the stage */
 export async function quantizeModel(
@@ -30,11 +25,5 @@ export async function quantizeModel(
   const data = await openStageData(quantizeStage, options, graph, command.data);
   const quantized = await quantizeStage.run({ context, graph, options, data, folder: output });
   const files = [...saveModel(quantized.graph, output), ...quantized.files];
-  return {
-    before,
-    after: weightBytes(quantized.graph),
-    dtype: options.dtype,
-    backend: options.dtype === 'int8' ? options.backend : undefined,
-    files,
-  };
+  return { before, after: weightBytes(quantized.graph), ...quantization(quantized.graph)!, files };
 }

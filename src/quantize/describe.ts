@@ -1,0 +1,35 @@
+import { exactOn, numbersOf } from './backends.ts';
+import type { Quantization } from './record.ts';
+
+const percent = (share: number): string => `${(100 * share).toFixed(2)} %`;
+
+/** What was done to a model's numbers in a few words: `int8 dynamic, x86, a scale a channel`. */
+export function quantizationTitle(record: Quantization): string {
+  if (record.dtype === 'fp16') return record.compute === 'float32' ? 'fp16 weights, fp32 arithmetic' : 'fp16';
+  const { granularity } = numbersOf(record);
+  const scales = granularity === 'channel' ? 'a scale a channel' : 'a scale a weight matrix';
+  return [`int8 ${record.scheme}`, record.backend, scales].filter(Boolean).join(', ');
+}
+
+/** What the choice of int8 numbers cost, and where they hold, a line each. Nothing for float16. */
+export function quantizationFacts(record: Quantization): string[] {
+  const { dtype, scheme = 'dynamic', weightError } = record;
+  if (dtype !== 'int8') return [];
+  const lines: string[] = [];
+  if (weightError) {
+    const { relative, plain } = weightError;
+    lines.push(
+      `weights: rounding changes ${percent(relative)} of their norm; plain scales for each channel ${percent(plain)}`,
+    );
+  }
+  lines.push(`exact on ${exactOn(numbersOf(record), scheme)}`);
+  return lines;
+}
+
+/** What one should be warned of before such a file is shipped; undefined where it is right everywhere. */
+export function quantizationWarning(record: Quantization): string | undefined {
+  const { dtype, scheme = 'dynamic' } = record;
+  if (dtype !== 'int8') return undefined;
+  const where = exactOn(numbersOf(record), scheme);
+  return where === 'every processor' ? undefined : `int8 sums are exact on ${where}`;
+}
