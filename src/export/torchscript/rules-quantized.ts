@@ -49,7 +49,7 @@ export function quantizedLinear(layer: QuantizedLinear, lower: Lowering): Operan
   return linearDynamic(lower.tensor(layer.input), packed, lower, { reduceRange: true });
 }
 
-const matMulIntegerToFloat: LoweringRule = (node, lower) => {
+const matMulIntegerToFloat: LoweringRule<object> = (node, _args, lower) => {
   const layer = matchQuantizedLinear(lower.graph, node);
   if (!layer) throw lower.unsupported(node, 'only int8 layers on activations of QuantizeLinear are lowered');
   return quantizedLinear(layer, lower);
