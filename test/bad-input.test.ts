@@ -153,10 +153,13 @@ describe('the command line says no in one line, exits with 2 and writes nothing'
   });
 
   it('a place that is no folder', () =>
-    refuses(['quantize', at('model'), '-o', '/dev/null/out'], /can't write .*: a part of the path is not/));
+    refuses(
+      ['quantize', at('model'), '-o', '/dev/null/out', '--quiet'],
+      /can't write .*: a part of the path is not/,
+    ));
 
   it.runIf(process.platform === 'linux')('a place where the system makes no folders', () =>
-    refuses(['quantize', at('model'), '-o', '/proc/out'], /can't write .*: no such/),
+    refuses(['quantize', at('model'), '-o', '/proc/out', '--quiet'], /can't write .*: no such/),
   );
 
   it('a file named as another format', () =>
