@@ -43,6 +43,14 @@ export function readArguments(
       }
       return list;
     },
+    /** As `perStage`, of whole numbers of at least `low`. */
+    integers(name: string, fallback: readonly number[], low = 1): readonly number[] {
+      const list = read.perStage(name, fallback);
+      if (!list.every((item) => Number.isInteger(item) && item >= low)) {
+        throw wrong(name, `a list of whole numbers of at least ${low}, one a stage`);
+      }
+      return list;
+    },
     boolean(name: string, fallback: boolean): boolean {
       const value = args[name] ?? fallback;
       if (typeof value !== 'boolean') throw wrong(name, 'true or false');
@@ -70,4 +78,27 @@ export function readArguments(
     },
   };
   return read;
+}
+
+/** @throws UserError when lists with an entry for each stage are not equally long */
+export function checkStages(lists: Readonly<Record<string, readonly unknown[]>>): void {
+  const [[first, { length }], ...rest] = Object.entries(lists) as [
+    [string, readonly unknown[]],
+    ...[string, readonly unknown[]][],
+  ];
+  for (const [name, list] of rest) {
+    if (list.length !== length) {
+      throw new UserError(`${first} is of ${length} stages, ${name} of ${list.length}`);
+    }
+  }
+}
+
+/** @throws UserError when a width is not a multiple of its number of heads */
+export function checkHeads(widths: readonly number[], heads: readonly number[]): void {
+  const stage = widths.findIndex((width, i) => width % heads[i]! !== 0);
+  if (stage >= 0) {
+    throw new UserError(
+      `${widths[stage]} channels of stage ${stage} are not divisible by its ${heads[stage]} heads`,
+    );
+  }
 }

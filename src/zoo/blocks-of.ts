@@ -32,6 +32,22 @@ export function firstLength(shapeOf: ShapeInBlock, names: readonly string[]): nu
   return undefined;
 }
 
+/**
+ * A reading for blocks that are alike: the width is the length of a vector, the hidden units that of another.
+ * @param embedDim names in the block, the first that is there counts; `hidden` likewise
+ */
+export function vectorReading(
+  block: RegExp,
+  embedDim: readonly string[],
+  hidden: readonly string[],
+): BlockReading {
+  return {
+    block,
+    embedDim: (shapeOf) => firstLength(shapeOf, embedDim),
+    mlpHidden: (shapeOf) => firstLength(shapeOf, hidden),
+  };
+}
+
 /** The blocks of a graph by the names of its constants, heads by the attention in each. */
 export function measuredBlocks(graph: Graph, reading: BlockReading): BlockShape[] {
   const blocks = new Map<string, Map<string, readonly number[]>>();

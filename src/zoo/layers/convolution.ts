@@ -55,6 +55,18 @@ function samePads(x: Value, kernels: Pair, strides: Pair, dilations: Pair): numb
   return [...before, ...totals.map((total, i) => total - before[i]!)];
 }
 
+/** A start of many vision transformers: N(0, 2 / fan out), biases at 0. */
+export function fanOutStart(
+  kernel: number,
+  channels: number,
+  groups = 1,
+): Pick<ConvOptions, 'weightInitializer' | 'biasInitializer'> {
+  return {
+    weightInitializer: { kind: 'normal', std: Math.sqrt(2 / ((kernel * kernel * channels) / groups)) },
+    biasInitializer: { kind: 'constant', value: 0 },
+  };
+}
+
 /** `[N, C, H, W] -> [N, channels, H', W']`, weight `[channels, C / groups, kh, kw]`. */
 export function conv(layers: Layers, name: string, x: Value, channels: number, options: ConvOptions): Value {
   const { groups = 1, bias = true } = options;

@@ -1,7 +1,7 @@
 import type { Value } from '../../graph/graph.ts';
 import { Tensor } from '../../graph/tensor.ts';
 import { type ConvOptions, windowAttributes } from './convolution.ts';
-import type { Layers } from './layers.ts';
+import { dimOf, type Layers } from './layers.ts';
 
 type WindowOptions = Pick<ConvOptions, 'kernel' | 'stride' | 'padding'>;
 
@@ -21,6 +21,40 @@ export function averagePool(
     ...(ceil ? { ceil_mode: 1 } : {}),
   };
   return layers.builder.op('AveragePool', [x], attributes, 'average_pool');
+}
+
+/** Means of nearly equal parts of an axis, as PyTorch's adaptive pools cut it: `[parts, length]`. */
+function partMeans(parts: number, length: number): Tensor {
+  const data = new Float32Array(parts * length);
+  for (let part = 0; part < parts; part++) {
+    const first = Math.floor((part * length) / parts);
+    const end = Math.ceil(((part + 1) * length) / parts);
+    data.fill(1 / (end - first), part * length + first, part * length + end);
+  }
+  return Tensor.float32([parts, length], data);
+}
+
+/**
+ * Mean over windows that make an image of `size`, `[N, C, H, W] -> [N, C, ...size]`. Where the windows are
+ * not all alike they are two products, of the rows and of the columns.
+ */
+export function adaptiveAveragePool(
+  layers: Layers,
+  x: Value,
+  [height, width]: readonly [number, number],
+): Value {
+  const [rows, columns] = [dimOf(x, 2), dimOf(x, 3)];
+  if (rows === height && columns === width) return x;
+  if (rows % height === 0 && columns % width === 0) {
+    const window = [rows / height, columns / width] as const;
+    return averagePool(layers, x, { kernel: window, stride: window });
+  }
+  const b = layers.builder;
+  const byRow = layers.constant('row_means', partMeans(height, rows));
+  const byColumn = layers.constant('column_means', partMeans(width, columns));
+  const pooled = b.op('MatMul', [byRow, x], {}, 'rows_pooled');
+  const transposed = b.op('Transpose', [byColumn], { perm: [1, 0] }, 'column_means_t');
+  return b.op('MatMul', [pooled, transposed], {}, 'pooled');
 }
 
 /** Maximum over windows, `[N, C, H, W]`. */
