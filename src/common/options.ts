@@ -99,15 +99,17 @@ function wording(json: FieldSchema, kind: Option['kind']): string {
   if (kind === 'flag') return 'true or false';
   if (kind === 'text') return json.enum ? `one of ${json.enum.join(', ')}` : 'text';
   const what = kind === 'integer' ? 'a whole number' : 'a number';
-  const { minimum, maximum, exclusiveMinimum: above, exclusiveMaximum: below } = json;
-  const most = maximum === undefined || maximum === Number.MAX_SAFE_INTEGER ? undefined : maximum;
+  const { exclusiveMinimum: above, exclusiveMaximum: below } = json;
+  const minimum = json.minimum === Number.MIN_SAFE_INTEGER ? undefined : json.minimum;
+  const most = json.maximum === Number.MAX_SAFE_INTEGER ? undefined : json.maximum;
   if (above !== undefined && below !== undefined) {
     return `${what} between ${above} and ${below}, both excluded`;
   }
   if (minimum !== undefined && below !== undefined) return `${what} from ${minimum}, below ${below}`;
   if (minimum !== undefined && most !== undefined) return `${what} from ${minimum} to ${most}`;
   if (minimum !== undefined) return `${what} of at least ${minimum}`;
-  return above === undefined ? what : `${what} above ${above}`;
+  if (above === undefined) return what;
+  return `${what} above ${above}${most === undefined ? '' : `, at most ${most}`}`;
 }
 
 /**

@@ -1,11 +1,13 @@
 import { z } from 'zod';
 import { UserError } from '../../common/errors.ts';
+import { augmentationOf, augmentOptions } from '../../dataset/augment-options.ts';
 import { fileCheckpoints } from '../../train/checkpoint.node.ts';
 import { finetune, finetuneOptions } from '../../train/finetune.ts';
 import { openModel } from '../open.node.ts';
 import { remember, type Stage } from './stage.ts';
 
 const options = finetuneOptions.extend({
+  ...augmentOptions.shape,
   teacher: z.string().optional().meta({
     description:
       'a model to learn from too (distillation); left out: with distill the dense model of the run',
@@ -21,19 +23,21 @@ export const finetuneStage: Stage<typeof options> = {
   async run({ context, graph, options: { teacher: named, ...options }, data, folder, dense, resume }) {
     if (!data) throw new UserError('finetuning needs --data');
     const { engine, seed, threads, progress, signal } = context;
-    const { epochs, lr, distill } = options;
+    const { crop, shift, cropScale, flip, erase, ...training } = options;
+    const { epochs, lr, distill } = training;
+    const augment = augmentationOf({ crop, shift, cropScale, flip, erase });
     const teacher = named ? await openModel(named) : distill ? dense : undefined;
     const { dataset, preprocessing } = data;
     const tuned = await finetune(
       engine,
       graph,
       dataset,
-      { ...options, preprocessing, seed, threads, teacher },
+      { ...training, augment, preprocessing, seed, threads, teacher },
       { progress, checkpoints: fileCheckpoints(folder), resume, signal },
     );
     remember(tuned.graph, `finetuned: ${epochs} epochs, lr ${lr}`);
-    const training = tuned.history.steps.map(({ step, loss, lr }) => ({ step, loss, lr }));
-    return { graph: tuned.graph, training, files: [] };
+    const points = tuned.history.steps.map(({ step, loss, lr }) => ({ step, loss, lr }));
+    return { graph: tuned.graph, training: points, files: [] };
   },
 };
 

@@ -1,0 +1,35 @@
+import { z } from 'zod';
+import type { Augmentation } from './augment.ts';
+
+const probability = (description: string) =>
+  z.number().min(0).max(1).default(0).meta({ description, value: 'p' });
+
+/** How training images are changed, each by itself, as options of a command line and of recipes. */
+export const augmentOptions = z.strictObject({
+  crop: z.enum(['none', 'shift', 'resized']).default('none').meta({
+    description:
+      'training images: cut as for evaluation (none), that moved a little (shift: digits, small images), or a random part resized to the input (resized: photographs)',
+    value: 'how',
+  }),
+  shift: z.number().int().min(1).default(2).meta({
+    description: 'pixels that --crop shift moves an image each way, at most',
+  }),
+  cropScale: z.number().gt(0).max(1).default(0.08).meta({
+    description: 'share of the image that --crop resized shows, at least',
+    value: 'share',
+  }),
+  flip: probability('probability of a mirror image; leave it out where left and right differ'),
+  erase: probability('probability that a random rectangle is replaced by noise'),
+});
+
+/** The augmentation that the options ask for; undefined for none. */
+export function augmentationOf(options: z.output<typeof augmentOptions>): Augmentation | undefined {
+  const { crop, shift, cropScale, flip, erase } = options;
+  const crops: Record<typeof crop, Augmentation['crop']> = {
+    none: undefined,
+    shift: { kind: 'shift', pixels: shift },
+    resized: { kind: 'resized', scale: [cropScale, 1] },
+  };
+  if (crop === 'none' && flip === 0 && erase === 0) return undefined;
+  return { crop: crops[crop], flip: flip || undefined, erase: erase || undefined };
+}
