@@ -1,10 +1,13 @@
 // node processors-run.cjs ENGINE FILE...: runs each model on the same seeded image and prints its outputs, a
 // line of JSON each. ENGINE is onnxruntime-node, onnxruntime-web, or onnxruntime-web+relaxed. Plain CommonJS:
-// it also runs under emulated processors, whose onnxruntime is found through NODE_PATH.
+// it also runs under emulated processors, whose onnxruntime is the one in NODE_PATH.
+const { createRequire } = require('node:module');
+
+const load = process.env.NODE_PATH ? createRequire(`${process.env.NODE_PATH}/.`) : require;
 const [engine, ...files] = process.argv.slice(2);
 const [name, flavour] = engine.split('+');
 process.env.ORT_DISABLE_TELEMETRY ??= '1';
-const ort = require(name);
+const ort = load(name);
 if (name === 'onnxruntime-web') {
   ort.env.wasm.numThreads = 1;
   if (flavour) ort.env.wasm.simd = flavour;

@@ -11,6 +11,7 @@ import { forms } from '../dist/quantize/forms.js';
 import { quantizeStatic } from '../dist/quantize/static.js';
 import { onnxruntime } from '../dist/runtime/onnxruntime.node.js';
 import { initModel } from '../dist/zoo/model.js';
+import '../dist/zoo/timm-models.node.js';
 
 const calibrationImages = 64;
 
