@@ -44,8 +44,8 @@ const pixels = Tensor.float32(
   Float32Array.from({ length: 3 * 224 * 224 }, (_, i) => Math.sin(i)),
 );
 
-const { cpu, cores, system, engine } = describeMachine(onnxruntime.name, 0);
-console.log(`${engine} on ${cpu}, ${cores} processors, ${system}`);
+const { cpu, cores, processorClass, system, engine } = describeMachine(onnxruntime.name, 0);
+console.log(`${engine} on ${cpu} (${processorClass}), ${cores} processors, ${system}`);
 
 const quantile = (sorted, share) => sorted[Math.floor(share * (sorted.length - 1))];
 

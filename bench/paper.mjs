@@ -200,7 +200,7 @@ const machine = describeMachine(onnxruntime.name, Math.max(...results.map(({ thr
 const engineNames = [...new Set(results.map(({ engine }) => engine.split(' ').slice(0, 2).join(' ')))].join(
   ', ',
 );
-const measured = `${machine.cpu}, ${machine.system}; ${engineNames}; ${values.runs} timed runs of each`;
+const measured = `${machine.cpu} (${machine.processorClass}), ${machine.system}; ${engineNames}; ${values.runs} timed runs of each`;
 const document = { machine, measuredAt: new Date().toISOString(), runs: Number(values.runs), results };
 writeFileSync(join(values.output, 'paper.json'), `${JSON.stringify(document, null, 1)}\n`);
 writeFileSync(
@@ -211,7 +211,7 @@ writeFileSync(join(values.output, 'paper.svg'), plot(results, machine));
 console.log(`\n${measured}\n${values.output}: paper.json, paper.md, paper.svg`);
 
 /** Speedup over the dense FP32 Lite model: a row for each variant, a panel beside the other for each model. */
-function plot(rows, { cpu }) {
+function plot(rows, { cpu, processorClass }) {
   const most = Math.max(...rows.map(({ threads }) => threads));
   const shown = rows
     .filter(({ threads, setup }) => threads === most && setup === 'tuned')
@@ -226,7 +226,7 @@ function plot(rows, { cpu }) {
     marginRight: 50,
     style: { background: 'white', fontFamily: 'sans-serif' },
     x: {
-      label: `speedup over dense FP32 PyTorch Lite (${most} threads, PyTorch tuned, ${cpu})`,
+      label: `speedup over dense FP32 PyTorch Lite (${most} threads, PyTorch tuned, ${cpu}, ${processorClass})`,
       grid: true,
       insetRight: 25,
     },

@@ -23,16 +23,22 @@ export function pqvOf(built: string, ...args: string[]): Promise<Outcome> {
   return pqvInterruptible(args, built).finished;
 }
 
+/** Runs it in an environment of its own. */
+export function pqvIn(env: NodeJS.ProcessEnv, ...args: string[]): Promise<Outcome> {
+  return pqvInterruptible(args, main, env).finished;
+}
+
 /** The same, with a handle to interrupt it. */
 export function pqvInterruptible(
   args: readonly string[],
   built = main,
+  env = process.env,
 ): {
   finished: Promise<Outcome>;
   interrupt(): void;
   output(): string;
 } {
-  const child = spawn(process.execPath, [built, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(process.execPath, [built, ...args], { stdio: ['ignore', 'pipe', 'pipe'], env });
   let stdout = '';
   let stderr = '';
   child.stdout.setEncoding('utf8').on('data', (text: string) => {

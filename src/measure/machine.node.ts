@@ -1,4 +1,6 @@
+import { readFileSync } from 'node:fs';
 import { cpus, machine, platform, totalmem } from 'node:os';
+import { processorClass } from './processor-class.ts';
 
 export interface Machine {
   readonly cpu: string;
@@ -8,6 +10,8 @@ export interface Machine {
   /** Logical processors. */
   readonly cores: number;
   readonly memoryBytes: number;
+  /** Its integer instructions, which int8 figures depend on: `x86, AVX2 without VNNI`. */
+  readonly processorClass: string;
   /** Operating system and architecture: `linux x86_64`. */
   readonly system: string;
 }
@@ -21,7 +25,16 @@ export function describeMachine(engine: string, threads: number): Machine {
     threads,
     engine,
     cores: processors.length,
+    processorClass: processorClass(processorFlags()) ?? `${machine()}, instructions unknown`,
     memoryBytes: totalmem(),
     system: `${platform()} ${machine()}`,
   };
+}
+
+/** As Linux lists them; Apple's Arm processors all have what these say; elsewhere none are known. */
+function processorFlags(): string[] {
+  if (platform() === 'darwin' && machine() === 'arm64') return ['asimd', 'asimddp'];
+  if (platform() !== 'linux') return [];
+  const [, flags = ''] = /^(?:flags|Features)\s*:(.*)$/m.exec(readFileSync('/proc/cpuinfo', 'utf8')) ?? [];
+  return flags.trim().split(/\s+/);
 }

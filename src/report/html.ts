@@ -235,9 +235,9 @@ function facts(value: Readonly<Record<string, unknown>>, prefix = ''): Fact[] {
 }
 
 function machineFacts({ machine }: Report): Fact[] {
-  const { cpu, threads, engine, cores, memoryBytes, system, ...others } = machine;
+  const { cpu, processorClass, threads, engine, cores, memoryBytes, system, ...others } = machine;
   return [
-    ['processor', cpu],
+    ['processor', processorClass === undefined ? cpu : `${cpu} (${processorClass})`],
     ...(cores === undefined ? [] : ([['cores', String(cores)]] satisfies Fact[])),
     ['threads used', String(threads)],
     ['engine', engine],

@@ -93,6 +93,7 @@ export const reportSchema = z.looseObject({
     engine: z.string(),
     cores: count.optional(),
     memoryBytes: count.optional(),
+    processorClass: z.string().optional(),
     system: z.string().optional(),
   }),
   /** When it was measured, ISO 8601. */
