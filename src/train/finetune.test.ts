@@ -139,6 +139,22 @@ describe('finetune', () => {
     expect(resumed.history).toEqual(whole.history);
   });
 
+  it('goes on from a checkpoint that was written before an option was known', async () => {
+    const checkpoints = fileCheckpoints(folder);
+    const stop = { checkpoints, ...stopAt(40) };
+    await expect(finetune(onnxruntime, tiny(), data, options(), stop)).rejects.toThrow(InterruptedError);
+    const { tensors, progress } = (await checkpoints.load())!;
+    const { mixProb, ...older } = JSON.parse(progress.recipe) as Record<string, unknown>;
+    expect(mixProb).toBe(1);
+    await checkpoints.save({ tensors, progress: { ...progress, recipe: JSON.stringify(older) } });
+    const other = finetune(onnxruntime, tiny(), data, options({ mixProb: 0.5 }), {
+      checkpoints,
+      resume: true,
+    });
+    await expect(other).rejects.toThrow(/other options \(mixProb\)/);
+    await finetune(onnxruntime, tiny(), data, options(), { checkpoints, resume: true });
+  });
+
   it('distils: a model taught by another with full weight comes to agree with it', async () => {
     const { graph: teacher } = await finetune(onnxruntime, tiny(), data, options({ epochs: 12, mixup: 0 }));
     const student = initModel({ ...modelOf(), modelArgs: { ...modelOf().modelArgs, depth: 2 } }, 3);

@@ -172,12 +172,21 @@ function recipeOf(options: Settings, plan: Plan): string {
   return JSON.stringify({ ...rest, teacher: teacher?.name, ...plan });
 }
 
+/** A recipe by name. One written before an option was known was made with the option's default. */
+function recipeFrom(text: string): Record<string, unknown> {
+  const defaults = Object.entries(finetuneOptions.shape).map(([name, schema]): [string, unknown] => [
+    name,
+    schema.safeParse(undefined).data,
+  ]);
+  return { ...Object.fromEntries(defaults), ...(JSON.parse(text) as object) };
+}
+
 function checkRecipe(saved: string, wanted: string): void {
-  if (saved === wanted) return;
-  const [a, b] = [JSON.parse(saved), JSON.parse(wanted)] as Record<string, unknown>[];
-  const changed = [...new Set([...Object.keys(a!), ...Object.keys(b!)])].filter(
-    (key) => JSON.stringify(a![key]) !== JSON.stringify(b![key]),
+  const [a, b] = [recipeFrom(saved), recipeFrom(wanted)];
+  const changed = [...new Set([...Object.keys(a), ...Object.keys(b)])].filter(
+    (key) => JSON.stringify(a[key]) !== JSON.stringify(b[key]),
   );
+  if (changed.length === 0) return;
   throw new UserError(
     `the checkpoint was made with other options (${changed.join(', ')}); start again without resuming, or use the same`,
   );

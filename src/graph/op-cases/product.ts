@@ -20,7 +20,7 @@ export const productCases: OpCase[] = [
   opCase('MatMul', [floats('N', 40, 3), floats(3, 5)]),
   opCase('MatMul', [floats(40, 5), floats(5, 3)]),
   opCase('Gemm', [floats(40, 3), floats(5, 3), floats(5)], { transB: 1, alpha: 0.5 }),
-  opCase('Gemm', [floats(40, 5), floats(3, 5)], { transB: 1 }),
+  opCase('Gemm', [floats(40, 5), floats(3, 5), floats(3)], { transB: 1 }),
   ...flags.flatMap(({ transA, transB }) => [
     opCase(
       'com.microsoft.FusedMatMul',
