@@ -48,6 +48,33 @@ export function vectorReading(
   };
 }
 
+/**
+ * Outputs of the first layer of an MLP, by its bias where it has one, float or quantized; else the axis of a weight
+ * that is not the embedding.
+ * @param layers names of that layer, of which the block has one
+ */
+export function mlpUnits(
+  shapeOf: ShapeInBlock,
+  embedDim: number | undefined,
+  layers: readonly string[],
+): number | undefined {
+  const fromBias = firstLength(
+    shapeOf,
+    layers.map((layer) => `${layer}.bias`),
+  );
+  if (fromBias !== undefined) return fromBias;
+  const [rows, columns] =
+    layers.map((layer) => shapeOf(`${layer}.weight`)).find((shape) => shape !== undefined) ?? [];
+  return rows === embedDim ? columns : rows;
+}
+
+/** Blocks named as timm's transformers mostly name them: `blocks.0`, with `norm1` and `mlp.fc1` or a gated `mlp.fc1_g`. */
+export const transformerReading: BlockReading = {
+  block: /^(.*?\bblocks\.\d+)\./,
+  embedDim: (shapeOf) => firstLength(shapeOf, ['norm1.weight']),
+  mlpHidden: (shapeOf, embedDim) => mlpUnits(shapeOf, embedDim, ['mlp.fc1', 'mlp.fc1_g']),
+};
+
 /** The blocks of a graph by the names of its constants, heads by the attention in each. */
 export function measuredBlocks(graph: Graph, reading: BlockReading): BlockShape[] {
   const blocks = new Map<string, Map<string, readonly number[]>>();

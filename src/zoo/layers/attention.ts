@@ -86,6 +86,12 @@ export function attention(layers: Layers, x: Value, options: AttentionOptions): 
   return projected(layers, joinHeads(layers, context), width, options);
 }
 
+/** timm's `Attention` with its usual arguments, in the scope `attn`. */
+export const plainAttention = (layers: Layers, x: Value, heads: number, qkvBias = true): Value =>
+  layers.scope('attn', () =>
+    attention(layers, x, { heads, qkvBias, projBias: true, qkNorm: undefined, scaleNorm: undefined }),
+  );
+
 function projected(layers: Layers, joined: Value, width: number, options: AttentionOptions): Value {
   const normed = options.scaleNorm ? layers.norm('norm', joined, options.scaleNorm) : joined;
   return layers.linear('proj', normed, width, { bias: options.projBias });

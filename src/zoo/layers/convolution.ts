@@ -110,18 +110,24 @@ export function batchNorm(layers: Layers, name: string, x: Value, options: Batch
 }
 
 /**
- * timm's `ConvNormAct`: `NAME.conv` without a bias, `NAME.bn`, and an activation where one is named.
+ * timm's `ConvNormAct`: `NAME.conv` without a bias, `NAME.bn`, and an activation where one is named. Many
+ * modules have these two under other `names`.
  */
 export function convNormAct(
   layers: Layers,
   name: string,
   x: Value,
   channels: number,
-  options: ConvOptions & { activation?: ActivationName; norm?: BatchNormOptions },
+  options: ConvOptions & {
+    activation?: ActivationName | undefined;
+    norm?: BatchNormOptions;
+    names?: readonly [conv: string, norm: string];
+  },
 ): Value {
+  const { names = ['conv', 'bn'] } = options;
   return layers.scope(name, () => {
-    const convolved = conv(layers, 'conv', x, channels, { bias: false, ...options });
-    const normed = batchNorm(layers, 'bn', convolved, options.norm);
+    const convolved = conv(layers, names[0], x, channels, { bias: false, ...options });
+    const normed = batchNorm(layers, names[1], convolved, options.norm);
     return options.activation ? layers.activation(normed, options.activation) : normed;
   });
 }

@@ -26,3 +26,9 @@ export function classifierHead(
     return classes > 0 ? layers.linear('fc', features, classes, linear) : features;
   });
 }
+
+/** What a model distilled by a token says outside distillation: the mean of its two heads. */
+export function meanOfHeads(layers: Layers, heads: readonly [Value, Value]): Value {
+  const b = layers.builder;
+  return b.op('Mul', [b.op('Add', heads, {}, 'heads'), b.scalar(0.5)], {}, 'mean');
+}

@@ -12,6 +12,18 @@ const ones: Initializer = { kind: 'constant', value: 1 };
 /** What timm draws the weights of every Linear of a ViT from. */
 export const linearInitializer: Initializer = { kind: 'normal', std: 0.02 };
 
+/** How a Linear of a model starts, where the layer that it is in does not say. */
+export type LinearStart = (name: string, inputs: number) => { weight: Initializer; bias: Initializer };
+
+/** As timm's `init_weights` of most ViTs. */
+export const timmStart: LinearStart = () => ({ weight: linearInitializer, bias: zeros });
+
+/** PyTorch's own start, where timm leaves it: U(-1, 1) / sqrt(fan in). */
+export const pytorchStart: LinearStart = (_name, inputs) => {
+  const start: Initializer = { kind: 'uniform', bound: inputs ** -0.5 };
+  return { weight: start, bias: start };
+};
+
 export interface LinearOptions {
   bias?: boolean;
   weightInitializer?: Initializer;
@@ -26,13 +38,16 @@ export class Layers {
   readonly graph: Graph;
   readonly builder: Builder;
   readonly #source: ParameterSource;
+  readonly #linearStart: LinearStart;
   readonly #parameters: string[] = [];
   readonly #buffers: string[] = [];
   readonly #counters: Record<string, number> = {};
   readonly #aliases: Record<string, string> = {};
 
-  constructor(name: string, source: ParameterSource) {
+  /** @param linearStart asked with the full name of each Linear */
+  constructor(name: string, source: ParameterSource, linearStart: LinearStart = timmStart) {
     this.graph = new Graph(name);
+    this.#linearStart = linearStart;
     this.builder = new Builder(this.graph);
     this.#source = source;
   }
@@ -88,15 +103,12 @@ export class Layers {
   linear(name: string, x: Value, features: number, options: LinearOptions = {}): Value {
     const width = lastDim(x);
     return this.scope(name, () => {
-      const weight = this.parameter(
-        'weight',
-        [features, width],
-        options.weightInitializer ?? linearInitializer,
-      );
+      const start = this.#linearStart(this.builder.scoped('weight').slice(0, -'.weight'.length), width);
+      const weight = this.parameter('weight', [features, width], options.weightInitializer ?? start.weight);
       const transposed = this.builder.op('Transpose', [weight], { perm: [1, 0] }, 'weight_t');
       const product = this.builder.op('MatMul', [x, transposed], {}, 'matmul');
       if (options.bias === false) return product;
-      const bias = this.parameter('bias', [features], options.biasInitializer ?? zeros);
+      const bias = this.parameter('bias', [features], options.biasInitializer ?? start.bias);
       return this.builder.op('Add', [product, bias], {}, 'add');
     });
   }

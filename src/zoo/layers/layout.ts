@@ -25,6 +25,21 @@ export function tokensToImage(layers: Layers, x: Value, [height, width]: readonl
   return b.op('Reshape', [flat, b.ints([0, 0, height, width])], {}, 'image');
 }
 
+/** Zeros below and to the right: `[N, H, W, C] -> [N, H + rows, W + columns, C]`. */
+export function padImage(
+  layers: Layers,
+  x: Value,
+  [rows, columns]: readonly [rows: number, columns: number],
+): Value {
+  if (rows === 0 && columns === 0) return x;
+  return layers.builder.op(
+    'Pad',
+    [x, layers.builder.ints([0, 0, 0, 0, 0, rows, columns, 0])],
+    {},
+    'image_padded',
+  );
+}
+
 /** `[N, H, W, C] -> [N * windows, h*w, C]`, windows in reading order. H and W are multiples of h and w. */
 export function windowPartition(layers: Layers, x: Value, [h, w]: readonly [number, number]): Value {
   const b = layers.builder;

@@ -74,3 +74,12 @@ export function mlp(layers: Layers, x: Value, spec: MlpSpec, options: MlpOptions
     return layers.linear('fc2', normed, width, { bias: options.bias });
   });
 }
+
+/** timm's `Mlp` with its usual arguments: two Linears with biases around an activation. */
+export const plainMlp = (
+  layers: Layers,
+  x: Value,
+  hidden: number,
+  activation: ActivationName = 'gelu',
+): Value =>
+  mlp(layers, x, { kind: 'Mlp', activation, gateLast: true }, { hidden, bias: true, norm: undefined });

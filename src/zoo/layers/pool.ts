@@ -92,6 +92,12 @@ export type GlobalPoolName = keyof typeof globalPools;
 export const tokenAt = (layers: Layers, x: Value, index: number): Value =>
   layers.builder.op('Gather', [x, Tensor.scalar(index, 'int64')], { axis: 1 }, 'token');
 
+/** The first `count` tokens, `[N, T, C] -> [N, count, C]`. */
+export function leadingTokens(layers: Layers, x: Value, count: number): Value {
+  const b = layers.builder;
+  return b.op('Slice', [x, b.ints([0]), b.ints([count]), b.ints([1])], {}, 'leading');
+}
+
 /** The tokens after the first `count`, `[N, T, C] -> [N, T - count, C]`. */
 export function withoutPrefix(layers: Layers, x: Value, count: number): Value {
   if (count === 0) return x;
