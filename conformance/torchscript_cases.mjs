@@ -5,9 +5,10 @@ import { join } from 'node:path';
 import { exportLite } from '../dist/export/torchscript/lite.js';
 import { torchscriptLowering } from '../dist/export/torchscript/rules.js';
 import { exportTorchScript } from '../dist/export/torchscript/script.js';
-import { float } from '../dist/graph/attribute.js';
 import { Builder } from '../dist/graph/builder.js';
 import { Graph } from '../dist/graph/graph.js';
+import { caseFeeds, caseGraph, inOpsets } from '../dist/graph/op-cases/case.js';
+import { opCases } from '../dist/graph/op-cases/cases.js';
 import { Tensor } from '../dist/graph/tensor.js';
 import { onnxruntime } from '../dist/runtime/onnxruntime.node.js';
 import { runOnce } from '../dist/runtime/session.js';
@@ -46,42 +47,17 @@ const bool = (shape) =>
 const x = () => noise([3, 6, 8]);
 const image = () => noise([3, 4, 9, 9]);
 
-// inputs: `fed(tensor)` is a graph input with a free first axis; a bare tensor is a constant.
+// What the shared list of cases does not have: indices and operands that are computed, numbers that are none.
+// `fed(tensor)` is a graph input with a free first axis; a bare tensor is a constant.
 const fed = (tensor, free = true) => ({ tensor, free });
 const cases = [];
 const add = (op, inputs, attributes = {}, more = {}) => cases.push({ op, inputs, attributes, ...more });
 
-for (const op of 'Abs Ceil Cos Erf Exp Floor Mish Neg Relu Round Sigmoid Sign Sin Softplus Tan Tanh HardSwish Elu Celu LeakyRelu HardSigmoid Gelu Softmax LogSoftmax Identity Dropout'.split(
-  ' ',
-))
-  add(op, [fed(x())]);
-for (const op of 'Log Reciprocal Sqrt'.split(' ')) add(op, [fed(positive([3, 6, 8]))]);
-add('Gelu', [fed(x())], { approximate: 'tanh' });
-add('Softmax', [fed(x())], { axis: 1 });
-add('LeakyRelu', [fed(x())], { alpha: float(0.25) });
-add('HardSigmoid', [fed(x())], { alpha: float(1 / 6) });
-for (const op of ['com.microsoft.Gelu', 'com.microsoft.QuickGelu', 'com.microsoft.FastGelu'])
-  add(op, [fed(x())]);
-add('com.microsoft.BiasGelu', [fed(x()), noise([8])]);
-add('com.microsoft.FastGelu', [fed(x()), noise([8])]);
-for (const op of ['Add', 'Sub', 'Mul', 'Div', 'Min', 'Max']) {
-  add(op, [fed(x()), positive([6, 1])]);
-  add(op, [positive([6, 1]), fed(x())]);
-  add(op, [fed(x()), fed(positive([3, 6, 8]))]);
-  if (op.length === 3 && op[0] !== 'M') {
-    add(op, [fed(x()), scalar(0.37)]);
-    add(op, [scalar(3), fed(positive([3, 6, 8]))]);
-  }
-}
-add('Mul', [fed(x()), Tensor.float32([1], [0.125])]);
 add('Mul', [fed(noise([3])), Tensor.float32([1, 1], [0.125])]);
 add('Add', [fed(x()), scalar(-Infinity)]);
-add('Pow', [fed(positive([3, 6, 8])), noise([8])]);
-add('Pow', [fed(x()), scalar(2)]);
-add('Mod', [fed(x()), scalar(0.7)], { fmod: 1 });
+add('Add', [scalar(3), fed(positive([3, 6, 8]))]);
 add('Mod', [fed(ints(7, -7, 5), false), ints(3, 3, -3)]);
 add('Div', [fed(ints(7, -7, 5), false), ints(3, 3, -3)]);
-add('Sum', [fed(x()), noise([8]), fed(x())]);
 for (const op of 'Equal Greater GreaterOrEqual Less LessOrEqual'.split(' ')) {
   add(op, [fed(x()), noise([1, 8])]);
   add(op, [fed(x()), scalar(0.5)]);
@@ -91,98 +67,19 @@ add('Not', [fed(bool([3, 4]))]);
 for (const op of ['IsNaN', 'IsInf'])
   add(op, [fed(Tensor.float32([3], [0, Number.NaN, Number.POSITIVE_INFINITY]))]);
 add('Where', [fed(bool([3, 6, 1])), fed(x()), scalar(Number.NEGATIVE_INFINITY)]);
-add('Where', [bool([6, 8]), fed(x()), noise([8])]);
-add('Clip', [fed(x()), scalar(-0.5), scalar(0.5)]);
-add('Clip', [fed(x()), undefined, scalar(0.5)]);
-add('PRelu', [fed(x()), positive([8])]);
+add('Clip', [fed(ints(7, -7, 5), false), index(-2), index(6)]);
 for (const to of [1, 7, 10, 11]) add('Cast', [fed(x())], { to });
-add('CastLike', [fed(x()), ints(1)]);
-add('Constant', [], { value: { kind: 'tensor', value: noise([2, 3]) } });
-
-add('MatMul', [fed(x()), noise([8, 5])]);
-add('MatMul', [fed(noise([3, 2, 6, 8])), fed(noise([3, 2, 8, 4]))]);
-add('MatMul', [fed(x()), fed(noise([8]), false)]);
-add('com.microsoft.FusedMatMul', [fed(x()), noise([5, 8])], { transB: 1, alpha: float(0.5) });
-add('com.microsoft.FusedMatMul', [fed(x()), fed(noise([3, 6, 5]))], { transA: 1 });
-add('Gemm', [fed(noise([3, 8])), noise([5, 8]), noise([5])], { transB: 1 });
-add('Gemm', [fed(noise([3, 8])), noise([8, 5]), noise([5])]);
-add('Gemm', [fed(noise([3, 8])), noise([8, 5]), noise([5])], { alpha: float(0.5), beta: float(2) });
-add('Einsum', [fed(x()), noise([8, 5])], { equation: 'bij,jk->bik' });
-add('Conv', [fed(image()), noise([6, 4, 3, 3]), noise([6])], { strides: [2, 2], pads: [1, 1, 1, 1] });
-add('Conv', [fed(image()), noise([4, 1, 3, 3])], { group: 4, dilations: [2, 2] });
-add('Conv', [fed(image()), noise([6, 4, 3, 3])], { auto_pad: 'SAME_UPPER', strides: [2, 2] });
-add('Conv', [fed(image()), noise([6, 4, 2, 2])], { pads: [0, 1, 1, 0] });
-add('Conv', [fed(x()), noise([5, 6, 3])]);
-add(
-  'com.microsoft.DynamicQuantizeMatMul',
-  [fed(x()), int8([8, 5]), positive([5]), undefined, noise([5])],
-  {},
-  { tolerance: 0.03 },
-);
-add('com.microsoft.DynamicQuantizeMatMul', [fed(x()), int8([8, 5]), scalar(0.02)], {}, { tolerance: 0.03 });
-add('DequantizeLinear', [int8([8, 5]), positive([5])], { axis: 1 });
-add('DequantizeLinear', [int8([8, 5]), scalar(0.02), new Tensor('int8', [], Int8Array.of(3))]);
-
-add('Reshape', [fed(x()), ints(0, -1)]);
-add('Reshape', [fed(x()), ints(-1, 8)]);
-add('Reshape', [fed(x()), ints(0, 0, 2, 4)]);
-for (const perm of [
-  [2, 0, 1],
-  [0, 2, 1],
-  [0, 1, 2],
-])
-  add('Transpose', [fed(x())], { perm });
-add('Transpose', [fed(x())]);
-add('Concat', [fed(x()), fed(noise([3, 2, 8]))], { axis: 1 });
-add('Split', [fed(x()), ints(2, 3, 3)], { axis: -1 }, { outputs: 3 });
-add('Split', [fed(x())], { axis: 1, num_outputs: 3 }, { outputs: 3 });
-add('Slice', [fed(x()), ints(1), ints(100), ints(1), ints(2)]);
 add('Slice', [fed(x()), ints(1, -3), ints(-1, 2 ** 53), ints(1, -1)]);
-add('Slice', [fed(x()), ints(-1), ints(-100), ints(2), ints(-1)]);
 add('Slice', [fed(x()), ints(-2), ints(0), ints(2), ints(-3)]);
-add('Gather', [fed(x()), index(0)], { axis: 1 });
-add('Gather', [fed(x()), index(-1)], { axis: 1 });
 add('Gather', [fed(x()), ints(0, 5, -2)], { axis: 1 });
 add('Gather', [fed(x()), Tensor.int64([0, 1, 2, -1], [2, 2])], { axis: 2 });
 add('Gather', [noise([10, 4]), fed(ints(1, -3, 2))], {});
 add('GatherElements', [fed(x()), fed(Tensor.int64([1, 0, 1], [3, 1, 1]))], { axis: 1 });
-add('Unsqueeze', [fed(x()), ints(0, -1)]);
-add('Squeeze', [fed(noise([3, 1, 8, 1])), ints(1, -1)]);
-add('Expand', [fed(noise([1, 6, 1]), false), ints(3, 1, 4)]);
-add('Tile', [fed(x()), ints(1, 2, 3)]);
-add('Pad', [fed(x()), ints(0, 1, 2, 0, 0, 3), scalar(0.5)]);
-add('Pad', [fed(x()), ints(1, 2), undefined, ints(-1)]);
 for (const axis of [0, 1, 2, 4]) add('Flatten', [fed(image())], { axis });
 for (const fill of [0.5, Infinity, -Infinity, NaN]) {
   const value = { kind: 'tensor', value: Tensor.float32([1], [fill]) };
   add('ConstantOfShape', [ints(2, 3)], { value });
 }
-
-add('LayerNormalization', [fed(x()), noise([8]), noise([8])], { epsilon: float(1e-6) });
-add('LayerNormalization', [fed(x()), noise([6, 8])], { axis: 1 });
-add('RMSNormalization', [fed(x()), noise([8])], {}, { opset: 23 });
-add('SimplifiedLayerNormalization', [fed(x()), noise([8])], { axis: -1 });
-add('com.microsoft.SkipLayerNormalization', [fed(x()), fed(x()), noise([8]), noise([8])], {
-  epsilon: float(1e-5),
-});
-add('BatchNormalization', [fed(image()), noise([4]), noise([4]), noise([4]), positive([4])]);
-add('GroupNormalization', [fed(image()), noise([4]), noise([4])], { num_groups: 2 }, { opset: 21 });
-add('LpNormalization', [fed(x())], { axis: -1 });
-add('LpNormalization', [fed(x())], { axis: 1, p: 1 });
-for (const op of 'ReduceSum ReduceMean ReduceMax ReduceMin ReduceL1 ReduceL2 ReduceSumSquare ReduceLogSumExp'.split(
-  ' ',
-)) {
-  add(op, [fed(x()), ints(-1)], { keepdims: 0 });
-  add(op, [fed(x()), ints(1, 2)]);
-}
-add('ReduceMean', [fed(x())]);
-for (const op of ['ArgMax', 'ArgMin']) add(op, [fed(x())], { axis: -1, keepdims: 0 });
-add('CumSum', [fed(x()), index(1)]);
-add('MaxPool', [fed(image())], { kernel_shape: [2, 2], strides: [2, 2], ceil_mode: 1 });
-add('MaxPool', [fed(image())], { kernel_shape: [3, 3], strides: [2, 2], pads: [1, 1, 1, 1] });
-add('AveragePool', [fed(image())], { kernel_shape: [3, 3], pads: [1, 1, 1, 1] });
-add('AveragePool', [fed(image())], { kernel_shape: [3, 3], pads: [1, 1, 1, 1], count_include_pad: 1 });
-for (const op of ['GlobalAveragePool', 'GlobalMaxPool']) add(op, [fed(image())]);
 
 function single({ op, inputs, attributes, outputs = 1, opset }) {
   const graph = new Graph('case');
@@ -334,6 +231,33 @@ async function write(title, { graph, feeds }, tolerance = 1e-5) {
   written.push(entry);
 }
 
+// Why a case of the list can't be written: PyTorch has no operator for it.
+const refused =
+  /output \d|read as a tensor|flattened axes|given by group|2-D windows|auto_pad|its value is no tensor/;
+/** Activations rounded to 8 bits round another way in each engine; sums are in another order. */
+const tolerances = {
+  'com.microsoft.DynamicQuantizeMatMul': 0.03,
+  QuantizeLinear: 0.02,
+  'com.microsoft.SkipLayerNormalization': 5e-5,
+};
+const lowered = inOpsets(opCases.filter(({ op }) => torchscriptLowering[op]));
+for (const { op, opset, one } of lowered) {
+  const { graph } = caseGraph(one, opset);
+  if (op === 'QuantizeLinear') {
+    const node = graph.nodes[0];
+    graph.outputs[0] = new Builder(graph).op('DequantizeLinear', [
+      node.output(),
+      node.input(1),
+      node.input(2),
+    ]);
+  }
+  try {
+    const given = { graph, feeds: caseFeeds(one, random) };
+    await write(`${op} in operator set ${opset} ${JSON.stringify(one.args)}`, given, tolerances[op]);
+  } catch (error) {
+    if (!refused.test(error.message)) throw error;
+  }
+}
 for (const one of cases)
   await write(`${one.op} ${JSON.stringify(one.attributes)}`, single(one), one.tolerance);
 for (const [title, make] of Object.entries(wholes)) await write(title, make());

@@ -42,6 +42,13 @@ it('has arrows that only go downwards', () => {
   expect(upward.map((edge) => edge.join(' -> '))).toEqual([]);
 });
 
+it('has no file of more than 400 lines but generated ones', () => {
+  const long = sources
+    .filter((file) => !file.split(sep).includes('generated'))
+    .filter((file) => readFileSync(join(root, file), 'utf8').split('\n').length > 401);
+  expect(long).toEqual([]);
+});
+
 /** Who may look at attributes as they lie in a file: the graph itself, the schema, the codec. */
 const attributesBelong = /^(graph\/(schema\/\w+|clone|links|raise-opset|traversal)|onnx\/\w+)\.ts$/;
 

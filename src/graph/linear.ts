@@ -1,5 +1,6 @@
 import { otherOperand, permutes, soleReader } from './patterns.ts';
 import { argumentsOf } from './schema/arguments.ts';
+import { type OpName, rowOf } from './schema/signature.ts';
 import type { Graph, Node, Value } from './types.ts';
 
 /** A fully connected layer: a matrix product with a constant weight and, it may be, a constant bias. */
@@ -24,8 +25,21 @@ export interface Linear {
  * An `Add` of a constant `[out]` that alone reads a product of 1 or 2 is its bias. A rank-1 x is none.
  */
 export function matchLinear(graph: Graph, node: Node): Linear | undefined {
-  if (node.op === 'Gemm') return matchGemm(node);
-  if (node.op !== 'MatMul') return undefined;
+  const match = rowOf(linearMatchers, node) as LinearMatcher | undefined;
+  return match?.(graph, node);
+}
+
+/** Every Linear of the graph, in order. */
+export function linears(graph: Graph): Linear[] {
+  return graph.nodes.flatMap((node) => matchLinear(graph, node) ?? []);
+}
+
+function transposedConstant(value: Value): Value | undefined {
+  const { producer } = value;
+  return permutes(producer, [1, 0]) && producer.input(0).isConstant ? producer.input(0) : undefined;
+}
+
+function matchMatMul(graph: Graph, node: Node): Linear | undefined {
   const right = node.input(1);
   const transposed = transposedConstant(right);
   const weight = transposed ?? right;
@@ -41,17 +55,7 @@ export function matchLinear(graph: Graph, node: Node): Linear | undefined {
   return { ...bare, bias: other, output: add.output() };
 }
 
-/** Every Linear of the graph, in order. */
-export function linears(graph: Graph): Linear[] {
-  return graph.nodes.flatMap((node) => matchLinear(graph, node) ?? []);
-}
-
-function transposedConstant(value: Value): Value | undefined {
-  const { producer } = value;
-  return permutes(producer, [1, 0]) && producer.input(0).isConstant ? producer.input(0) : undefined;
-}
-
-function matchGemm(node: Node): Linear | undefined {
+function matchGemm(_graph: Graph, node: Node): Linear | undefined {
   const weight = node.input(1);
   const bias = node.inputs[2];
   const { alpha, beta, transA, transB } = argumentsOf<'Gemm'>(node);
@@ -62,3 +66,11 @@ function matchGemm(node: Node): Linear | undefined {
   if (bias && !(bias.isConstant && bias.shape?.length === 1 && bias.shape[0] === channels)) return undefined;
   return { product: node, input: node.input(0), weight, layout, bias, output: node.output() };
 }
+
+type LinearMatcher = (graph: Graph, node: Node) => Linear | undefined;
+
+/** The ops that can be the product of a Linear, keyed by `Node.op`. */
+export const linearMatchers: { readonly [O in OpName]?: LinearMatcher } = {
+  MatMul: matchMatMul,
+  Gemm: matchGemm,
+};

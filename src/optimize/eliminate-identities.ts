@@ -43,7 +43,8 @@ const neutral =
     return undefined;
   };
 
-const rules: { readonly [O in OpName]?: IdentityRule<O> } = {
+/** When an op passes on a value unchanged, keyed by `Node.op`. */
+export const identityRules: { readonly [O in OpName]?: IdentityRule<O> } = {
   Identity: (node) => node.input(0),
   Dropout: inferenceDropout,
   ...rowsFor('Cast CastLike', keepsType),
@@ -74,7 +75,7 @@ export function eliminateIdentities(graph: Graph): number {
   let count = 0;
   for (const node of [...graph.nodes]) {
     if (node.op === 'Transpose') mergeTransposes(node);
-    const rule = rowOf(rules, node) as IdentityRule<OpName> | undefined;
+    const rule = rowOf(identityRules, node) as IdentityRule<OpName> | undefined;
     const passed = rule?.(node, argumentsOf(node));
     if (!passed || node.outputs.slice(1).some((value) => value && graph.outputs.includes(value))) continue;
     const output = node.output();

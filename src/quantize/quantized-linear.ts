@@ -1,6 +1,7 @@
 import type { Builder } from '../graph/builder.ts';
 import type { Graph, Node, Value } from '../graph/graph.ts';
 import { soleReader } from '../graph/patterns.ts';
+import { type OpName, rowOf } from '../graph/schema/signature.ts';
 import type { QuantizedActivation } from './activation.ts';
 
 /** A Linear in int8 as `quantizeDynamic` and `quantizeStatic` write it. */
@@ -29,7 +30,8 @@ export interface QuantizedLinear {
 
 type Rule = (graph: Graph, node: Node) => QuantizedLinear | undefined;
 
-const rules: Record<string, Rule> = {
+/** The ops that can be the product of an int8 Linear, keyed by `Node.op`. */
+export const quantizedMatchers: { readonly [O in OpName]?: Rule } = {
   'com.microsoft.DynamicQuantizeMatMul': (_, product) => {
     const [weight, weightScale, zeroPoint, bias] = [1, 2, 3, 4].map((index) => product.inputs[index]);
     if (!weight?.isConstant || !weightScale?.isConstant || zeroPoint) return undefined;
@@ -79,7 +81,8 @@ function quantizedInput({ quantized, scale, zeroPoint }: QuantizedActivation): V
 
 /** The int8 Linear whose product this node is; undefined when it is none. */
 export function matchQuantizedLinear(graph: Graph, node: Node): QuantizedLinear | undefined {
-  return rules[node.op]?.(graph, node);
+  const match = rowOf(quantizedMatchers, node) as Rule | undefined;
+  return match?.(graph, node);
 }
 
 /** Every int8 Linear of the graph, in order. */

@@ -48,6 +48,10 @@ export const productCases: OpCase[] = [
   opCase('Conv', [image, floats(3, 2, 2, 3)], { auto_pad: 'SAME_UPPER', strides: [2, 1] }),
   opCase('Conv', [floats('N', 2, 7), floats(3, 2, 3)], { strides: [2] }),
 
+  opCase('ConvInteger', [typed('uint8', 'N', 2, 5, 6), irregular('int8', [3, 2, 3, 3], 10)], {
+    strides: [2, 2],
+  }),
+
   opCase('QuantizeLinear', [x, Tensor.scalar(0.02), uint8(100)]),
   opCase('DequantizeLinear', [weight, scales], { axis: 1 }),
   opCase('DequantizeLinear', [weight, Tensor.scalar(0.02), new Tensor('int8', [], Int8Array.of(3))]),

@@ -40,7 +40,7 @@ const transposable = (node: Node, { transA, transB }: OpArguments['Gemm' | 'com.
   return shaped(node, matMulShape(transA ? swapLast(a) : a, transB ? swapLast(b) : b));
 };
 
-type Windowed = OpArguments['Conv' | 'MaxPool' | 'AveragePool'];
+type Windowed = OpArguments['Conv' | 'ConvInteger' | 'MaxPool' | 'AveragePool'];
 
 /** What a window makes of the input's spatial axes. */
 function windowed(node: Node, args: Windowed, kernel: readonly number[], channels: Dim): Shape | undefined {
@@ -60,7 +60,7 @@ function windowed(node: Node, args: Windowed, kernel: readonly number[], channel
   return [input[0]!, channels, ...spatial];
 }
 
-const convolution = (node: Node, args: OpArguments['Conv']) => {
+const convolution = (node: Node, args: OpArguments['Conv' | 'ConvInteger']) => {
   const [input, weight] = [shapeOf(node, 0), shapeOf(node, 1)];
   if (!weight || !input) return shaped(node, undefined);
   const perGroup = weight[1]!;
@@ -91,6 +91,7 @@ export const productShapes = {
     { dtype: dtypeOf(node, 7), shape: productShape(shapeOf(node, 0), shapeOf(node, 3)) },
   ],
   Conv: convolution,
+  ConvInteger: (node, args) => [{ dtype: 'int32', shape: convolution(node, args)[0]!.shape }],
   ...rowsFor('MaxPool AveragePool', pooling),
   ...rowsFor('GlobalAveragePool GlobalMaxPool', (node: Node) =>
     shaped(
