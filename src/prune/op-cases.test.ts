@@ -103,16 +103,18 @@ function halves(graph: Graph): Plan {
   return groups.length ? planPruning(groups, scores, { ratio: 0.5, heads: 0.5 }) : new Map();
 }
 
-/** With fewer channels their mean is another, and so is what is normalized by it. */
-const average = new Set(
-  'LayerNormalization RMSNormalization SimplifiedLayerNormalization ReduceMean'.split(' '),
+/** An average of fewer is another, and so is what is normalized by it; a zero can be the least of all. */
+const countZeros = new Set(
+  'LayerNormalization RMSNormalization SimplifiedLayerNormalization ReduceMean ReduceMax ReduceMin'.split(
+    ' ',
+  ),
 );
 
 const cases = inOpsets(
   opCases.filter(
     ({ op, operands }) =>
       dependencyRules[op] &&
-      !average.has(op) &&
+      !countZeros.has(op) &&
       operands.some((o) => o && !(o instanceof Tensor) && o.dtype === 'float32' && o.shape[0] === 'N'),
   ),
 );
