@@ -180,6 +180,28 @@ describe('backward', () => {
     expect(() => backward(graph, scalarLoss(b, y), [x])).toThrow(/Atan.*angle/);
   });
 
+  it('takes no two lengths of which nothing is known for one', async () => {
+    const graph = new Graph();
+    const b = new Builder(graph);
+    const [x, y] = ['x', 'y'].map((name) => graph.addInput(name, 'float32', ['?', 2]));
+    const loss = scalarLoss(b, b.op('Mul', [x, y]));
+    expect(() => backward(graph, loss, [x!])).toThrow(/Mul.*nothing is known/);
+
+    const alone = new Graph();
+    const c = new Builder(alone);
+    const [z, target] = [alone.addInput('z', 'float32', ['?', 2]), alone.addInput('target', 'int64', [2])];
+    const folded = c.op('Reshape', [z, target]);
+    folded.shape = ['?', 2];
+    const gradient = backward(alone, scalarLoss(c, c.op('Mul', [folded, Tensor.float32([2], [3, 5])])), [
+      z,
+    ]).get(z)!;
+    alone.outputs.push(gradient);
+    const feeds = { z: Tensor.zeros('float32', [2, 2]), target: Tensor.int64([2, 2]) };
+    const results = await runOnce(onnxruntime, alone, feeds);
+    expect(Array.from(results[gradient.name]!.floats)).toEqual([3, 5, 3, 5]);
+    expect(gradient.producer!.op).toBe('Reshape');
+  });
+
   it('does not ask for rules off the way, and refuses a loss that is no scalar', () => {
     const graph = new Graph();
     const b = new Builder(graph);

@@ -2,6 +2,7 @@ import type { Builder } from '../graph/builder.ts';
 import type { Value } from '../graph/graph.ts';
 import { rowsFor } from '../graph/schema/signature.ts';
 import {
+  assertBroadcastIsKnown,
   type GradientRule,
   type GradientRules,
   number,
@@ -18,6 +19,7 @@ const binary = (
   right: (operands: { x: Value; y: Value; g: Value; out: Value }, b: Builder) => Value,
 ): GradientRule<object> =>
   single((node, _args, g, { builder, wants }) => {
+    assertBroadcastIsKnown(node);
     const [x, y] = [node.input(0), node.input(1)];
     const operands = { x, y, g, out: node.output() };
     return [
@@ -68,9 +70,10 @@ export const elementwise = {
     ({ g, x, y }, b) => where(b, b.op('LessOrEqual', [x, y]), g),
     ({ g, x, y }, b) => where(b, b.op('Greater', [x, y]), g),
   ),
-  Sum: single((node, _args, g, { builder, wants }) =>
-    node.inputs.map((input, i) => (input && wants(i) ? sumTo(builder, g, input) : undefined)),
-  ),
+  Sum: single((node, _args, g, { builder, wants }) => {
+    assertBroadcastIsKnown(node);
+    return node.inputs.map((input, i) => (input && wants(i) ? sumTo(builder, g, input) : undefined));
+  }),
   Neg: unary(({ g }, b) => b.op('Neg', [g])),
   Abs: unary(({ g, x }, b) => b.op('Mul', [g, b.op('Sign', [x])])),
   Sqrt: unary(({ g, y }, b) => b.op('Div', [b.op('Mul', [g, number(b, 0.5, g)]), y])),
@@ -86,6 +89,7 @@ export const elementwise = {
   Identity: unary(({ g }) => g),
   Cast: unary(({ g, x }, b) => (x.dtype === g.dtype ? g : b.op('CastLike', [g, x]))),
   Where: single((node, _args, g, { builder, wants }) => {
+    assertBroadcastIsKnown(node);
     const [condition, x, y] = [node.input(0), node.input(1), node.input(2)];
     const zero = number(builder, 0, g);
     return [

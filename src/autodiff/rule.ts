@@ -1,6 +1,6 @@
 import { UserError } from '../common/errors.ts';
 import type { Builder } from '../graph/builder.ts';
-import { sameShape } from '../graph/dim.ts';
+import { isUnknown, sameShape } from '../graph/dim.ts';
 import type { Node, Shape, Value } from '../graph/graph.ts';
 import { isComputed } from '../graph/schema/arguments.ts';
 import type { OpArguments, OpName } from '../graph/schema/signature.ts';
@@ -105,6 +105,22 @@ export function expandLike(b: Builder, value: Value, like: Value): Value {
 /** Zeros of the shape and dtype of `like`. */
 export function zerosLike(b: Builder, like: Value): Value {
   return expandLike(b, number(b, 0, like), like);
+}
+
+/**
+ * Asserts that it can be told along which axes a node's operands were repeated.
+ * @throws UserError when two of them have an axis of which nothing is known: either may be the one of length 1
+ */
+export function assertBroadcastIsKnown(node: Node): void {
+  const shapes = node.inputs.flatMap((value) => (value ? [shapeOf(value)] : []));
+  for (let back = 1; shapes.some((shape) => shape.length >= back); back++) {
+    const dims = shapes.map((shape) => (shape.length >= back ? shape.at(-back)! : 1));
+    if (dims.filter((dim) => dim !== 1).length > 1 && dims.some(isUnknown)) {
+      throw new UserError(
+        `${node.label}: no gradient where operands meet in lengths of which nothing is known`,
+      );
+    }
+  }
 }
 
 /**

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { Builder } from './builder.ts';
 import { checkGraph } from './check.ts';
 import { countMacs } from './cost.ts';
-import { divideDims, multiplyDims } from './dim.ts';
+import { divideDims, multiplyDims, sameDim, sameShape } from './dim.ts';
 import { Graph } from './graph.ts';
 import { inferNode } from './infer.ts';
 import { Tensor } from './tensor.ts';
@@ -110,5 +110,13 @@ describe('axis lengths', () => {
     expect(divideDims('197*N', 197)).toBe('N');
     expect(divideDims('197*N', 'N')).toBe(197);
     expect(divideDims(10, 4)).toBeUndefined();
+  });
+
+  it('of which nothing is known are equal to nothing, themselves included', () => {
+    expect([sameDim('N', 'N'), sameDim('?', '?'), sameDim('2*?', '2*?')]).toEqual([true, false, false]);
+    expect(sameShape(['N', 3], ['N', 3])).toBe(true);
+    expect(sameShape(['?', 3], ['?', 3])).toBe(false);
+    expect(divideDims('6*?', '?')).toBeUndefined();
+    expect(divideDims('6*?', 6)).toBe('?');
   });
 });
