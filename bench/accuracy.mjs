@@ -14,21 +14,26 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { columns } from '../dist/cli/format.js';
-import { terminalProgress } from '../dist/cli/progress-bar.js';
-import { validated } from '../dist/common/options.js';
-import { evaluate } from '../dist/measure/accuracy.js';
-import { describeMachine } from '../dist/measure/machine.node.js';
-import { weightBytes } from '../dist/onnx/write.js';
-import { compareBackends } from '../dist/pipeline/compare-backends.node.js';
-import { localContext, openModelData } from '../dist/pipeline/context.node.js';
-import { finetuneStage } from '../dist/pipeline/stages/finetune.node.js';
-import { pruneStage } from '../dist/pipeline/stages/prune.node.js';
-import { importances } from '../dist/prune/importance.js';
-import { weightKinds } from '../dist/quantize/backends.js';
-import { formatBytes, formatPercent, formatPoints } from '../dist/report/format.js';
-import { parameterCount } from '../dist/zoo/describe.js';
-import { loadModel } from '../dist/zoo/load.node.js';
+import {
+  columns,
+  compareBackends,
+  describeMachine,
+  evaluate,
+  finetune,
+  formatBytes,
+  formatPercent,
+  formatPoints,
+  importances,
+  loadModel,
+  modelInfo,
+  onnxruntime,
+  openDataset,
+  parameterCount,
+  prune,
+  terminalProgress,
+  weightBytes,
+  weightKinds,
+} from 'pqv-mobile/node';
 
 const { values } = parseArgs({
   options: {
@@ -43,36 +48,22 @@ const { values } = parseArgs({
     json: { type: 'string' },
   },
 });
-const { data } = values;
 const evalSamples = values.samples ? Number(values.samples) : undefined;
 /** How far top-1 may be from FP32's, as shares. */
 const allowed = { int8: 0.001, fp16: 0.0005 };
 
-const context = localContext({
-  threads: Number(values.threads),
-  seed: Number(values.seed),
-  progress: terminalProgress(),
-});
+const threads = Number(values.threads);
+const surroundings = { threads, seed: Number(values.seed), progress: terminalProgress() };
 const dense = await loadModel(values.model);
-const modelData = await openModelData(dense, data);
-const { dataset, preprocessing } = modelData;
+const data = await openDataset(values.data);
 const folder = mkdtempSync(join(tmpdir(), 'pqv-accuracy-'));
 
-function measure(graph) {
-  return evaluate(context.engine, graph, dataset.val, {
-    preprocessing,
-    batchSize: 32,
-    threads: context.threads,
-    limit: evalSamples,
-  });
-}
+const measure = (graph) => evaluate(onnxruntime, graph, { data, threads, limit: evalSamples });
 
 async function pruned(importance, ratio) {
-  const run = (stage, graph, options) =>
-    stage.run({ context, graph, options: validated(stage.options, options), data: modelData, folder });
-  const { graph } = await run(pruneStage, dense, { importance, ratio });
+  const { graph } = await prune(onnxruntime, dense, { ...surroundings, importance, ratio, data });
   const before = await measure(graph);
-  const tuned = await run(finetuneStage, graph, { epochs: Number(values.epochs) });
+  const tuned = await finetune(onnxruntime, graph, { ...surroundings, epochs: Number(values.epochs), data });
   const after = await measure(tuned.graph);
   const parameters = parameterCount(graph);
   return { importance, ratio, parameters, pruned: before.top1, finetuned: after.top1 };
@@ -80,10 +71,17 @@ async function pruned(importance, ratio) {
 
 try {
   const reference = await measure(dense);
+  const context = { ...surroundings, engine: onnxruntime };
+  const { preprocessing } = modelInfo(dense);
   const forms = [];
   for (const weights of weightKinds) {
     const choices = { weights, assumeVnni: false, observer: 'mse', samples: Number(values.calibration) };
-    const lower = await compareBackends(context, dense, { data: modelData, choices, evalSamples, folder });
+    const lower = await compareBackends(context, dense, {
+      data: { dataset: data, preprocessing },
+      choices,
+      evalSamples,
+      folder,
+    });
     for (const form of lower.filter(({ dtype }) => dtype === 'int8' || weights === 'safe')) {
       const difference = form.top1 - reference.top1;
       const passed = Math.abs(difference) <= allowed[form.dtype] + 1e-9;
@@ -131,9 +129,16 @@ try {
     );
   }
   if (values.json) {
-    const machine = describeMachine(context.engine.name, context.threads);
+    const machine = describeMachine(onnxruntime.name, threads);
     const fp32 = { top1: reference.top1, samples: reference.samples, bytes: weightBytes(dense) };
-    const result = { model: values.model, data, machine, fp32, forms, importance: importanceRows };
+    const result = {
+      model: values.model,
+      data: values.data,
+      machine,
+      fp32,
+      forms,
+      importance: importanceRows,
+    };
     writeFileSync(values.json, `${JSON.stringify(result, null, 2)}\n`);
   }
   if (!forms.every(({ weights, passed }) => passed || weights === 'torch')) process.exitCode = 1;

@@ -2,14 +2,15 @@
 // engine gets it from timm's layout and as we lay it out. Interleaved; random weights.
 //   node bench/int8.mjs [--rounds N] [--threads 1,2]
 import { parseArgs } from 'node:util';
-import { Tensor } from '../dist/graph/tensor.js';
-import { describeMachine } from '../dist/measure/machine.node.js';
-import { optimizeForOrt } from '../dist/optimize/optimize.js';
-import { quantizeDynamic } from '../dist/quantize/dynamic.js';
-import { toFloat16 } from '../dist/quantize/float16.js';
-import { onnxruntime } from '../dist/runtime/onnxruntime.node.js';
-import { buildVisionTransformer } from '../dist/zoo/families/vision-transformer/build.js';
-import { randomParameters } from '../dist/zoo/parameter-source.js';
+import {
+  describeMachine,
+  initModel,
+  onnxruntime,
+  optimizeForOrt,
+  quantizeDynamic,
+  Tensor,
+  toFloat16,
+} from 'pqv-mobile/node';
 
 const { values } = parseArgs({
   options: {
@@ -20,9 +21,9 @@ const { values } = parseArgs({
 const rounds = Number(values.rounds);
 const runsPerRound = 4;
 
-const shared = { patch_size: 16, depth: 12, num_heads: 12, img_size: 224, num_classes: 1000 };
-const dense = buildVisionTransformer({ ...shared, embed_dim: 768 }, randomParameters(0));
-const pruned = buildVisionTransformer({ ...shared, embed_dim: 696 }, randomParameters(0));
+const architecture = 'deit_base_patch16_224';
+const dense = initModel({ architecture });
+const pruned = initModel({ architecture, modelArgs: { embed_dim: 696 } });
 const int8 = (graph) => quantizeDynamic(onnxruntime, graph);
 const optimized = (graph) => optimizeForOrt(onnxruntime, graph);
 

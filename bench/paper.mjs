@@ -22,18 +22,20 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import * as Plot from '@observablehq/plot';
 import { parseHTML } from 'linkedom';
-import { columns } from '../dist/cli/format.js';
-import { terminalProgress } from '../dist/cli/progress-bar.js';
-import { exportModelFile } from '../dist/export/export-file.node.js';
-import { benchmark } from '../dist/measure/latency.node.js';
-import { describeMachine } from '../dist/measure/machine.node.js';
-import { prune } from '../dist/prune/prune.js';
-import { quantizeDynamic } from '../dist/quantize/dynamic.js';
-import { toFloat16 } from '../dist/quantize/float16.js';
-import { onnxruntime } from '../dist/runtime/onnxruntime.node.js';
-import { findPython } from '../dist/runtime/python.node.js';
-import { initModel } from '../dist/zoo/model.js';
-import { saveTimm } from '../dist/zoo/save.node.js';
+import {
+  benchmark,
+  columns,
+  describeMachine,
+  exportModelFile,
+  findPython,
+  initModel,
+  onnxruntime,
+  prune,
+  quantizeDynamic,
+  saveTimm,
+  terminalProgress,
+  toFloat16,
+} from 'pqv-mobile/node';
 
 const { values } = parseArgs({
   options: {

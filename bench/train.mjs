@@ -13,11 +13,7 @@ import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { Tensor } from '../dist/graph/tensor.js';
-import { onnxruntime } from '../dist/runtime/onnxruntime.node.js';
-import { Trainer } from '../dist/train/trainer.js';
-import { initModel } from '../dist/zoo/model.js';
-import '../dist/zoo/timm-models.node.js';
+import { initModel, onnxruntime, Tensor, Trainer } from 'pqv-mobile/node';
 
 const cases = [
   { name: 'deit_tiny_patch16_224', batch: 16 },

@@ -8,7 +8,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { forms } from '../dist/quantize/forms.js';
+import { forms } from 'pqv-mobile/node';
 import { writeModels } from './processors.mjs';
 
 const limit = 5;

@@ -5,16 +5,18 @@
  */
 import { readFileSync } from 'node:fs';
 import { text } from 'node:stream/consumers';
-import { backward } from '../dist/autodiff/backward.js';
-import { saveSafetensors } from '../dist/checkpoint/safetensors.node.js';
-import { Builder } from '../dist/graph/builder.js';
-import { parameters } from '../dist/graph/parameters.js';
-import { Tensor } from '../dist/graph/tensor.js';
-import { onnxruntime } from '../dist/runtime/onnxruntime.node.js';
-import { runOnce } from '../dist/runtime/session.js';
-import { crossEntropy } from '../dist/train/loss.js';
-import { Trainer } from '../dist/train/trainer.js';
-import { loadModel } from '../dist/zoo/load.node.js';
+import {
+  Builder,
+  backward,
+  crossEntropy,
+  loadModel,
+  onnxruntime,
+  parameters,
+  runOnce,
+  saveSafetensors,
+  Tensor,
+  Trainer,
+} from 'pqv-mobile/node';
 
 const request = JSON.parse(await text(process.stdin));
 const floats = (path) => {

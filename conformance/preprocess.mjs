@@ -3,12 +3,8 @@
 // A case passes when 99 % of its values are within 2 grey levels of Pillow's. Needs `npm run build`.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { createResampler, decodeFile, evalPreparation, fromTimmConfig, onnxruntime } from 'pqv-mobile/node';
 import sharp from 'sharp';
-import { decodeFile } from '../dist/dataset/decode.node.js';
-import { evalPreparation } from '../dist/dataset/prepare.js';
-import { fromTimmConfig } from '../dist/dataset/preprocessing.js';
-import { createResampler } from '../dist/dataset/resample.js';
-import { onnxruntime } from '../dist/runtime/onnxruntime.node.js';
 
 const dir = process.argv[2];
 if (!dir) {

@@ -2,16 +2,18 @@
 // with deviation 1 / sqrt(fan-in), vectors moved by 0.1 times a normal number, so that every layer counts.
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Random } from '../dist/common/random.js';
-import { exportOnnx } from '../dist/export/onnx.js';
-import { Tensor } from '../dist/graph/tensor.js';
-import { backends, numbersOf } from '../dist/quantize/backends.js';
-import { quantizeDynamic } from '../dist/quantize/dynamic.js';
-import { forms } from '../dist/quantize/forms.js';
-import { quantizeStatic } from '../dist/quantize/static.js';
-import { onnxruntime } from '../dist/runtime/onnxruntime.node.js';
-import { initModel } from '../dist/zoo/model.js';
-import '../dist/zoo/timm-models.node.js';
+import {
+  backends,
+  exportOnnx,
+  forms,
+  initModel,
+  numbersOf,
+  onnxruntime,
+  quantizeDynamic,
+  quantizeStatic,
+  Random,
+  Tensor,
+} from 'pqv-mobile/node';
 
 const calibrationImages = 64;
 

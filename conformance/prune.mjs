@@ -6,16 +6,18 @@
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { text } from 'node:stream/consumers';
-import { saveSafetensors } from '../dist/checkpoint/safetensors.node.js';
-import { Tensor } from '../dist/graph/tensor.js';
-import { findGroups } from '../dist/prune/groups.js';
-import { scoredParameters } from '../dist/prune/importance.js';
-import { prune } from '../dist/prune/prune.js';
-import { meanSquaredGradients } from '../dist/prune/sensitivity.js';
-import { onnxruntime } from '../dist/runtime/onnxruntime.node.js';
-import { runOnce } from '../dist/runtime/session.js';
-import { loadModel } from '../dist/zoo/load.node.js';
-import { saveModel } from '../dist/zoo/save.node.js';
+import {
+  findGroups,
+  loadModel,
+  meanSquaredGradients,
+  onnxruntime,
+  prune,
+  runOnce,
+  saveModel,
+  saveSafetensors,
+  scoredParameters,
+  Tensor,
+} from 'pqv-mobile/node';
 
 const { folder, images, shape, labels, batchSize, sensitivities, cases } = JSON.parse(
   await text(process.stdin),
@@ -46,7 +48,7 @@ saveSafetensors(sensitivities, new Map([...squares].map(([{ name }, tensor]) => 
 
 const answers = [];
 for (const { options, output, logits } of cases) {
-  const result = await prune(onnxruntime, graph, options, batches());
+  const result = await prune(onnxruntime, graph, { ...options, data: batches() });
   const files = saveModel(result.graph, output);
   const first = new Tensor('float32', [1, ...shape.slice(1)], pixels.slice(0, imageSize));
   const outputs = await runOnce(onnxruntime, result.graph, { pixel_values: first });

@@ -2,17 +2,19 @@
 // Request on stdin: { folder }; answer: { models: [{ file, dtype, backend?, weights?, reduceRange?, layers? }] }.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { exportModelFile } from '../dist/export/export-file.node.js';
-import { linears } from '../dist/graph/linear.js';
-import { Tensor } from '../dist/graph/tensor.js';
-import { writeOnnx } from '../dist/onnx/write.js';
-import { backends, numbersOf } from '../dist/quantize/backends.js';
-import { quantizeDynamic } from '../dist/quantize/dynamic.js';
-import { toFloat16 } from '../dist/quantize/float16.js';
-import { quantizedLinears } from '../dist/quantize/quantized-linear.js';
-import { onnxruntime } from '../dist/runtime/onnxruntime.node.js';
-import { initModel } from '../dist/zoo/model.js';
-import '../dist/zoo/timm-models.node.js';
+import {
+  backends,
+  exportModelFile,
+  initModel,
+  linears,
+  numbersOf,
+  onnxruntime,
+  quantizeDynamic,
+  quantizedLinears,
+  Tensor,
+  toFloat16,
+  writeOnnx,
+} from 'pqv-mobile/node';
 
 const { folder } = JSON.parse(readFileSync(0, 'utf8'));
 const fresh = initModel({ architecture: 'deit_tiny_patch16_224' });

@@ -1,6 +1,6 @@
 // Reads each ONNX file named on standard input (pairs "from<TAB>to") and writes it again.
 import { readFileSync } from 'node:fs';
-import { loadOnnx, saveOnnx } from '../dist/onnx/file.node.js';
+import { loadOnnx, saveOnnx } from 'pqv-mobile/node';
 
 const pairs = readFileSync(0, 'utf8').trim().split('\n');
 let failed = 0;

@@ -2,17 +2,20 @@
 // Request on stdin: { folder, images: path, shape }; answer: { models: [{ file, scheme, form, observer, backend, weights, exactSums }] }.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Tensor } from '../dist/graph/tensor.js';
-import { writeOnnx } from '../dist/onnx/write.js';
-import { exactOn, numbersOf } from '../dist/quantize/backends.js';
-import { quantizeDynamic } from '../dist/quantize/dynamic.js';
-import { forms, toForm } from '../dist/quantize/forms.js';
-import { observers } from '../dist/quantize/observers.js';
-import { quantizedLinears } from '../dist/quantize/quantized-linear.js';
-import { quantizeStatic } from '../dist/quantize/static.js';
-import { onnxruntime } from '../dist/runtime/onnxruntime.node.js';
-import { initModel } from '../dist/zoo/model.js';
-import '../dist/zoo/timm-models.node.js';
+import {
+  exactOn,
+  forms,
+  initModel,
+  numbersOf,
+  observers,
+  onnxruntime,
+  quantizeDynamic,
+  quantizedLinears,
+  quantizeStatic,
+  Tensor,
+  toForm,
+  writeOnnx,
+} from 'pqv-mobile/node';
 
 const { folder, images, shape } = JSON.parse(readFileSync(0, 'utf8'));
 const graph = initModel({

@@ -2,16 +2,20 @@
 // command line, with inputs and ONNX Runtime's outputs beside them and an index in cases.json.
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { exportLite } from '../dist/export/torchscript/lite.js';
-import { torchscriptLowering } from '../dist/export/torchscript/rules.js';
-import { exportTorchScript } from '../dist/export/torchscript/script.js';
-import { Builder } from '../dist/graph/builder.js';
-import { Graph } from '../dist/graph/graph.js';
-import { caseFeeds, caseGraph, inOpsets } from '../dist/graph/op-cases/case.js';
-import { opCases } from '../dist/graph/op-cases/cases.js';
-import { Tensor } from '../dist/graph/tensor.js';
-import { onnxruntime } from '../dist/runtime/onnxruntime.node.js';
-import { runOnce } from '../dist/runtime/session.js';
+import {
+  Builder,
+  caseFeeds,
+  caseGraph,
+  exportLite,
+  exportTorchScript,
+  Graph,
+  inOpsets,
+  onnxruntime,
+  opCases,
+  runOnce,
+  Tensor,
+  torchscriptLowering,
+} from 'pqv-mobile/node';
 
 const folder = process.argv[2];
 mkdirSync(folder, { recursive: true });

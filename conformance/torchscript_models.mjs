@@ -2,16 +2,18 @@
 // {"file", "shape"}, "onnx"?: PATH, "files": [PATH]}], each file .pt or (optimized) .ptl by its ending; with a backend the model is
 // quantized to int8 first (static: calibrated on the images). What ONNX Runtime computes of the images goes to "onnx".
 import { readFileSync, writeFileSync } from 'node:fs';
-import { exportLite } from '../dist/export/torchscript/lite.js';
-import { exportTorchScript } from '../dist/export/torchscript/script.js';
-import { Tensor } from '../dist/graph/tensor.js';
-import { optimizeForTorch } from '../dist/optimize/optimize-for-torch.js';
-import { quantizeDynamic } from '../dist/quantize/dynamic.js';
-import { toFloat16 } from '../dist/quantize/float16.js';
-import { quantizeStatic } from '../dist/quantize/static.js';
-import { onnxruntime } from '../dist/runtime/onnxruntime.node.js';
-import { runOnce } from '../dist/runtime/session.js';
-import { loadModel } from '../dist/zoo/load.node.js';
+import {
+  exportLite,
+  exportTorchScript,
+  loadModel,
+  onnxruntime,
+  optimizeForTorch,
+  quantizeDynamic,
+  quantizeStatic,
+  runOnce,
+  Tensor,
+  toFloat16,
+} from 'pqv-mobile/node';
 
 const read = ({ file, shape }) => {
   const bytes = readFileSync(file);

@@ -5,15 +5,18 @@
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { text } from 'node:stream/consumers';
-import { fromTimmConfig, toTimmConfig } from '../dist/dataset/preprocessing.js';
-import { Tensor } from '../dist/graph/tensor.js';
-import { onnxruntime } from '../dist/runtime/onnxruntime.node.js';
-import { runOnce } from '../dist/runtime/session.js';
-import { describeModel } from '../dist/zoo/describe.js';
-import { loadModel } from '../dist/zoo/load.node.js';
-import { initModel } from '../dist/zoo/model.js';
-import { findArchitecture } from '../dist/zoo/registry.js';
-import { saveModel } from '../dist/zoo/save.node.js';
+import {
+  describeModel,
+  findArchitecture,
+  fromTimmConfig,
+  initModel,
+  loadModel,
+  onnxruntime,
+  runOnce,
+  saveModel,
+  Tensor,
+  toTimmConfig,
+} from 'pqv-mobile/node';
 
 /** The configuration for images of another size. */
 function sized(config, inputSize) {

@@ -22,7 +22,7 @@ import {
   openDataset,
   saveTimm,
   terminalProgress,
-} from 'pqv-mobile';
+} from 'pqv-mobile/node';
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 const { values } = parseArgs({
@@ -41,7 +41,6 @@ if (!values.data) throw new Error('give --data FOLDER, the data set cifar10 of t
 const threads = Number(values.threads);
 const work = values.work ?? `${values.output}.training`;
 const { model: spec, training } = JSON.parse(readFileSync(values.recipe, 'utf8'));
-const { preprocessing } = spec;
 const data = await openDataset(values.data);
 const model = initModel(
   { ...spec, numClasses: data.classes.length, classNames: data.classes },
@@ -52,30 +51,23 @@ const stop = new AbortController();
 for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => stop.abort());
 const progress = terminalProgress();
 const started = performance.now();
-const { graph, history } = await finetune(
-  onnxruntime,
-  model,
+const { graph, history } = await finetune(onnxruntime, model, {
+  ...training,
   data,
-  { preprocessing, evaluate: values.evaluate, threads, ...training },
-  {
-    progress,
-    signal: stop.signal,
-    checkpoints: fileCheckpoints(work),
-    checkpointEvery: Number(values['checkpoint-every']),
-    resume: values.resume,
-  },
-);
+  evaluate: values.evaluate,
+  threads,
+  progress,
+  signal: stop.signal,
+  checkpoints: fileCheckpoints(work),
+  checkpointEvery: Number(values['checkpoint-every']),
+  resume: values.resume,
+});
 const percent = (share) => (share === undefined ? '-' : (share * 100).toFixed(2));
 console.log('| epoch | training loss | training top-1 % | test top-1 % |\n|---|---|---|---|');
 for (const { epoch, loss, trainTop1, top1 } of history.epochs) {
   console.log(`| ${epoch} | ${loss.toFixed(4)} | ${percent(trainTop1)} | ${percent(top1)} |`);
 }
-const { top1, samples } = await evaluate(onnxruntime, graph, data.val, {
-  preprocessing,
-  batchSize: 64,
-  threads,
-  progress,
-});
+const { top1, samples } = await evaluate(onnxruntime, graph, { data, batchSize: 64, threads, progress });
 saveTimm(graph, values.output);
 const hours = (performance.now() - started) / 3.6e6;
 console.log(

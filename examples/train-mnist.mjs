@@ -17,7 +17,7 @@ import {
   openDataset,
   saveTimm,
   terminalProgress,
-} from 'pqv-mobile';
+} from 'pqv-mobile/node';
 
 const { values } = parseArgs({
   options: {
@@ -62,32 +62,30 @@ const stop = new AbortController();
 process.once('SIGINT', () => stop.abort());
 const work = `${values.output}.training`;
 const progress = terminalProgress();
-const { graph, history } = await finetune(
-  onnxruntime,
-  model,
-  digits,
-  {
-    preprocessing,
-    epochs: Number(values.epochs),
-    batchSize: 64,
-    lr: 1e-3,
-    weightDecay: 0.05,
-    warmup: 0.1,
-    labelSmoothing: 0.1,
-    clipNorm: 1,
-    augment: { crop: { kind: 'shift', pixels: 2 } },
-    seed,
-    threads,
-  },
-  { progress, signal: stop.signal, checkpoints: fileCheckpoints(work), resume: values.resume },
-);
+const { graph, history } = await finetune(onnxruntime, model, {
+  data: digits,
+  epochs: Number(values.epochs),
+  batchSize: 64,
+  lr: 1e-3,
+  weightDecay: 0.05,
+  warmup: 0.1,
+  labelSmoothing: 0.1,
+  clipNorm: 1,
+  augment: { crop: { kind: 'shift', pixels: 2 } },
+  seed,
+  threads,
+  progress,
+  signal: stop.signal,
+  checkpoints: fileCheckpoints(work),
+  resume: values.resume,
+});
 for (const { epoch, loss, trainTop1 } of history.epochs) {
   console.log(
     `epoch ${epoch}: loss ${loss.toFixed(4)}, ${(trainTop1 * 100).toFixed(2)} % of training digits`,
   );
 }
-const { top1, samples } = await evaluate(onnxruntime, graph, digits.val, {
-  preprocessing,
+const { top1, samples } = await evaluate(onnxruntime, graph, {
+  data: digits,
   batchSize: 64,
   threads,
   progress,

@@ -85,3 +85,15 @@ it('names the modules of an architecture only where families and their layers ar
   });
   expect(known).toEqual([]);
 });
+
+it('is used by its own examples, benchmarks and judges as by everybody: through the package entries', () => {
+  const scripts = ['examples', 'bench', 'conformance'].flatMap((name) => {
+    const path = fileURLToPath(new URL(`../${name}`, import.meta.url));
+    return readdirSync(path, { recursive: true, encoding: 'utf8' })
+      .filter((entry) => /\.m?js$/.test(entry))
+      .map((entry) => join(path, entry));
+  });
+  expect(scripts.length).toBeGreaterThan(10);
+  const inside = scripts.filter((file) => /['"/](?:dist|src)\//.test(readFileSync(file, 'utf8')));
+  expect(inside.map((file) => relative(root, file))).toEqual([]);
+});

@@ -10,6 +10,17 @@ export interface ByteSource {
   read(offset: number, length: number): Uint8Array;
 }
 
+/** Bytes that are in memory. @param path the name errors call them by */
+export const inMemory = (bytes: Uint8Array, path: string): ByteSource => ({
+  path,
+  size: bytes.length,
+  read(offset, length) {
+    if (offset + length > bytes.length)
+      throw new UserError(`${path} is truncated: it has ${bytes.length} bytes`);
+    return bytes.subarray(offset, offset + length);
+  },
+});
+
 /** What a `.safetensors` file holds. */
 export interface Checkpoint {
   /** By name, in the order of their data. */

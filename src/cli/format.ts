@@ -1,9 +1,9 @@
 import type { Artifact } from '../export/export-file.node.ts';
+import type { Inspection } from '../library/inspect.ts';
 import type { Accuracy } from '../measure/accuracy.ts';
 import type { Latency } from '../measure/latency.node.ts';
 import type { ModelSize } from '../pipeline/commands/command.node.ts';
 import type { FinetunedModel } from '../pipeline/commands/finetune.node.ts';
-import type { Inspection } from '../pipeline/commands/inspect.node.ts';
 import type { PrunedModel } from '../pipeline/commands/prune.node.ts';
 import type { QuantizedModel } from '../pipeline/commands/quantize.node.ts';
 import { quantizationFacts, quantizationTitle } from '../quantize/describe.ts';

@@ -2,7 +2,7 @@ import { inferNode } from './infer.ts';
 import { Tensor } from './tensor.ts';
 import type { AttributeInput, Graph, Node, NodeInit, Value } from './types.ts';
 
-type Operand = Value | Tensor | undefined;
+export type Operand = Value | Tensor | undefined;
 
 /**
  * Writes nodes into a graph the way one writes maths: each call adds an op, infers its dtypes and shapes,

@@ -4,13 +4,12 @@ import { openSafetensors } from '../checkpoint/safetensors.node.ts';
 import { UserError } from '../common/errors.ts';
 import { fileError } from '../common/files.node.ts';
 import type { Graph } from '../graph/graph.ts';
-import type { Tensor } from '../graph/tensor.ts';
 import { loadOnnx } from '../onnx/file.node.ts';
-import { toTimmLayout } from './checkpoint-layout.ts';
-import { buildModel, type ModelConfig } from './model.ts';
+import { modelOfCheckpoint, modelWithWeights } from './checkpoint-model.ts';
+import type { ModelConfig } from './model.ts';
 import { nearestNames } from './names.ts';
-import { checkpointParameters } from './parameter-source.ts';
-import { findArchitecture, isArchitecture } from './registry.ts';
+import { withoutArchitecture } from './read-model.ts';
+import { isArchitecture } from './registry.ts';
 import { readTimmConfig } from './timm-config.ts';
 import './timm-models.node.ts';
 
@@ -79,7 +78,8 @@ function loadFolder(folder: string): Graph {
   if (has('model.onnx')) return loadOnnx(join(folder, 'model.onnx'));
   if (has('config.json')) {
     const config = configOf(join(folder, 'config.json'));
-    if (has('model.safetensors')) return withWeights(config, join(folder, 'model.safetensors'));
+    const weights = join(folder, 'model.safetensors');
+    if (has('model.safetensors')) return modelWithWeights(config, openSafetensors(weights).tensors, weights);
     const pickle = ['pytorch_model.bin', 'pytorch_model.pth', 'model.pth'].find(has);
     if (pickle) throw new UserError(noPickle(join(folder, pickle)));
     throw new UserError(`${folder} has a config.json but no model.safetensors`);
@@ -99,32 +99,8 @@ function configOf(path: string): ModelConfig {
   return readTimmConfig(text, path);
 }
 
-function withWeights(config: ModelConfig, path: string, tensors = weightsOf(path, config)): Graph {
-  const { source, finish } = checkpointParameters(tensors, path);
-  const graph = buildModel(config, source);
-  finish();
-  return graph;
-}
-
-/** The tensors of a checkpoint in timm's layout. */
-function weightsOf(path: string, { architecture }: ModelConfig): ReadonlyMap<string, Tensor> {
-  return toTimmLayout(findArchitecture(architecture).family.layouts ?? [], openSafetensors(path).tensors);
-}
-
-/** A bare checkpoint: the architecture is told, the numbers of classes and channels are those of its tensors. */
+/** A bare checkpoint. */
 function loadCheckpoint(path: string, arch: string | undefined): Graph {
-  if (!arch) {
-    throw new UserError(
-      `${path} holds weights only: say which architecture they are of, such as --arch deit_base_patch16_224`,
-    );
-  }
-  const architecture = findArchitecture(arch);
-  const config: ModelConfig = { architecture: architecture.name };
-  const tensors = weightsOf(path, config);
-  const shapeOf = (module: string) => tensors.get(`${module}.weight`)?.shape;
-  const classes = shapeOf(architecture.classifier[0]!)?.[0] ?? 0;
-  const channels = shapeOf(architecture.firstConv[0]!)?.[1] ?? architecture.preprocessing.inputSize[0];
-  const modelArgs =
-    channels === architecture.preprocessing.inputSize[0] ? {} : { modelArgs: { in_chans: channels } };
-  return withWeights({ ...config, numClasses: classes, ...modelArgs }, path, tensors);
+  if (!arch) throw new UserError(withoutArchitecture(path, '--arch'));
+  return modelOfCheckpoint(arch, openSafetensors(path).tensors, path);
 }

@@ -43,6 +43,12 @@ export function setModelInfo(graph: Graph, info: ModelInfo): void {
   graph.metadata.set(key, JSON.stringify(info));
 }
 
+/** Adds a line to what was done to the model. */
+export function remember(graph: Graph, line: string): void {
+  const info = modelInfo(graph);
+  setModelInfo(graph, { ...info, history: [...info.history, line] });
+}
+
 function inferredInfo(graph: Graph): ModelInfo {
   const [, channels, height, width, ...more] = graph.inputs[0]?.shape ?? [];
   const classes = graph.outputs[0]?.shape?.at(-1);

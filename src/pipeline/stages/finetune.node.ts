@@ -1,10 +1,11 @@
 import { z } from 'zod';
 import { UserError } from '../../common/errors.ts';
 import { augmentationOf, augmentOptions } from '../../dataset/augment-options.ts';
+import { finetune } from '../../library/finetune.ts';
 import { fileCheckpoints } from '../../train/checkpoint.node.ts';
-import { finetune, finetuneOptions } from '../../train/finetune.ts';
+import { finetuneOptions } from '../../train/finetune.ts';
 import { openModel } from '../open.node.ts';
-import { remember, type Stage } from './stage.ts';
+import type { Stage } from './stage.ts';
 
 const options = finetuneOptions.extend({
   ...augmentOptions.shape,
@@ -22,20 +23,17 @@ export const finetuneStage: Stage<typeof options> = {
   usesData: () => true,
   async run({ context, graph, options: { teacher: named, ...options }, data, folder, dense, resume }) {
     if (!data) throw new UserError('finetuning needs --data');
-    const { engine, seed, threads, progress, signal } = context;
+    const { engine, ...surroundings } = context;
     const { crop, shift, cropScale, flip, erase, ...training } = options;
-    const { epochs, lr, distill } = training;
-    const augment = augmentationOf({ crop, shift, cropScale, flip, erase });
-    const teacher = named ? await openModel(named) : distill ? dense : undefined;
-    const { dataset, preprocessing } = data;
-    const tuned = await finetune(
-      engine,
-      graph,
-      dataset,
-      { ...training, augment, preprocessing, seed, threads, teacher },
-      { progress, checkpoints: fileCheckpoints(folder), resume, signal },
-    );
-    remember(tuned.graph, `finetuned: ${epochs} epochs, lr ${lr}`);
+    const tuned = await finetune(engine, graph, {
+      ...training,
+      ...surroundings,
+      data: data.dataset,
+      augment: augmentationOf({ crop, shift, cropScale, flip, erase }),
+      teacher: named ? await openModel(named) : training.distill ? dense : undefined,
+      checkpoints: fileCheckpoints(folder),
+      resume,
+    });
     const points = tuned.history.steps.map(({ step, loss, lr }) => ({ step, loss, lr }));
     return { graph: tuned.graph, training: points, files: [] };
   },

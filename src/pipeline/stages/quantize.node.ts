@@ -1,28 +1,19 @@
 import type { z } from 'zod';
-import { quantizationWarning } from '../../quantize/describe.ts';
-import { calibrates, quantize, quantizeOptions } from '../../quantize/quantize.ts';
-import { quantization } from '../../quantize/record.ts';
-import { samplesOption, someImages } from './images.node.ts';
-import { remember, type Stage } from './stage.ts';
-
-const options = quantizeOptions.extend({
-  samples: samplesOption(128, 'training images that static ranges, and overflows of FP16, are found on'),
-});
+import { quantize, quantizeModelOptions } from '../../library/quantize.ts';
+import { calibrates } from '../../quantize/quantize.ts';
+import type { Stage } from './stage.ts';
 
 /** Gives the model its lower precision. */
-export const quantizeStage: Stage<typeof options> = {
+export const quantizeStage: Stage<typeof quantizeModelOptions> = {
   name: 'quantized',
-  options,
+  options: quantizeModelOptions,
   usesData: calibrates,
-  async run({ context, graph, options: { samples, ...options }, data }) {
-    const { dtype, scheme, backend } = options;
-    const images = data && someImages(context, data, samples);
-    const quantized = await quantize(context.engine, graph, options, images, context.progress);
-    const warning = quantizationWarning(quantization(quantized)!);
-    if (warning) context.progress.note(warning);
-    remember(quantized, dtype === 'fp16' ? 'quantized: fp16' : `quantized: int8 ${scheme}, ${backend}`);
-    return { graph: quantized, files: [] };
+  async run({ context: { engine, seed, progress }, graph, options, data }) {
+    return {
+      graph: await quantize(engine, graph, { ...options, data: data?.dataset, seed, progress }),
+      files: [],
+    };
   },
 };
 
-export type QuantizeRecipe = z.output<typeof options>;
+export type QuantizeRecipe = z.output<typeof quantizeModelOptions>;

@@ -2,7 +2,6 @@ import type { z } from 'zod';
 import type { OptionsSchema } from '../../common/options.ts';
 import type { Graph } from '../../graph/graph.ts';
 import type { ReportStage, TrainingPoint } from '../../report/schema.ts';
-import { modelInfo, setModelInfo } from '../../zoo/model-info.ts';
 import type { Context, ModelData } from '../context.node.ts';
 
 /** What a stage works on. */
@@ -41,10 +40,4 @@ export interface Stage<Schema extends OptionsSchema = OptionsSchema> {
    * @throws InterruptedError when the context's signal fires
    */
   run(input: StageInput<z.output<Schema>>): Promise<StageOutput>;
-}
-
-/** Adds a line to what was done to the model. */
-export function remember(graph: Graph, line: string): void {
-  const info = modelInfo(graph);
-  setModelInfo(graph, { ...info, history: [...info.history, line] });
 }

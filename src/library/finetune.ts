@@ -1,0 +1,57 @@
+import type { z } from 'zod';
+import { validated } from '../common/options.ts';
+import type { Augmentation } from '../dataset/augment.ts';
+import type { Dataset } from '../dataset/dataset.ts';
+import type { Graph } from '../graph/graph.ts';
+import type { Engine } from '../runtime/session.ts';
+import {
+  type FinetuneContext,
+  type FinetuneResult,
+  finetuneOptions,
+  finetune as finetunePass,
+} from '../train/finetune.ts';
+import { remember } from '../zoo/model-info.ts';
+import { preprocessingFor } from './stage-data.ts';
+import type { Surroundings } from './surroundings.ts';
+
+type Input = z.input<typeof finetuneOptions>;
+
+/** How a model is trained further: the options of `pqv finetune`. */
+export interface FinetuneModelOptions extends Input, Surroundings, FinetuneContext {
+  /** What it is trained on; the held-out images are only read with `evaluate`. */
+  data: Dataset;
+  /** Changes made to each image; default: none. */
+  augment?: Augmentation;
+  /** A model with the same input and classes whose softened predictions join the targets. */
+  teacher?: Graph;
+  /** Measure top-1 on the held-out images after every epoch; default: not. */
+  evaluate?: boolean;
+}
+
+/**
+ * Trains a classifier further: AdamW, cosine schedule with warm-up, label smoothing, clipping, and, with a
+ * teacher, distillation. The result is a function of model, data and options: a run that was interrupted
+ * anywhere and resumed from its checkpoint ends with the same weights, bit for bit.
+ *
+ * @example
+ * ```js
+ * const { graph, history } = await finetune(engine, pruned, { data, epochs: 3, teacher: model });
+ * history.epochs.at(-1).loss;
+ * ```
+ * @throws UserError on a wrong option, data of other classes, or when the loss stops being finite
+ * @throws InterruptedError when `signal` was aborted
+ */
+export async function finetune(
+  engine: Engine,
+  model: Graph,
+  { data, seed = 0, progress, signal, checkpoints, checkpointEvery, resume, ...rest }: FinetuneModelOptions,
+): Promise<FinetuneResult> {
+  const { threads, augment, teacher, evaluate, ...input } = rest;
+  const options = validated(finetuneOptions, input);
+  const preprocessing = preprocessingFor(model, data);
+  const settings = { ...options, preprocessing, seed, threads, augment, teacher, evaluate };
+  const context = { progress, signal, checkpoints, checkpointEvery, resume };
+  const result = await finetunePass(engine, model, data, settings, context);
+  remember(result.graph, `finetuned: ${options.epochs} epochs, lr ${options.lr}`);
+  return result;
+}

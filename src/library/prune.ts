@@ -1,0 +1,55 @@
+import type { z } from 'zod';
+import { validated } from '../common/options.ts';
+import type { Dataset } from '../dataset/dataset.ts';
+import type { Graph } from '../graph/graph.ts';
+import { type PruneResult, pruneOptions, prune as prunePass } from '../prune/prune.ts';
+import type { Engine } from '../runtime/session.ts';
+import { remember } from '../zoo/model-info.ts';
+import { type LabelledImages, samplesOption, someImages } from './stage-data.ts';
+import type { Surroundings } from './surroundings.ts';
+
+/** How much is pruned, and which channels go. */
+export const pruneModelOptions = pruneOptions.safeExtend({
+  samples: samplesOption(256, 'training images that taylor and hessian look at'),
+});
+
+type Input = z.input<typeof pruneModelOptions>;
+
+/** How much is pruned, and which channels go: the options of `pqv prune`. */
+export interface PruneModelOptions extends Input, Surroundings {
+  /** What `taylor` and `hessian` look at. */
+  data?: Dataset | LabelledImages;
+}
+
+/** Whether images are looked at. */
+export const ranksByImages = ({ importance }: z.output<typeof pruneModelOptions>): boolean =>
+  importance === 'taylor' || importance === 'hessian';
+
+/**
+ * Takes the least important channels, head dimensions and heads out of a model. The model given is left as
+ * it is; in the new one every tensor is smaller by what went, and it computes what the model does with
+ * zeros in those places. Finetune it to win back the accuracy.
+ *
+ * @example
+ * ```js
+ * const { graph, kept } = await prune(engine, model, { ratio: 0.25, importance: 'taylor', data });
+ * kept['blocks.0.mlp.fc1.weight'][0]; // the rows that are still there
+ * ```
+ * @throws UserError on a wrong option, missing images, a model without anything to prune, or a target that
+ *   can't be met
+ */
+export async function prune(
+  engine: Engine,
+  model: Graph,
+  { data, seed, threads, progress, ...input }: PruneModelOptions,
+): Promise<PruneResult> {
+  const options = validated(pruneModelOptions, input);
+  const { samples, ...pass } = options;
+  const looked = ranksByImages(options) ? data : undefined;
+  const images = looked && someImages(engine, model, looked, samples, { seed, progress });
+  const result = await prunePass(engine, model, { ...pass, seed, threads }, images, progress);
+  const { importance, heads } = options;
+  const amount = [result.ratio > 0 && `ratio ${result.ratio}`, heads > 0 && `heads ${heads}`];
+  remember(result.graph, `pruned: ${importance}, ${amount.filter(Boolean).join(', ')}`);
+  return result;
+}

@@ -1,0 +1,58 @@
+import { z } from 'zod';
+import { UserError } from '../common/errors.ts';
+import type { Batch, Dataset } from '../dataset/dataset.ts';
+import { batches } from '../dataset/loader.ts';
+import type { Preprocessing } from '../dataset/preprocessing.ts';
+import type { Graph } from '../graph/graph.ts';
+import type { Engine } from '../runtime/session.ts';
+import { modelInfo } from '../zoo/model-info.ts';
+import type { Surroundings } from './surroundings.ts';
+
+/** Images that are normalized already, and what they show. */
+export interface LabelledImages extends AsyncIterable<Pick<Batch, 'pixels' | 'labels'>> {
+  /** How many there are, for progress bars. */
+  readonly images?: number;
+}
+
+/** The option of a stage that looks at some of the training images. */
+export const samplesOption = (count: number, description: string) =>
+  z.number().int().min(1).default(count).meta({ description });
+
+/** Images at a time where gradients are taken or ranges are found. */
+const batchSize = 16;
+
+/**
+ * How a model wants the images of a data set.
+ * @throws UserError when the classes of the data set can't be the model's
+ */
+export function preprocessingFor(model: Graph, { name, classes }: Dataset): Preprocessing {
+  const { numClasses, preprocessing } = modelInfo(model);
+  if (classes.length !== numClasses) {
+    throw new UserError(
+      `${name} has ${classes.length} classes and the model ${numClasses}; they must be the same`,
+    );
+  }
+  return preprocessing;
+}
+
+/**
+ * Images for a stage that looks at some of them: of a data set so many training images, the same for the
+ * same seed; what is no data set is taken as it is.
+ * @throws UserError as `preprocessingFor`
+ */
+export function someImages(
+  engine: Engine,
+  model: Graph,
+  data: Dataset | LabelledImages,
+  samples: number,
+  { seed = 0, progress }: Surroundings,
+): LabelledImages {
+  if (!('train' in data)) return data;
+  return batches(data.train, preprocessingFor(model, data), {
+    engine,
+    batchSize,
+    shuffle: { seed, epoch: 0 },
+    limit: samples,
+    progress,
+  });
+}

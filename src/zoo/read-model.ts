@@ -1,0 +1,75 @@
+import { inMemory, readSafetensors } from '../checkpoint/safetensors.ts';
+import { UserError } from '../common/errors.ts';
+import type { Graph } from '../graph/graph.ts';
+import { readOnnx } from '../onnx/read.ts';
+import type { ExternalData } from '../onnx/tensor-proto.ts';
+import { modelOfCheckpoint, modelWithWeights } from './checkpoint-model.ts';
+import { readTimmConfig } from './timm-config.ts';
+
+/** The files of a model by their names, as they lie in its folder. */
+export type ModelFiles = Readonly<Record<string, Uint8Array>>;
+
+export interface ReadModelOptions {
+  /** timm's name, for a checkpoint that comes without a configuration. */
+  arch?: string;
+}
+
+/**
+ * A model from the bytes of its files: an `.onnx` file (with those that hold its weights, where they are
+ * beside it), timm's `config.json` with `model.safetensors`, or one `.safetensors` file with `arch`. The
+ * bytes are kept, and weights are made of them when they are asked for.
+ *
+ * @example
+ * ```js
+ * const bytes = new Uint8Array(await (await fetch('model.onnx')).arrayBuffer());
+ * const model = readModel({ 'model.onnx': bytes });
+ * ```
+ * @throws UserError when there is no model among the files, it is damaged, or a checkpoint does not fit its
+ *   architecture
+ */
+export function readModel(files: ModelFiles, { arch }: ReadModelOptions = {}): Graph {
+  const onnx = 'model.onnx' in files ? 'model.onnx' : only(files, '.onnx');
+  if (onnx) return readOnnxFile(onnx, files);
+  const path = 'model.safetensors' in files ? 'model.safetensors' : only(files, '.safetensors');
+  if (!path) {
+    throw new UserError(
+      `no model among the files (${Object.keys(files).join(', ') || 'there are none'}): give an .onnx file, or config.json with model.safetensors`,
+    );
+  }
+  const { tensors } = readSafetensors(inMemory(files[path]!, path));
+  const config = files['config.json'];
+  if (config && !arch) {
+    return modelWithWeights(readTimmConfig(new TextDecoder().decode(config), 'config.json'), tensors, path);
+  }
+  if (!arch) throw new UserError(withoutArchitecture(path, 'the option arch'));
+  return modelOfCheckpoint(arch, tensors, path);
+}
+
+/** What is wrong with weights alone. @param option how the architecture is given */
+export const withoutArchitecture = (path: string, option: string): string =>
+  `${path} holds weights only: say which architecture they are of, with ${option}, such as deit_base_patch16_224`;
+
+/** The one file with that ending, if there is one. @throws UserError when there are several */
+function only(files: ModelFiles, ending: string): string | undefined {
+  const found = Object.keys(files).filter((name) => name.toLowerCase().endsWith(ending));
+  if (found.length > 1) throw new UserError(`which of ${found.join(', ')} is the model? Give one`);
+  return found[0];
+}
+
+function readOnnxFile(name: string, files: ModelFiles): Graph {
+  const external: ExternalData = (location, offset, length) => {
+    const bytes = files[location];
+    if (!bytes) throw new UserError(`its weights are in ${location}, which was not given`);
+    const end = length === undefined ? bytes.length : offset + length;
+    if (!(offset >= 0 && end <= bytes.length && offset <= end)) {
+      throw new UserError(`${location} has ${bytes.length} bytes; the model wants ${offset} to ${end}`);
+    }
+    return () => bytes.subarray(offset, end);
+  };
+  try {
+    return readOnnx(files[name]!, external);
+  } catch (error) {
+    if (error instanceof UserError) throw new UserError(`${name}: ${error.message}`);
+    throw error;
+  }
+}
