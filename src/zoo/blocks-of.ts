@@ -68,13 +68,6 @@ export function mlpUnits(
   return rows === embedDim ? columns : rows;
 }
 
-/** Blocks named as timm's transformers mostly name them: `blocks.0`, with `norm1` and `mlp.fc1` or a gated `mlp.fc1_g`. */
-export const transformerReading: BlockReading = {
-  block: /^(.*?\bblocks\.\d+)\./,
-  embedDim: (shapeOf) => firstLength(shapeOf, ['norm1.weight']),
-  mlpHidden: (shapeOf, embedDim) => mlpUnits(shapeOf, embedDim, ['mlp.fc1', 'mlp.fc1_g']),
-};
-
 /** The blocks of a graph by the names of its constants, heads by the attention in each. */
 export function measuredBlocks(graph: Graph, reading: BlockReading): BlockShape[] {
   const blocks = new Map<string, Map<string, readonly number[]>>();

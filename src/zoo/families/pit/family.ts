@@ -1,5 +1,6 @@
-import { measuredBlocks, transformerReading } from '../../blocks-of.ts';
+import { measuredBlocks } from '../../blocks-of.ts';
 import type { Family } from '../../family.ts';
+import { transformerReading } from '../../layers/transformer-reading.ts';
 import { buildPit } from './build.ts';
 
 /** timm's PoolingVisionTransformer. */
