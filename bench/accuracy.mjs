@@ -88,7 +88,7 @@ try {
       forms.push({ ...form, weights: form.dtype === 'int8' ? weights : undefined, difference, passed });
     }
   }
-  console.log(`${values.model}: ${reference.samples} held-out images of ${data}\n`);
+  console.log(`${values.model}: ${reference.samples} held-out images of ${values.data}\n`);
   console.log(
     columns(
       ['precision', 'weights', 'scheme', 'backend', 'top-1', 'points', 'size', ''],
