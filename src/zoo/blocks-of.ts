@@ -99,12 +99,12 @@ export function measuredBlocks(graph: Graph, reading: BlockReading): BlockShape[
 }
 
 /**
- * The product of queries and keys that a Softmax is of: what is added to it (a bias by position, a mask)
- * is stepped over.
+ * The product of queries and keys that a Softmax is of: what is added to it (a bias by position, a mask) and
+ * a mixing of heads is stepped over.
  */
 export function scoreProduct(softmax: Node): Node | undefined {
   let producer = softmax.input(0).producer;
-  while (producer?.op === 'Add' || producer?.op === 'Reshape') {
+  while (producer && ['Add', 'Reshape', 'Conv'].includes(producer.op)) {
     producer = producer.inputs.find((value) => value?.producer)?.producer;
   }
   return producer;

@@ -1,10 +1,33 @@
 import type { Family } from '../family.ts';
+import { crossVit } from './crossvit/family.ts';
+import { efficientFormer } from './efficientformer/family.ts';
+import { efficientFormerV2 } from './efficientformer-v2/family.ts';
+import { fastVit } from './fastvit/family.ts';
 import { levit } from './levit/family.ts';
+import { mobileVit } from './mobilevit/family.ts';
 import { pit } from './pit/family.ts';
 import { pvtV2 } from './pvt-v2/family.ts';
+import { repVit } from './repvit/family.ts';
+import { tinyVit } from './tiny-vit/family.ts';
 import { twins } from './twins/family.ts';
+import { visformer } from './visformer/family.ts';
 import { visionTransformer } from './vision-transformer/family.ts';
 import { xcit } from './xcit/family.ts';
 
 /** The families that can be built, a row each. */
-export const families: readonly Family[] = [visionTransformer, pvtV2, pit, xcit, levit, twins];
+export const families: readonly Family[] = [
+  visionTransformer,
+  pvtV2,
+  pit,
+  xcit,
+  levit,
+  twins,
+  crossVit,
+  visformer,
+  tinyVit,
+  efficientFormer,
+  efficientFormerV2,
+  repVit,
+  fastVit,
+  mobileVit,
+];

@@ -86,11 +86,13 @@ export function attention(layers: Layers, x: Value, options: AttentionOptions): 
   return projected(layers, joinHeads(layers, context), width, options);
 }
 
-/** timm's `Attention` with its usual arguments, in the scope `attn`. */
+/** timm's `Attention` with its usual arguments, in the present scope. */
+export const plainAttentionOf = (layers: Layers, x: Value, heads: number, qkvBias: boolean): Value =>
+  attention(layers, x, { heads, qkvBias, projBias: true, qkNorm: undefined, scaleNorm: undefined });
+
+/** The same in the scope `attn`. */
 export const plainAttention = (layers: Layers, x: Value, heads: number, qkvBias = true): Value =>
-  layers.scope('attn', () =>
-    attention(layers, x, { heads, qkvBias, projBias: true, qkNorm: undefined, scaleNorm: undefined }),
-  );
+  layers.scope('attn', () => plainAttentionOf(layers, x, heads, qkvBias));
 
 function projected(layers: Layers, joined: Value, width: number, options: AttentionOptions): Value {
   const normed = options.scaleNorm ? layers.norm('norm', joined, options.scaleNorm) : joined;

@@ -26,14 +26,15 @@ export function distanceBias(
   heads: number,
   size: readonly [height: number, width: number],
   stride = 1,
+  /** Whether the state dict has the index too, as `attention_bias_idxs`. */
+  savedIndex = false,
 ): Value {
   const keys = size[0] * size[1];
   const table = layers.parameter('attention_biases', [heads, keys], { kind: 'constant', value: 0 });
-  const index = distanceIndex(size, stride);
-  return layers.builder.op(
-    'Gather',
-    [table, layers.constant('attention_bias_idxs', Tensor.int64(index, [index.length / keys, keys]))],
-    { axis: 1 },
-    'position_bias',
-  );
+  const values = distanceIndex(size, stride);
+  const [name, shape] = ['attention_bias_idxs', [values.length / keys, keys]] as const;
+  const index = savedIndex
+    ? layers.buffer(name, shape, { kind: 'computed', values: () => values }, 'int64')
+    : layers.constant(name, Tensor.int64(values, [...shape]));
+  return layers.builder.op('Gather', [table, index], { axis: 1 }, 'position_bias');
 }

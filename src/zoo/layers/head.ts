@@ -1,6 +1,7 @@
 import type { Value } from '../../graph/graph.ts';
+import { batchNorm } from './convolution.ts';
 import type { NormSpec } from './layer-spec.ts';
-import type { Layers, LinearOptions } from './layers.ts';
+import { type Layers, type LinearOptions, linearInitializer } from './layers.ts';
 import { type GlobalPoolName, globalPools } from './pool.ts';
 
 export interface ClassifierHeadOptions extends LinearOptions {
@@ -31,4 +32,19 @@ export function classifierHead(
 export function meanOfHeads(layers: Layers, heads: readonly [Value, Value]): Value {
   const b = layers.builder;
   return b.op('Mul', [b.op('Add', heads, {}, 'heads'), b.scalar(0.5)], {}, 'mean');
+}
+
+/** A BatchNorm of the features `[N, C]` and a Linear, `NAME.bn` and `NAME.linear`; without classes the features. */
+export function batchNormHead(
+  layers: Layers,
+  name: string,
+  features: Value,
+  classes: number,
+  linear = 'linear',
+): Value {
+  if (classes === 0) return features;
+  return layers.linear(`${name}.${linear}`, batchNorm(layers, `${name}.bn`, features), classes, {
+    weightInitializer: linearInitializer,
+    biasInitializer: { kind: 'constant', value: 0 },
+  });
 }

@@ -2,6 +2,7 @@ import type { Value } from '../../graph/graph.ts';
 import { Tensor } from '../../graph/tensor.ts';
 import { type ConvOptions, windowAttributes } from './convolution.ts';
 import { dimOf, type Layers } from './layers.ts';
+import { mixAxes } from './resample.ts';
 
 type WindowOptions = Pick<ConvOptions, 'kernel' | 'stride' | 'padding'>;
 
@@ -49,12 +50,7 @@ export function adaptiveAveragePool(
     const window = [rows / height, columns / width] as const;
     return averagePool(layers, x, { kernel: window, stride: window });
   }
-  const b = layers.builder;
-  const byRow = layers.constant('row_means', partMeans(height, rows));
-  const byColumn = layers.constant('column_means', partMeans(width, columns));
-  const pooled = b.op('MatMul', [byRow, x], {}, 'rows_pooled');
-  const transposed = b.op('Transpose', [byColumn], { perm: [1, 0] }, 'column_means_t');
-  return b.op('MatMul', [pooled, transposed], {}, 'pooled');
+  return mixAxes(layers, x, partMeans(height, rows), partMeans(width, columns));
 }
 
 /** Maximum over windows, `[N, C, H, W]`. */

@@ -1,9 +1,9 @@
 import type { Graph, Value } from '../../../graph/graph.ts';
 import { scaledDotProduct } from '../../layers/attention.ts';
-import { batchNorm, convNormAct } from '../../layers/convolution.ts';
+import { convNormAct } from '../../layers/convolution.ts';
 import { distanceBias } from '../../layers/distance-bias.ts';
-import { meanOfHeads } from '../../layers/head.ts';
-import { dimOf, Layers, linearInitializer, pytorchStart } from '../../layers/layers.ts';
+import { batchNormHead, meanOfHeads } from '../../layers/head.ts';
+import { dimOf, Layers, pytorchStart } from '../../layers/layers.ts';
 import { imageToTokens } from '../../layers/layout.ts';
 import { meanOver } from '../../layers/pool.ts';
 import type { ModelArgs } from '../../model-args.ts';
@@ -21,23 +21,14 @@ type Size = readonly [height: number, width: number];
  */
 export function buildLevit(modelArgs: ModelArgs, source: ParameterSource): Graph {
   const { layers, features, classes } = encode(levitArgs(modelArgs), source);
-  return layers.finish(head(layers, 'head', features, classes));
+  return layers.finish(batchNormHead(layers, 'head', features, classes));
 }
 
 /** The same with a second head, that of a distillation token's place; the logits are the mean of both. */
 export function buildLevitDistilled(modelArgs: ModelArgs, source: ParameterSource): Graph {
   const { layers, features, classes } = encode(levitArgs(modelArgs), source);
-  const heads = ['head', 'head_dist'].map((name) => head(layers, name, features, classes));
+  const heads = ['head', 'head_dist'].map((name) => batchNormHead(layers, name, features, classes));
   return layers.finish(meanOfHeads(layers, heads as [Value, Value]));
-}
-
-function head(layers: Layers, name: string, features: Value, classes: number): Value {
-  if (classes === 0) return features;
-  const normed = batchNorm(layers, `${name}.bn`, features);
-  return layers.linear(`${name}.linear`, normed, classes, {
-    weightInitializer: linearInitializer,
-    biasInitializer: { kind: 'constant', value: 0 },
-  });
 }
 
 function encode(args: LevitArgs, source: ParameterSource) {

@@ -1,7 +1,8 @@
 import type { Value } from '../../../graph/graph.ts';
 import { joinHeads, splitHeads } from '../../layers/attention.ts';
 import { batchNorm, convNormAct } from '../../layers/convolution.ts';
-import { dimOf, type Layers, lastDim } from '../../layers/layers.ts';
+import { joinImageHeads, splitImageHeads } from '../../layers/image-heads.ts';
+import { dimOf, type Layers } from '../../layers/layers.ts';
 import type { Initializer } from '../../parameter-source.ts';
 
 const names = ['linear', 'bn'] as const;
@@ -49,17 +50,8 @@ export interface Form {
 
 export const imageForm: Form = {
   project: ofImages,
-  splitHeads(layers, x, heads) {
-    const b = layers.builder;
-    const area = dimOf(x, 2) * dimOf(x, 3);
-    const boxed = b.op('Reshape', [x, b.ints([0, heads, -1, area])], {}, 'heads');
-    return b.op('Transpose', [boxed], { perm: [0, 1, 3, 2] }, 'heads_first');
-  },
-  joinHeads(layers, x, size) {
-    const b = layers.builder;
-    const channels = b.op('Transpose', [x], { perm: [0, 1, 3, 2] }, 'channels_first');
-    return b.op('Reshape', [channels, b.ints([0, dimOf(x, 1) * lastDim(x), ...size])], {}, 'joined');
-  },
+  splitHeads: splitImageHeads,
+  joinHeads: joinImageHeads,
   subsample(layers, x) {
     const b = layers.builder;
     const end = Number.MAX_SAFE_INTEGER;

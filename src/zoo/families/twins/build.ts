@@ -5,14 +5,9 @@ import { plainAttention } from '../../layers/attention.ts';
 import { conv, fanOutStart } from '../../layers/convolution.ts';
 import { type NormSpec, normSpec } from '../../layers/layer-spec.ts';
 import { dimOf, Layers, lastDim } from '../../layers/layers.ts';
-import {
-  imageToTokens,
-  padImage,
-  tokensToImage,
-  windowPartition,
-  windowReverse,
-} from '../../layers/layout.ts';
+import { imageToTokens, tokensToImage } from '../../layers/layout.ts';
 import { plainMlp } from '../../layers/mlp.ts';
+import { inPaddedWindows } from '../../layers/padded-windows.ts';
 import { patchEmbed } from '../../layers/patch-embed.ts';
 import { globalPools } from '../../layers/pool.ts';
 import { reducedAttention, reduceTokens } from '../../layers/reduced-attention.ts';
@@ -105,20 +100,13 @@ function block(layers: Layers, x: Value, args: TwinsArgs, i: number, j: number, 
   });
 }
 
-/** Attention within windows; the image is padded with zeros to whole ones, which are attended to as well. */
 function windowAttention(layers: Layers, x: Value, heads: number, window: number, size: Size): Value {
   const b = layers.builder;
   const image = b.op('Reshape', [x, b.ints([0, ...size, -1])], {}, 'image');
-  const missing = size.map((length) => (window - (length % window)) % window) as unknown as Size;
-  const padded = padImage(layers, image, missing);
-  const windows = windowPartition(layers, padded, [window, window]);
-  const attended = plainAttention(layers, windows, heads);
-  const whole = size.map((length, axis) => length + missing[axis]!) as unknown as Size;
-  const joined = windowReverse(layers, attended, [window, window], whole);
-  const cropped = missing.some((count) => count > 0)
-    ? b.op('Slice', [joined, b.ints([0, 0]), b.ints(size), b.ints([1, 2])], {}, 'cropped')
-    : joined;
-  return b.op('Reshape', [cropped, b.ints([0, size[0] * size[1], -1])], {}, 'tokens');
+  const attended = inPaddedWindows(layers, image, window, (windows) =>
+    plainAttention(layers, windows, heads),
+  );
+  return b.op('Reshape', [attended, b.ints([0, size[0] * size[1], -1])], {}, 'tokens');
 }
 
 function withPositions(layers: Layers, x: Value, size: Size): Value {
