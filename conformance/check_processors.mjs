@@ -73,13 +73,15 @@ for (const [name, { architecture, modelArgs, emulatedForms }] of Object.entries(
   try {
     const { reference, files } = await writeModels(architecture, folder, { modelArgs });
     const cells = files.map(() => []);
-    for (const engine of Object.values(engines)) {
+    for (const [place, engine] of Object.entries(engines)) {
       const tried = files.filter(({ form }) => !engine.emulated || emulatedForms.includes(form));
       const outputs = outputsOf(engine, [reference, ...tried.map(({ file }) => file)]);
       files.forEach(({ file }, i) => {
         const found = outputs.get(file);
         cells[i].push(found && distance(found, outputs.get(reference)));
       });
+      const largest = files.map(({ promised }, i) => (promised && cells[i].at(-1)) || 0);
+      console.error(`${name}, ${place}: at most ${Math.max(...largest).toFixed(1)} %`);
     }
     files.forEach(({ backends, weights, scheme, form, promised }, i) => {
       const marked = cells[i].map((value) => {
