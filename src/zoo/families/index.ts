@@ -12,11 +12,13 @@ import { tinyVit } from './tiny-vit/family.ts';
 import { twins } from './twins/family.ts';
 import { visformer } from './visformer/family.ts';
 import { visionTransformer } from './vision-transformer/family.ts';
+import { visionTransformerRelPos } from './vision-transformer-relpos/family.ts';
 import { xcit } from './xcit/family.ts';
 
 /** The families that can be built, a row each. */
 export const families: readonly Family[] = [
   visionTransformer,
+  visionTransformerRelPos,
   pvtV2,
   pit,
   xcit,

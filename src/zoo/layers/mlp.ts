@@ -2,13 +2,15 @@ import { UserError } from '../../common/errors.ts';
 import type { Value } from '../../graph/graph.ts';
 import type { Initializer } from '../parameter-source.ts';
 import { type ActivationName, layerArgument, type NormSpec } from './layer-spec.ts';
-import { type Layers, lastDim, linearInitializer } from './layers.ts';
+import { type Layers, type LinearOptions, lastDim, linearInitializer } from './layers.ts';
 
 export interface MlpSpec {
   kind: 'Mlp' | 'GluMlp' | 'SwiGLU';
   activation: ActivationName;
   /** GluMlp: the second half of the hidden units is the gate. */
   gateLast: boolean;
+  /** Whether gates start as any Linear of the model does, instead of open. */
+  plainStart?: boolean;
 }
 
 export interface MlpOptions {
@@ -30,25 +32,22 @@ const hiddenLayers: Record<MlpSpec['kind'], Hidden> = {
     return layers.activation(layers.linear('fc1', x, hidden, { bias }), activation);
   },
   /** One projection, one half gating the other ("GLU Variants Improve Transformer", arXiv 2002.05202). */
-  GluMlp(layers, x, { activation, gateLast }, { hidden, bias }) {
+  GluMlp(layers, x, { activation, gateLast, plainStart }, { hidden, bias }) {
     const b = layers.builder;
-    const both = layers.linear('fc1', x, hidden, {
-      bias,
+    const start: LinearOptions = {
       weightInitializer: { kind: 'halves', first: linearInitializer, second: gateWeight },
       biasInitializer: { kind: 'halves', first: { kind: 'constant', value: 0 }, second: gateBias },
-    });
+    };
+    const both = layers.linear('fc1', x, hidden, { bias, ...(plainStart ? {} : start) });
     const cut = b.node('Split', [both], { axis: -1, num_outputs: 2 }, 2, 'half');
     const [first, second] = [cut.output(0), cut.output(1)];
     const gate = layers.activation(gateLast ? second : first, activation);
     return b.op('Mul', [gate, gateLast ? first : second], {}, 'gated');
   },
   /** The same with two projections. */
-  SwiGLU(layers, x, { activation }, { hidden, bias }) {
-    const gate = layers.linear('fc1_g', x, hidden, {
-      bias,
-      weightInitializer: gateWeight,
-      biasInitializer: gateBias,
-    });
+  SwiGLU(layers, x, { activation, plainStart }, { hidden, bias }) {
+    const start: LinearOptions = { weightInitializer: gateWeight, biasInitializer: gateBias };
+    const gate = layers.linear('fc1_g', x, hidden, { bias, ...(plainStart ? {} : start) });
     const value = layers.linear('fc1_x', x, hidden, { bias });
     return layers.builder.op('Mul', [layers.activation(gate, activation), value], {}, 'gated');
   },

@@ -38,9 +38,19 @@ export interface RelativePositionOptions {
 export function relativePositionBias(layers: Layers, options: RelativePositionOptions): Value {
   const { window, heads, classToken = false, name = 'relative_position_bias_table' } = options;
   const { initializer = { kind: 'normal', std: 0.02 } } = options;
-  const b = layers.builder;
   const rows = (2 * window[0] - 1) * (2 * window[1] - 1) + (classToken ? 3 : 0);
   const table = layers.parameter(name, [rows, heads], initializer);
+  return biasByPair(layers, table, window, classToken);
+}
+
+/** Rows of a table `[offsets, heads]` picked for each pair of positions: `[heads, T, T]`. */
+function biasByPair(
+  layers: Layers,
+  table: Value,
+  window: readonly [number, number],
+  classToken = false,
+): Value {
+  const b = layers.builder;
   const tokens = window[0] * window[1] + (classToken ? 1 : 0);
   const index = layers.constant(
     'relative_position_index',
@@ -48,4 +58,43 @@ export function relativePositionBias(layers: Layers, options: RelativePositionOp
   );
   const picked = b.op('Gather', [table, index], { axis: 0 }, 'position_bias_by_pair');
   return b.op('Transpose', [picked], { perm: [2, 0, 1] }, 'position_bias');
+}
+
+/** sign(x) log(1 + |x|): far offsets are told apart less than near ones. */
+export const signedLog = (x: number): number => Math.sign(x) * Math.log1p(Math.abs(x));
+
+/** As Swin V2 sees an offset: the window's edge is at 8 before the logarithm, which is to the base 8. */
+export const swinCoordinate = (offset: number, size: number): number =>
+  size > 1 ? signedLog((8 * offset) / (size - 1)) / Math.log(8) : 0;
+
+export interface PositionMlpOptions {
+  window: readonly [height: number, width: number];
+  heads: number;
+  hidden: number;
+  /** What the network sees of an offset in rows or columns; `size` is the window's along that axis. */
+  coordinate: (offset: number, size: number) => number;
+  /** Names of the two Linears. */
+  names: readonly [first: string, second: string];
+  /** Whether the second has one. */
+  bias: boolean;
+}
+
+/**
+ * A bias for each head and offset that a small network makes of the offset, `[heads, T, T]` ("Swin Transformer
+ * V2", arXiv 2111.09883): windows of other sizes can be asked of it.
+ */
+export function relativePositionMlp(layers: Layers, options: PositionMlpOptions): Value {
+  const { window, heads, hidden, coordinate, names, bias } = options;
+  const [height, width] = window;
+  const [rows, columns] = [2 * height - 1, 2 * width - 1];
+  const coordinates = Array.from({ length: rows * columns }, (_, i) => [
+    coordinate(Math.floor(i / columns) - height + 1, height),
+    coordinate((i % columns) - width + 1, width),
+  ]);
+  const seen = layers.constant(
+    'relative_coordinates',
+    Tensor.float32([rows * columns, 2], Float32Array.from(coordinates.flat())),
+  );
+  const units = layers.activation(layers.linear(names[0], seen, hidden), 'relu');
+  return biasByPair(layers, layers.linear(names[1], units, heads, { bias }), window);
 }

@@ -9,7 +9,7 @@ import {
 } from '../../layers/attention.ts';
 import { type Layers, lastDim } from '../../layers/layers.ts';
 import { mlp } from '../../layers/mlp.ts';
-import type { Initializer } from '../../parameter-source.ts';
+import { postNormBlock, preNormBlock } from '../../layers/transformer-block.ts';
 import type { BlockKind, VisionTransformerArgs } from './arguments.ts';
 
 type Block = (layers: Layers, x: Value, args: VisionTransformerArgs, depth: number) => Value;
@@ -46,22 +46,22 @@ function feedForward(layers: Layers, x: Value, args: VisionTransformerArgs): Val
 const scaled = (layers: Layers, name: string, x: Value, { init_values }: VisionTransformerArgs) =>
   init_values ? layers.layerScale(name, x, init_values) : x;
 
-/** x + ls1(attn(norm1(x))), then x + ls2(mlp(norm2(x))). */
-const block: Block = (layers, x, args, depth) => {
-  const attended = selfAttention(layers, layers.norm('norm1', x, args.norm), args, depth);
-  const middle = add(layers, x, scaled(layers, 'ls1', attended, args), 'residual1');
-  const fed = feedForward(layers, layers.norm('norm2', middle, args.norm), args);
-  return add(layers, middle, scaled(layers, 'ls2', fed, args), 'residual2');
-};
+const block: Block = (layers, x, args, depth) =>
+  preNormBlock(layers, x, {
+    norm: args.norm,
+    attend: (normed) => selfAttention(layers, normed, args, depth),
+    feed: (normed) => feedForward(layers, normed, args),
+    scale: (branch, index) => scaled(layers, `ls${index}`, branch, args),
+  });
 
 /** Norms after the branches; `init_values` is where their weights start. */
-const resPostBlock: Block = (layers, x, args, depth) => {
-  const weight: Initializer = { kind: 'constant', value: args.init_values ?? 1 };
-  const attended = layers.norm('norm1', selfAttention(layers, x, args, depth), args.norm, weight);
-  const middle = add(layers, x, attended, 'residual1');
-  const fed = layers.norm('norm2', feedForward(layers, middle, args), args.norm, weight);
-  return add(layers, middle, fed, 'residual2');
-};
+const resPostBlock: Block = (layers, x, args, depth) =>
+  postNormBlock(layers, x, {
+    norm: args.norm,
+    attend: (tokens) => selfAttention(layers, tokens, args, depth),
+    feed: (tokens) => feedForward(layers, tokens, args),
+    normInitializer: { kind: 'constant', value: args.init_values ?? 1 },
+  });
 
 /**
  * Attention and MLP side by side from one input projection ("Scaling Vision Transformers to 22 Billion

@@ -1,10 +1,11 @@
 import { UserError } from '../../../common/errors.ts';
 import type { Graph, Value } from '../../../graph/graph.ts';
 import { attentionPool, refineTokens } from '../../layers/attention.ts';
-import { Layers, lastDim } from '../../layers/layers.ts';
+import { dimOf, Layers, lastDim } from '../../layers/layers.ts';
 import { mlp } from '../../layers/mlp.ts';
 import { patchEmbed } from '../../layers/patch-embed.ts';
 import { type GlobalPoolName, globalPools, meanOver, tokenAt, withoutPrefix } from '../../layers/pool.ts';
+import { countTokens, embedTokens } from '../../layers/prefix-tokens.ts';
 import type { ModelArgs } from '../../model-args.ts';
 import type { ParameterSource } from '../../parameter-source.ts';
 import { type GlobalPool, type VisionTransformerArgs, visionTransformerArgs } from './arguments.ts';
@@ -75,45 +76,24 @@ function encode(layers: Layers, args: VisionTransformerArgs, prefix: readonly Va
   return args.final_norm && !args.fc_norm ? layers.norm('norm', x, args.norm) : x;
 }
 
-/**
- * Puts the prefix tokens before the patches and adds the position embedding. The patches are padded
- * with zeros for the prefix, and tokens and positions, which are the same for every image, are added
- * as one `[1, T, C]`: so the batch size is never asked for, and parameters alone fold into a constant.
- */
+/** Patches with the prefix tokens before them and their positions added. */
 function withPrefixAndPosition(
   layers: Layers,
   patches: Value,
   args: VisionTransformerArgs,
   prefix: readonly Value[],
 ): Value {
-  const b = layers.builder;
-  const count = patches.shape?.[1] as number;
-  const prefixCount = countTokens(prefix);
+  const count = dimOf(patches, 1) + (args.no_embed_class ? 0 : countTokens(prefix));
   const position = args.pos_embed
-    ? layers.parameter('pos_embed', [1, args.no_embed_class ? count : count + prefixCount, args.embed_dim], {
-        kind: 'normal',
-        std: 0.02,
-      })
+    ? layers.parameter('pos_embed', [1, count, args.embed_dim], { kind: 'normal', std: 0.02 })
     : undefined;
-  if (prefixCount === 0) return position ? b.op('Add', [patches, position], {}, 'embedded') : patches;
-  const padded = b.op('Pad', [patches, b.ints([0, prefixCount, 0, 0, 0, 0])], {}, 'patches_padded');
-  const tokens = prefix.length > 1 ? b.op('Concat', prefix, { axis: 1 }, 'prefix') : prefix[0]!;
-  const whole =
-    position && args.no_embed_class
-      ? b.op('Concat', [tokens, position], { axis: 1 }, 'prefix_and_position')
-      : b.op('Pad', [tokens, b.ints([0, 0, 0, 0, count, 0])], {}, 'prefix_padded');
-  const added =
-    position && !args.no_embed_class ? b.op('Add', [whole, position], {}, 'prefix_and_position') : whole;
-  return b.op('Add', [padded, added], {}, 'embedded');
+  return embedTokens(layers, patches, prefix, position);
 }
 
 function normedPool(layers: Layers, tokens: Value, args: VisionTransformerArgs, prefixCount: number): Value {
   const pooled = pools[args.global_pool](layers, tokens, args, prefixCount);
   return args.final_norm && args.fc_norm ? layers.norm('fc_norm', pooled, args.norm) : pooled;
 }
-
-const countTokens = (prefix: readonly Value[]) =>
-  prefix.reduce((sum, token) => sum + token.staticShape[1]!, 0);
 
 /** The tokens a pool reduces: the patches, and with `pool_include_prefix` all. */
 const pooledTokens = (layers: Layers, x: Value, args: VisionTransformerArgs, prefixCount: number): Value =>
