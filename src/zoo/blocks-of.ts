@@ -99,15 +99,22 @@ export function measuredBlocks(graph: Graph, reading: BlockReading): BlockShape[
 }
 
 /**
- * The product of queries and keys that a Softmax is of: what is added to it (a bias by position, a mask) and
- * a mixing of heads is stepped over.
+ * The product of queries and keys that a Softmax is of: what is added to it (a bias by position, a mask), and what
+ * mixes the heads (a Linear over them, a convolution) is stepped over.
  */
 export function scoreProduct(softmax: Node): Node | undefined {
   let producer = softmax.input(0).producer;
-  while (producer && ['Add', 'Reshape', 'Conv'].includes(producer.op)) {
+  while (producer && (['Add', 'Reshape', 'Transpose', 'Conv'].includes(producer.op) || ofWeight(producer))) {
     producer = producer.inputs.find((value) => value?.producer)?.producer;
   }
   return producer;
+}
+
+/** Whether a product is with a constant, transposed or not. */
+function ofWeight(node: Node): boolean {
+  if (node.op !== 'MatMul') return false;
+  const weight = node.input(1);
+  return weight.tensor !== undefined || weight.producer?.inputs[0]?.tensor !== undefined;
 }
 
 type Sizes = (node: Node) => readonly [number | undefined, number | undefined];

@@ -1,5 +1,6 @@
 import { toFloat32 } from '../checkpoint/to-float32.ts';
 import { UserError } from '../common/errors.ts';
+import { Random } from '../common/random.ts';
 import { elementCount, Tensor } from '../graph/tensor.ts';
 import { fillNormal, fillUniform } from './random-fill.ts';
 
@@ -13,8 +14,8 @@ export type Initializer =
   | { kind: 'uniform'; bound: number }
   /** Parts along the first axis, equally long. */
   | { kind: 'halves'; first: Initializer; second: Initializer }
-  /** Not drawn but computed, row-major: a table of positions. */
-  | { kind: 'computed'; values: () => ArrayLike<number> };
+  /** Computed, row-major: a table of positions, or angles drawn from `random`. */
+  | { kind: 'computed'; values: (random: Random) => ArrayLike<number> };
 
 /** Element types of a state dict: int64 for counters and indices. */
 export type StateType = 'float32' | 'int64';
@@ -69,7 +70,7 @@ function fill(data: Float32Array, initializer: Initializer, keys: readonly numbe
       fillUniform(data, initializer.bound, keys);
       return;
     case 'computed':
-      data.set(initializer.values());
+      data.set(initializer.values(new Random(...keys)));
       return;
     case 'halves': {
       const middle = data.length / 2;

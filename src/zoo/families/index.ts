@@ -1,7 +1,10 @@
 import type { Family } from '../family.ts';
+import { beit } from './beit/family.ts';
+import { cait } from './cait/family.ts';
 import { crossVit } from './crossvit/family.ts';
 import { efficientFormer } from './efficientformer/family.ts';
 import { efficientFormerV2 } from './efficientformer-v2/family.ts';
+import { eva } from './eva/family.ts';
 import { fastVit } from './fastvit/family.ts';
 import { levit } from './levit/family.ts';
 import { mobileVit } from './mobilevit/family.ts';
@@ -12,12 +15,14 @@ import { tinyVit } from './tiny-vit/family.ts';
 import { twins } from './twins/family.ts';
 import { visformer } from './visformer/family.ts';
 import { visionTransformer } from './vision-transformer/family.ts';
+import { visionTransformerHybrid } from './vision-transformer-hybrid/family.ts';
 import { visionTransformerRelPos } from './vision-transformer-relpos/family.ts';
 import { xcit } from './xcit/family.ts';
 
 /** The families that can be built, a row each. */
 export const families: readonly Family[] = [
   visionTransformer,
+  visionTransformerHybrid,
   visionTransformerRelPos,
   pvtV2,
   pit,
@@ -32,4 +37,7 @@ export const families: readonly Family[] = [
   repVit,
   fastVit,
   mobileVit,
+  eva,
+  beit,
+  cait,
 ];

@@ -1,13 +1,17 @@
 import type { Value } from '../../graph/graph.ts';
+import { Tensor } from '../../graph/tensor.ts';
 import type { Initializer } from '../parameter-source.ts';
 import type { NormSpec } from './layer-spec.ts';
 import { type Layers, lastDim } from './layers.ts';
 
 export interface ScoreOptions {
-  /** What queries are multiplied with; default D^-0.5. */
-  scale?: number;
+  /** What queries are multiplied with, a number or a value for each head `[H, 1, 1]`; default D^-0.5. */
+  scale?: number | Value;
   /** Added to the scores, one after the other: a bias by position, a mask. */
   biases?: readonly Value[];
+  /** What is done to the scores `[N, H, T, T]` before the softmax, and to the weights after it. */
+  onScores?(scores: Value): Value;
+  onWeights?(weights: Value): Value;
 }
 
 export interface AttentionOptions extends ScoreOptions {
@@ -18,7 +22,20 @@ export interface AttentionOptions extends ScoreOptions {
   qkNorm: NormSpec | undefined;
   /** Norm of the joined heads before the projection. */
   scaleNorm: NormSpec | undefined;
+  /** What makes queries, keys and values; default: one Linear for all. */
+  project?: Projection;
+  /** What is done to queries and keys `[N, H, T, D]` before they meet: turned by position, brought to unit length. */
+  prepare?(x: Value): Value;
+  /** Channels of a head, where they are not what the heads have of the width. */
+  headDim?: number;
 }
+
+/** Queries, keys and values `[N, H, T, D]` of `x` `[N, T, C]`. */
+export type Projection = (
+  layers: Layers,
+  x: Value,
+  options: Pick<AttentionOptions, 'heads' | 'qkvBias' | 'headDim'>,
+) => readonly [q: Value, k: Value, v: Value];
 
 /**
  * softmax(q k^T / sqrt(D)) v for `[N, H, T, D]` operands ("Attention Is All You Need", 2017). The
@@ -29,10 +46,11 @@ export function scaledDotProduct(
   q: Value,
   k: Value,
   v: Value,
-  { scale = lastDim(q) ** -0.5, biases = [] }: ScoreOptions = {},
+  options: ScoreOptions = {},
 ): Value {
   const b = layers.builder;
-  const scaled = b.op('Mul', [q, b.scalar(scale)], {}, 'q_scaled');
+  const { scale = lastDim(q) ** -0.5, biases = [], onScores, onWeights } = options;
+  const scaled = b.op('Mul', [q, typeof scale === 'number' ? b.scalar(scale) : scale], {}, 'q_scaled');
   const product = b.op(
     'MatMul',
     [scaled, b.op('Transpose', [k], { perm: [0, 1, 3, 2] }, 'k_t')],
@@ -40,8 +58,8 @@ export function scaledDotProduct(
     'scores',
   );
   const scores = biases.reduce((sum, bias) => b.op('Add', [sum, bias], {}, 'scores_biased'), product);
-  const weights = b.op('Softmax', [scores], { axis: -1 }, 'softmax');
-  return b.op('MatMul', [weights, v], {}, 'context');
+  const weights = b.op('Softmax', [onScores ? onScores(scores) : scores], { axis: -1 }, 'softmax');
+  return b.op('MatMul', [onWeights ? onWeights(weights) : weights, v], {}, 'context');
 }
 
 /** `[N, T, H*D] -> [N, H, T, D]`. */
@@ -73,15 +91,45 @@ export function splitPacked(layers: Layers, x: Value, parts: readonly string[], 
   return parts.map((name, i) => b.op('Squeeze', [cut.output(i), b.ints([0])], {}, name));
 }
 
+const inThree = (layers: Layers, packed: Value, heads: number) =>
+  splitPacked(layers, packed, ['q', 'k', 'v'], heads) as [Value, Value, Value];
+
+/** One Linear `qkv`. */
+const packedProjection: Projection = (layers, x, { heads, qkvBias, headDim = lastDim(x) / heads }) =>
+  inThree(layers, layers.linear('qkv', x, 3 * heads * headDim, { bias: qkvBias }), heads);
+
+/** One Linear `qkv`, with biases of their own for queries and values, `q_bias` and `v_bias`; keys have none. */
+export const biasesApart: Projection = (layers, x, { heads, qkvBias }) => {
+  const b = layers.builder;
+  const width = lastDim(x);
+  const packed = layers.linear('qkv', x, 3 * width, { bias: false });
+  if (!qkvBias) return inThree(layers, packed, heads);
+  const zero: Initializer = { kind: 'constant', value: 0 };
+  const [q, v] = ['q_bias', 'v_bias'].map((name) => layers.parameter(name, [width], zero));
+  const k = layers.constant('k_bias', Tensor.zeros('float32', [width]));
+  const bias = b.op('Concat', [q, k, v], { axis: 0 }, 'qkv_bias');
+  return inThree(layers, b.op('Add', [packed, bias], {}, 'qkv_biased'), heads);
+};
+
+/** A Linear each, `q_proj`, `k_proj` and `v_proj`; that of the keys may have no bias where the others have one. */
+export const projectionsApart =
+  (keyBias: boolean): Projection =>
+  (layers, x, { heads, qkvBias }) => {
+    const project = (name: string, bias: boolean) =>
+      splitHeads(layers, layers.linear(name, x, lastDim(x), { bias }), heads);
+    return [project('q_proj', qkvBias), project('k_proj', qkvBias && keyBias), project('v_proj', qkvBias)];
+  };
+
 /** Multi-head self-attention as timm's `Attention`. */
 export function attention(layers: Layers, x: Value, options: AttentionOptions): Value {
   const width = lastDim(x);
-  const packed = layers.linear('qkv', x, 3 * width, { bias: options.qkvBias });
-  let [q, k, v] = splitPacked(layers, packed, ['q', 'k', 'v'], options.heads) as [Value, Value, Value];
+  const { project = packedProjection, prepare } = options;
+  let [q, k, v] = project(layers, x, options);
   if (options.qkNorm) {
     q = layers.norm('q_norm', q, options.qkNorm);
     k = layers.norm('k_norm', k, options.qkNorm);
   }
+  if (prepare) [q, k] = [layers.scope('q', () => prepare(q)), layers.scope('k', () => prepare(k))];
   const context = scaledDotProduct(layers, q, k, v, options);
   return projected(layers, joinHeads(layers, context), width, options);
 }

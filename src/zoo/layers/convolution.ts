@@ -1,6 +1,7 @@
 import { float } from '../../graph/attribute.ts';
 import type { Value } from '../../graph/graph.ts';
 import type { Initializer } from '../parameter-source.ts';
+import { standardized } from './group-norm.ts';
 import type { ActivationName } from './layer-spec.ts';
 import { dimOf, type Layers } from './layers.ts';
 
@@ -16,6 +17,8 @@ export interface ConvOptions {
   bias?: boolean;
   weightInitializer?: Initializer;
   biasInitializer?: Initializer;
+  /** Standardizes the weight of each output, with this epsilon ("Weight Standardization", arXiv 1903.10520). */
+  standardizeWeight?: number;
 }
 
 const pair = (value: number | Pair): Pair => (typeof value === 'number' ? [value, value] : value);
@@ -80,7 +83,8 @@ export function conv(layers: Layers, name: string, x: Value, channels: number, o
       [channels, inputs, height, width],
       options.weightInitializer ?? start,
     );
-    const operands = [x, weight];
+    const { standardizeWeight: epsilon } = options;
+    const operands = [x, epsilon === undefined ? weight : standardized(layers, weight, [1, 2, 3], epsilon)];
     if (bias) operands.push(layers.parameter('bias', [channels], options.biasInitializer ?? start));
     const attributes = { ...windowAttributes(x, options), ...(groups === 1 ? {} : { group: groups }) };
     return layers.builder.op('Conv', operands, attributes, 'conv');

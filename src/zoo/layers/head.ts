@@ -7,7 +7,7 @@ import { type GlobalPoolName, globalPools } from './pool.ts';
 export interface ClassifierHeadOptions extends LinearOptions {
   /** 0: the pooled, normed features. */
   classes: number;
-  pool: Exclude<GlobalPoolName, ''>;
+  pool: GlobalPoolName;
   /** Axes of the positions: `[2, 3]` of `[N, C, H, W]`, `[1, 2]` with channels last, `[1]` of tokens. */
   axes: readonly number[];
   /** Norm of the pooled features, `NAME.norm`. */

@@ -24,6 +24,15 @@ export const pytorchStart: LinearStart = (_name, inputs) => {
   return { weight: start, bias: start };
 };
 
+/** As BEiT and EVA start: what goes back into the residuals by its depth, and the head almost at zero. */
+export const scaledStart =
+  (headScale: number): LinearStart =>
+  (name) => {
+    const depth = /^blocks\.(\d+)\.(?:attn\.proj|mlp\.fc2)$/.exec(name)?.[1];
+    const factor = depth ? (2 * (Number(depth) + 1)) ** -0.5 : name === 'head' && headScale ? headScale : 1;
+    return { weight: { kind: 'normal', std: 0.02 * factor }, bias: zeros };
+  };
+
 export interface LinearOptions {
   bias?: boolean;
   weightInitializer?: Initializer;
@@ -150,12 +159,15 @@ export class Layers {
     return this.scope('act', () => activations[name](this.builder, x));
   }
 
-  /** Layer scale: a learned factor per channel. */
+  /** Layer scale: a learned factor per channel, `NAME.gamma`. */
   layerScale(name: string, x: Value, value: number): Value {
-    return this.scope(name, () => {
-      const gamma = this.parameter('gamma', [lastDim(x)], { kind: 'constant', value });
-      return this.builder.op('Mul', [x, gamma], {}, 'scaled');
-    });
+    return this.scope(name, () => this.channelScale('gamma', x, value));
+  }
+
+  /** The same with a parameter that is in no module of its own. */
+  channelScale(name: string, x: Value, value: number): Value {
+    const gamma = this.parameter(name, [lastDim(x)], { kind: 'constant', value });
+    return this.builder.op('Mul', [x, gamma], {}, 'scaled');
   }
 
   /** The finished graph: `output` becomes `logits`, and the parameters are on record. */

@@ -2,7 +2,7 @@ import type { Value } from '../../graph/graph.ts';
 import { type ConvOptions, conv } from './convolution.ts';
 import type { NormSpec } from './layer-spec.ts';
 import type { Layers } from './layers.ts';
-import { imageToTokens } from './layout.ts';
+import { channelsLast, imageToTokens } from './layout.ts';
 
 export interface PatchEmbedOptions
   extends Pick<ConvOptions, 'padding' | 'weightInitializer' | 'biasInitializer'> {
@@ -20,6 +20,16 @@ export function patchEmbed(layers: Layers, name: string, image: Value, options: 
   return layers.scope(name, () => {
     const convolved = conv(layers, 'proj', image, width, { kernel: patchSize, stride, ...rest });
     const patches = imageToTokens(layers, convolved, 'patches');
+    return norm ? layers.norm('norm', patches, norm) : patches;
+  });
+}
+
+/** The same, left in their places: `[N, C, H, W] -> [N, rows, columns, width]`. */
+export function imagePatches(layers: Layers, name: string, image: Value, options: PatchEmbedOptions): Value {
+  const { patchSize, width, bias = true, norm } = options;
+  return layers.scope(name, () => {
+    const convolved = conv(layers, 'proj', image, width, { kernel: patchSize, stride: patchSize, bias });
+    const patches = channelsLast(layers, convolved);
     return norm ? layers.norm('norm', patches, norm) : patches;
   });
 }

@@ -15,12 +15,22 @@ export function moduleRows(
   });
 }
 
-/** Query rows of timm's `Attention`: those of a norm of queries, else the first third of `qkv`, or all of `q`. */
+function wholeRows(state: StateShapes, name: string): RowRange[] {
+  const rows = state.get(name)?.[0];
+  return rows === undefined ? [] : [[name, 0, rows]];
+}
+
+/**
+ * Query rows of timm's attentions: those of a norm of queries, else the first third of `qkv` and a `q_bias` beside
+ * it, or all of `q` or `q_proj`.
+ */
 export function attentionQueryRows(state: StateShapes, attention: string): RowRange[] {
   const normed = moduleRows(state, `${attention}.q_norm`, (rows) => [0, rows]);
   if (normed.length) return normed;
   return [
     ...moduleRows(state, `${attention}.qkv`, (rows) => [0, rows / 3]),
+    ...wholeRows(state, `${attention}.q_bias`),
     ...moduleRows(state, `${attention}.q`, (rows) => [0, rows]),
+    ...moduleRows(state, `${attention}.q_proj`, (rows) => [0, rows]),
   ];
 }

@@ -67,6 +67,12 @@ export const signedLog = (x: number): number => Math.sign(x) * Math.log1p(Math.a
 export const swinCoordinate = (offset: number, size: number): number =>
   size > 1 ? signedLog((8 * offset) / (size - 1)) / Math.log(8) : 0;
 
+/** 16 sigmoid(x): Swin V2's bound of a bias that a network makes. */
+export function boundedBias(layers: Layers, bias: Value): Value {
+  const b = layers.builder;
+  return b.op('Mul', [b.op('Sigmoid', [bias], {}, 'bounded'), b.scalar(16)], {}, 'rescaled');
+}
+
 export interface PositionMlpOptions {
   window: readonly [height: number, width: number];
   heads: number;

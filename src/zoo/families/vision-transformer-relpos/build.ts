@@ -6,6 +6,7 @@ import { patchEmbed } from '../../layers/patch-embed.ts';
 import { meanOver, tokenAt, withoutPrefix } from '../../layers/pool.ts';
 import { embedTokens } from '../../layers/prefix-tokens.ts';
 import {
+  boundedBias,
   relativePositionBias,
   relativePositionMlp,
   signedLog,
@@ -96,6 +97,6 @@ function positionBias(layers: Layers, args: RelPosArgs, window: Grid): Value {
       bias: !swin,
     }),
   );
-  if (swin) bias = b.op('Mul', [b.op('Sigmoid', [bias], {}, 'bounded'), b.scalar(16)], {}, 'rescaled');
+  if (swin) bias = boundedBias(layers, bias);
   return classToken ? b.op('Pad', [bias, b.ints([0, 1, 1, 0, 0, 0])], {}, 'bias_padded') : bias;
 }

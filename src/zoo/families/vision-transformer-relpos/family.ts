@@ -1,7 +1,8 @@
-import { measuredBlocks, transformerReading } from '../../blocks-of.ts';
+import { measuredBlocks } from '../../blocks-of.ts';
 import type { Family, ModelFacts } from '../../family.ts';
 import { inferTransformerArgs } from '../../infer-transformer.ts';
 import { attentionQueryRows } from '../../layers/query-rows.ts';
+import { transformerReading } from '../../layers/transformer-reading.ts';
 import type { ModelArgs } from '../../model-args.ts';
 import { buildVisionTransformerRelPos } from './build.ts';
 

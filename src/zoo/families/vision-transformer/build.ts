@@ -11,17 +11,33 @@ import type { ParameterSource } from '../../parameter-source.ts';
 import { type GlobalPool, type VisionTransformerArgs, visionTransformerArgs } from './arguments.ts';
 import { blocks } from './blocks.ts';
 
+/** Image to patches `[N, P, embed_dim]`, in the scope `patch_embed`. */
+export type Embedding = (layers: Layers, image: Value, args: VisionTransformerArgs) => Value;
+
+const strided: Embedding = (layers, image, args) =>
+  patchEmbed(layers, 'patch_embed', image, {
+    patchSize: args.patch_size,
+    width: args.embed_dim,
+    bias: !args.pre_norm,
+    norm: args.embed_norm,
+  });
+
 /**
  * timm's VisionTransformer ("An Image is Worth 16x16 Words", arXiv 2010.11929) with all its variations,
  * at one input size. Input `pixel_values` `[N, C, H, W]`; output `logits` `[N, classes]`, the pooled
  * features with `num_classes` 0, all tokens with `global_pool` ''.
+ * @param embed timm's `embed_layer`
  * @throws UserError on arguments the class does not have or can't combine
  */
-export function buildVisionTransformer(modelArgs: ModelArgs, source: ParameterSource): Graph {
+export function buildVisionTransformer(
+  modelArgs: ModelArgs,
+  source: ParameterSource,
+  embed: Embedding = strided,
+): Graph {
   const args = visionTransformerArgs(modelArgs);
   const layers = new Layers('VisionTransformer', source);
   const prefix = prefixTokens(layers, args);
-  const tokens = encode(layers, args, prefix);
+  const tokens = encode(layers, args, prefix, embed);
   const pooled = normedPool(layers, tokens, args, countTokens(prefix));
   return layers.finish(args.num_classes > 0 ? layers.linear('head', pooled, args.num_classes) : pooled);
 }
@@ -41,7 +57,7 @@ export function buildVisionTransformerDistilled(modelArgs: ModelArgs, source: Pa
   const layers = new Layers('VisionTransformerDistilled', source);
   const prefix = prefixTokens(layers, args);
   prefix.push(layers.parameter('dist_token', [1, 1, args.embed_dim], { kind: 'normal', std: 0.02 }));
-  const tokens = encode(layers, args, prefix);
+  const tokens = encode(layers, args, prefix, strided);
   const outputs = ['head', 'head_dist'].map((name, index) => {
     const token = tokenAt(layers, tokens, index);
     return args.num_classes > 0 ? layers.linear(name, token, args.num_classes) : token;
@@ -61,13 +77,13 @@ function prefixTokens(layers: Layers, args: VisionTransformerArgs): Value[] {
 }
 
 /** Image to encoded tokens `[N, T, C]`, the final norm included. */
-function encode(layers: Layers, args: VisionTransformerArgs, prefix: readonly Value[]): Value {
-  const patches = patchEmbed(layers, 'patch_embed', layers.images(args.in_chans, args.img_size), {
-    patchSize: args.patch_size,
-    width: args.embed_dim,
-    bias: !args.pre_norm,
-    norm: args.embed_norm,
-  });
+function encode(
+  layers: Layers,
+  args: VisionTransformerArgs,
+  prefix: readonly Value[],
+  embed: Embedding,
+): Value {
+  const patches = embed(layers, layers.images(args.in_chans, args.img_size), args);
   let x = withPrefixAndPosition(layers, patches, args, prefix);
   if (args.pre_norm) x = layers.norm('norm_pre', x, args.norm);
   for (let depth = 0; depth < args.depth; depth++) {

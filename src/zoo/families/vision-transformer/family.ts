@@ -4,16 +4,17 @@ import {
   measuredBlocks,
   mlpUnits,
   type ShapeInBlock,
-  transformerReading,
 } from '../../blocks-of.ts';
 import type { Family } from '../../family.ts';
 import { inferTransformerArgs } from '../../infer-transformer.ts';
 import { attentionQueryRows, moduleRows, type RowRange } from '../../layers/query-rows.ts';
+import { transformerReading } from '../../layers/transformer-reading.ts';
 import type { StateShapes } from '../../state.ts';
 import { buildVisionTransformer, buildVisionTransformerDistilled } from './build.ts';
 import { layouts } from './layouts.ts';
 
-const reading: BlockReading = {
+/** Where the sizes of its blocks are seen. */
+export const reading: BlockReading = {
   ...transformerReading,
   embedDim: (shapeOf) => firstLength(shapeOf, ['norm1.weight', 'in_norm.weight', 'attns.0.norm.weight']),
   mlpHidden: hiddenUnits,
