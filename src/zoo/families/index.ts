@@ -11,6 +11,9 @@ import { mobileVit } from './mobilevit/family.ts';
 import { pit } from './pit/family.ts';
 import { pvtV2 } from './pvt-v2/family.ts';
 import { repVit } from './repvit/family.ts';
+import { swinTransformer } from './swin-transformer/family.ts';
+import { swinTransformerV2 } from './swin-transformer-v2/family.ts';
+import { swinTransformerV2Cr } from './swin-transformer-v2-cr/family.ts';
 import { tinyVit } from './tiny-vit/family.ts';
 import { twins } from './twins/family.ts';
 import { visformer } from './visformer/family.ts';
@@ -40,4 +43,7 @@ export const families: readonly Family[] = [
   eva,
   beit,
   cait,
+  swinTransformer,
+  swinTransformerV2,
+  swinTransformerV2Cr,
 ];
