@@ -1,6 +1,5 @@
 import { float } from '../graph/attribute.ts';
 import type { Builder } from '../graph/builder.ts';
-import { leastLength } from '../graph/dim.ts';
 import type { Shape, Value } from '../graph/graph.ts';
 import type { OpArguments } from '../graph/schema/signature.ts';
 import {
@@ -30,28 +29,6 @@ export function product(b: Builder, left: Factor, right: Factor, alpha = 1): Val
     transB: Number(right.transposed),
     alpha: float(alpha),
   });
-}
-
-/** Rows from which laying an operand out anew costs little beside the product that it makes faster. */
-const manyRows = 32;
-
-/**
- * `alpha * left^T right` for two matrices of many rows, `[R, m]` and `[R, n]`. ONNX Runtime multiplies
- * faster where the left operand is laid out than where it reads it across (products alone, AVX2, one
- * thread: 34 against 25 GMAC/s at 3152 x 768 x 192, 6 to 20 % at other shapes), so the narrower one is
- * transposed first; where that is the right one, the product comes out transposed and is turned back.
- */
-function productOverRows(b: Builder, left: Value, right: Value, alpha: number): Value {
-  const flipped = (value: Value) => b.op('Transpose', [value], { perm: [1, 0] });
-  const [m, n] = [shapeOf(left)[1] as number, shapeOf(right)[1] as number];
-  if (m <= n) return product(b, of(flipped(left)), of(right), alpha);
-  return flipped(product(b, of(flipped(right)), of(left), alpha));
-}
-
-/** Whether a value is a matrix of known width with at least `manyRows` rows. */
-function isTall(value: Value): boolean {
-  const shape = shapeOf(value);
-  return shape.length === 2 && typeof shape[1] === 'number' && leastLength(shape[0]!) >= manyRows;
 }
 
 /** Rows of a value of rank 3 and more laid under one another: `[B, T, C]` as `[B*T, C]`. */
@@ -85,13 +62,9 @@ function productGradients(
     const flat = shared && typeof columns === 'number' && typeof outColumns === 'number';
     const a = flat ? asRows(b, left.value, columns) : left.value;
     const go = flat ? asRows(b, g, outColumns) : g;
-    const [first, second] = right.transposed
-      ? [of(go, true), of(a, left.transposed)]
-      : [of(a, !left.transposed), of(go)];
-    const overRows = first.transposed && !second.transposed && isTall(first.value) && isTall(second.value);
-    dRight = overRows
-      ? productOverRows(b, first.value, second.value, alpha)
-      : product(b, first, second, alpha);
+    dRight = right.transposed
+      ? product(b, of(go, true), of(a, left.transposed), alpha)
+      : product(b, of(a, !left.transposed), of(go), alpha);
     dRight = sumTo(b, dRight, right.value);
   }
   return [dLeft, dRight];

@@ -37,11 +37,6 @@ export const sameDim = (a: Dim | undefined, b: Dim | undefined): boolean => a ==
 export const sameShape = (a: Shape | undefined, b: Shape | undefined): boolean =>
   a !== undefined && a.length === b?.length && a.every((dim, i) => sameDim(dim, b[i]));
 
-/** The least that an axis can have when none of its symbols is zero. */
-export function leastLength(dim: Dim): number {
-  return parse(dim).factor;
-}
-
 /** The product of axis lengths. */
 export function multiplyDims(dims: Shape): Dim {
   const all = dims.map(parse);

@@ -65,14 +65,6 @@ class DoubleBuffer {
   }
 }
 
-/**
- * Rewrites of the engine that make a training step slower: it would join a Transpose with the product
- * that reads it, which then reads its operand across (see `autodiff/product.ts`).
- */
-const keptAsWritten = {
-  'optimization.disable_specified_optimizers': 'MatmulTransposeFusion',
-};
-
 const copyOf = (tensor: Tensor): Tensor => Tensor.float32(tensor.shape, tensor.floats.slice());
 
 /**
@@ -138,10 +130,7 @@ export class Trainer {
         tensors[slot] = given ? copyOf(given) : Tensor.zeros('float32', shape);
       }
     }
-    const settings: SessionOptions = {
-      ...(options.threads === undefined ? {} : { threads: options.threads }),
-      config: keptAsWritten,
-    };
+    const settings: SessionOptions = options.threads === undefined ? {} : { threads: options.threads };
     const session = await engine.load(graph.graph, settings);
     const updating =
       (options.accumulate ?? 1) > 1
