@@ -2,19 +2,16 @@ import type { Graph, Value } from '../../../graph/graph.ts';
 import { readArguments } from '../../arguments.ts';
 import { attention, biasesApart } from '../../layers/attention.ts';
 import { cosineScores } from '../../layers/cosine-attention.ts';
-import { classifierHead } from '../../layers/head.ts';
 import { type ActivationName, activationName } from '../../layers/layer-spec.ts';
 import { Layers, lastDim } from '../../layers/layers.ts';
 import { mlp } from '../../layers/mlp.ts';
-import { imagePatches } from '../../layers/patch-embed.ts';
-import { patchMerging } from '../../layers/patch-merging.ts';
 import { boundedBias, relativePositionMlp, swinCoordinate } from '../../layers/relative-position.ts';
 import { inWindows, type WindowPlan } from '../../layers/shifted-windows.ts';
 import { postNormBlock } from '../../layers/transformer-block.ts';
-import { windowStages } from '../../layers/window-stages.ts';
 import type { ModelArgs } from '../../model-args.ts';
 import type { ParameterSource } from '../../parameter-source.ts';
 import { type SwinArgs, swinArgs, withoutEffect } from '../swin-transformer/arguments.ts';
+import { swinStages } from '../swin-transformer/stages.ts';
 
 const known = [
   'img_size patch_size in_chans num_classes global_pool embed_dim depths num_heads window_size always_partition',
@@ -45,30 +42,10 @@ function swinV2Args(args: ModelArgs): SwinV2Args {
 export function buildSwinTransformerV2(modelArgs: ModelArgs, source: ParameterSource): Graph {
   const args = swinV2Args(modelArgs);
   const layers = new Layers('SwinTransformerV2', source);
-  const { patch_size: patch, norm } = args;
-  const x = imagePatches(layers, 'patch_embed', layers.images(args.in_chans, args.img_size), {
-    patchSize: [patch, patch],
-    width: args.widths[0]!,
-    norm,
+  return swinStages(layers, args, {
+    normFirst: false,
+    block: (image, stage, plan) => block(layers, image, args, stage, plan),
   });
-  const stages = windowStages(layers, x, {
-    name: 'layers',
-    depths: args.depths,
-    grid: [Math.floor(args.img_size[0] / patch), Math.floor(args.img_size[1] / patch)],
-    windowOf: (stage) => args.windows[stage]!,
-    always: args.always_partition,
-    merge: (image, stage) =>
-      patchMerging(layers, 'downsample', image, { width: args.widths[stage]!, norm, normFirst: false }),
-    block: (image, stage, _index, plan) => block(layers, image, args, stage, plan),
-  });
-  const normed = layers.norm('norm', stages, norm);
-  return layers.finish(
-    classifierHead(layers, 'head', normed, {
-      classes: args.num_classes,
-      pool: args.global_pool,
-      axes: [1, 2],
-    }),
-  );
 }
 
 function block(layers: Layers, x: Value, args: SwinV2Args, stage: number, plan: WindowPlan): Value {
