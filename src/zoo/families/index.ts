@@ -2,6 +2,7 @@ import type { Family } from '../family.ts';
 import { beit } from './beit/family.ts';
 import { cait } from './cait/family.ts';
 import { crossVit } from './crossvit/family.ts';
+import { davit } from './davit/family.ts';
 import { efficientFormer } from './efficientformer/family.ts';
 import { efficientFormerV2 } from './efficientformer-v2/family.ts';
 import { eva } from './eva/family.ts';
@@ -46,4 +47,5 @@ export const families: readonly Family[] = [
   swinTransformer,
   swinTransformerV2,
   swinTransformerV2Cr,
+  davit,
 ];
