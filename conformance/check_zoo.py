@@ -19,7 +19,7 @@ import numpy
 import onnx
 from safetensors.torch import save_file
 
-from judge import node, relative, timm, torch, verdict
+from judge import node, randomized, relative, timm, torch, verdict
 
 TOLERANCE = 1e-4
 CASES = Path(__file__).parent / "zoo"
@@ -30,26 +30,6 @@ def cases_of(family, part):
     if not files:
         sys.exit(f"no cases for {family}: {', '.join(path.stem for path in sorted(CASES.glob('*.json')))}")
     return [case for path in files for case in json.loads(path.read_text()) if part in case["name"]]
-
-
-def randomized(model, generator):
-    """Everything in the state dict drawn anew, so that nothing is hidden by a zero, a one or a tiny layer scale."""
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            noise = torch.randn(parameter.shape, generator=generator)
-            if parameter.ndim <= 1:
-                scale = name.endswith("gamma") or (name.endswith("weight") and parameter.ndim == 1)
-                parameter.copy_((1.0 if scale else 0.0) + 0.2 * noise)
-            elif name.endswith(("_token", "pos_embed", "latent")):
-                parameter.copy_(0.5 * noise)
-            else:
-                parameter.copy_(noise * parameter[0].numel() ** -0.5)
-        for name, buffer in model.named_buffers():
-            if name.endswith("running_mean"):
-                buffer.copy_(0.2 * torch.randn(buffer.shape, generator=generator))
-            elif name.endswith("running_var"):
-                buffer.copy_(0.5 + torch.rand(buffer.shape, generator=generator))
-    return model.eval()
 
 
 def input_of(model, case):

@@ -23,7 +23,7 @@ import timm  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 
-__all__ = ["ROOT", "node", "relative", "timm", "torch", "verdict"]
+__all__ = ["ROOT", "node", "randomized", "relative", "timm", "torch", "verdict"]
 
 
 def node(driver: str, request: object) -> object:
@@ -38,6 +38,26 @@ def node(driver: str, request: object) -> object:
     if done.returncode != 0:
         sys.exit(f"{driver} failed:\n{done.stderr}")
     return json.loads(done.stdout)
+
+
+def randomized(model, generator):
+    """Everything in the state dict drawn anew, so that nothing is hidden by a zero, a one or a tiny layer scale."""
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            noise = torch.randn(parameter.shape, generator=generator)
+            if parameter.ndim <= 1:
+                scale = name.endswith("gamma") or (name.endswith("weight") and parameter.ndim == 1)
+                parameter.copy_((1.0 if scale else 0.0) + 0.2 * noise)
+            elif name.endswith(("_token", "pos_embed", "latent")):
+                parameter.copy_(0.5 * noise)
+            else:
+                parameter.copy_(noise * parameter[0].numel() ** -0.5)
+        for name, buffer in model.named_buffers():
+            if name.endswith("running_mean"):
+                buffer.copy_(0.2 * torch.randn(buffer.shape, generator=generator))
+            elif name.endswith("running_var"):
+                buffer.copy_(0.5 + torch.rand(buffer.shape, generator=generator))
+    return model.eval()
 
 
 def relative(ours: torch.Tensor, theirs: torch.Tensor) -> float:
