@@ -5,6 +5,7 @@ import { crossVit } from './crossvit/family.ts';
 import { davit } from './davit/family.ts';
 import { efficientFormer } from './efficientformer/family.ts';
 import { efficientFormerV2 } from './efficientformer-v2/family.ts';
+import { efficientVitMit } from './efficientvit-mit/family.ts';
 import { eva } from './eva/family.ts';
 import { fastVit } from './fastvit/family.ts';
 import { levit } from './levit/family.ts';
@@ -38,6 +39,7 @@ export const families: readonly Family[] = [
   tinyVit,
   efficientFormer,
   efficientFormerV2,
+  efficientVitMit,
   repVit,
   fastVit,
   mobileVit,
