@@ -30,6 +30,13 @@ export interface EncodedModel {
   weights?: Uint8Array[];
 }
 
+/** A model for an engine that takes the weights as they lie in memory. */
+export interface ModelAndWeights {
+  model: Uint8Array;
+  /** The tensors' own memory, by the location that the model gives for each. */
+  weights: { path: string; data: Uint8Array }[];
+}
+
 /** Field numbers of the messages that are framed here instead of by the protobuf runtime. */
 const field = { modelGraph: 7, graphInitializer: 5, tensorRawData: 9 };
 /** External tensors start on pages, so that runtimes can map them. */
@@ -47,6 +54,34 @@ const irVersionFor = (opset: number): bigint => (opset >= 23 ? 11n : opset >= 21
  * @throws UserError when the weights pass 2 GiB without `external`
  */
 export function encodeOnnx(graph: Graph, external?: string): EncodedModel {
+  const weights: Uint8Array[] = [];
+  let offset = 0;
+  const place = (bytes: Uint8Array) => {
+    const gap = -offset & (pageSize - 1);
+    weights.push(new Uint8Array(gap), bytes);
+    offset += gap + bytes.length;
+    return { location: external!, offset: offset - bytes.length };
+  };
+  const model = encode(graph, external ? place : undefined);
+  return external ? { model, weights } : { model };
+}
+
+/** Encodes a graph whose large weights stay where they are. */
+export function encodeWithWeights(graph: Graph): ModelAndWeights {
+  const weights: ModelAndWeights['weights'] = [];
+  const pieces = encode(graph, (data) => {
+    const path = `weights/${weights.length}`;
+    weights.push({ path, data });
+    return { location: path, offset: 0 };
+  });
+  return { model: concatenate(pieces), weights };
+}
+
+/** @param place takes in the bytes of a large weight and says where they are; without it they are in the model */
+function encode(
+  graph: Graph,
+  place: ((bytes: Uint8Array) => { location: string; offset: number }) | undefined,
+): Uint8Array[] {
   const carried = graph.carried as CarriedModel | undefined;
   const head = create(ModelProtoSchema, {
     irVersion: carried?.model.irVersion || irVersionFor(graph.opsets.get('') ?? 1),
@@ -57,18 +92,13 @@ export function encodeOnnx(graph: Graph, external?: string): EncodedModel {
   });
   if (carried?.model.$unknown) head.$unknown = carried.model.$unknown;
   const body: Uint8Array[] = [toBinary(GraphProtoSchema, graphProto(graph, false))];
-  const weights: Uint8Array[] = [];
-  let offset = 0;
   for (const value of graph.constants.values()) {
     const tensor = value.tensor!;
     const proto = tensorHeader(value.name, tensor, (value.carried as CarriedValue | undefined)?.tensor);
     const bytes = tensor.dtype === 'string' ? undefined : tensor.bytes;
-    if (bytes && external && bytes.length > rawDataLimit) {
-      const gap = -offset & (pageSize - 1);
-      weights.push(new Uint8Array(gap), bytes);
-      offset += gap;
-      describeExternal(proto, external, offset, bytes.length);
-      offset += bytes.length;
+    if (bytes && place && bytes.length > rawDataLimit) {
+      const { location, offset } = place(bytes);
+      describeExternal(proto, location, offset, bytes.length);
       body.push(...framed(field.graphInitializer, [toBinary(TensorProtoSchema, proto)]));
     } else {
       const pieces: Uint8Array[] = [toBinary(TensorProtoSchema, proto)];
@@ -79,7 +109,7 @@ export function encodeOnnx(graph: Graph, external?: string): EncodedModel {
   const model = [toBinary(ModelProtoSchema, head), ...framed(field.modelGraph, body)];
   if (total(model) >= 2 ** 31)
     throw new UserError('the model is over 2 GiB: its weights must go to an external file');
-  return external ? { model, weights } : { model };
+  return model;
 }
 
 /** The model in one buffer. @throws UserError above 2 GiB */

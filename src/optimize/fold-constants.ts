@@ -1,13 +1,16 @@
-import { Graph, type Node, type Value } from '../graph/graph.ts';
+import type { Graph, Node, Value } from '../graph/graph.ts';
+import { partOf } from '../graph/part.ts';
 import { replaceValue } from '../graph/replace.ts';
 import { argumentsOf } from '../graph/schema/arguments.ts';
 import { isRandom } from '../graph/schema/traits.ts';
 import { storedBytes, Tensor } from '../graph/tensor.ts';
 import { subgraphs } from '../graph/traversal.ts';
-import { type Engine, runOnce, type Tensors } from '../runtime/session.ts';
+import { type Engine, runOnce } from '../runtime/session.ts';
 
 /** A result may be this much larger than what it is computed from, in bytes. */
 const allowedGrowth = 1 << 9;
+/** Operands that are in memory at a time, in bytes. */
+const batchBytes = 1 << 24;
 /** Operands with more elements are fed to the engine instead of being encoded into the graph it loads. */
 const fedAbove = 256;
 
@@ -98,46 +101,66 @@ function originOf(value: Value): Value {
   return at;
 }
 
+/** Values to compute, with the nodes it takes, and the bytes of what those read. */
+interface Batch {
+  nodes: Node[];
+  wanted: Value[];
+  bytes: number;
+}
+
+/** Computes on the engine, some weights at a time, each let go of when it was read. */
 async function evaluate(
   engine: Engine,
   graph: Graph,
   nodes: ReadonlySet<Node>,
   wanted: readonly Value[],
 ): Promise<Tensor[]> {
-  const part = new Graph('constants');
-  for (const [domain, version] of graph.root.opsets) part.opsets.set(domain, version);
-  const feeds: Tensors = {};
-  const twins = new Map<Value, Value>();
-  const twin = (value: Value): Value => {
-    let made = twins.get(value);
-    if (!made) {
-      const tensor = value.tensor!;
-      if (tensor.size > fedAbove) {
-        made = part.addInput(value.name, tensor.dtype, tensor.shape);
-        feeds[value.name] = tensor;
-      } else made = part.addConstant(value.name, tensor);
-      twins.set(value, made);
-    }
-    return made;
-  };
-  for (const node of nodes) {
-    const made = part.addNode({
-      opType: node.opType,
-      domain: node.domain,
-      name: node.name,
-      inputs: node.inputs.map((value) => value && twin(value)),
-      outputs: node.outputs.map((value) => value?.name ?? ''),
-      attributes: Object.fromEntries(node.attributes),
-    });
-    node.outputs.forEach((value, i) => {
-      if (!value) return;
-      const output = made.output(i);
-      output.dtype = value.dtype;
-      output.shape = value.shape;
-      twins.set(value, output);
-    });
+  const results = new Map<Value, Tensor>();
+  for (const batch of batches(nodes, wanted)) {
+    const part = partOf(graph, batch.nodes, batch.wanted, ({ tensor }) => tensor!.size > fedAbove);
+    const feeds = Object.fromEntries(part.inputs.map((value) => [value.name, value.tensor!]));
+    const made = await runOnce(engine, part.graph, feeds, { optimization: 'disabled' });
+    for (const value of batch.wanted) results.set(value, made[value.name]!);
+    for (const value of part.inputs) value.tensor!.release();
   }
-  part.outputs.push(...wanted.map((value) => twins.get(value)!));
-  const results = await runOnce(engine, part, feeds, { optimization: 'disabled' });
-  return wanted.map((value) => results[value.name]!);
+  return wanted.map((value) => results.get(value)!);
+}
+
+/** Nodes that hang together through what they compute are in one batch; small groups share one. */
+function batches(nodes: ReadonlySet<Node>, wanted: readonly Value[]): Batch[] {
+  const found: Batch[] = [];
+  const taken = new Set<Node>();
+  const isWanted = new Set(wanted);
+  for (const node of nodes) {
+    if (taken.has(node)) continue;
+    const group = connected(node, nodes, taken);
+    const read = group.flatMap((member) => member.inputs.filter((value) => value?.isConstant));
+    const size = bytes(read as Value[]);
+    if (!found.length || found.at(-1)!.bytes + size > batchBytes)
+      found.push({ nodes: [], wanted: [], bytes: 0 });
+    const batch = found.at(-1)!;
+    batch.nodes.push(...group);
+    batch.wanted.push(
+      ...group.flatMap((member) => member.outputs.filter((value) => isWanted.has(value!)) as Value[]),
+    );
+    batch.bytes += size;
+  }
+  const order = new Map([...nodes].map((node, i) => [node, i]));
+  for (const batch of found) batch.nodes.sort((a, b) => order.get(a)! - order.get(b)!);
+  return found;
+}
+
+/** The nodes that hang together with one through values that they compute. */
+function connected(start: Node, nodes: ReadonlySet<Node>, taken: Set<Node>): Node[] {
+  const group: Node[] = [];
+  const open = [start];
+  while (open.length) {
+    const node = open.pop()!;
+    if (taken.has(node) || !nodes.has(node)) continue;
+    taken.add(node);
+    group.push(node);
+    for (const value of node.inputs) if (value?.producer) open.push(value.producer);
+    for (const value of node.outputs) for (const use of value?.uses ?? []) open.push(use.node);
+  }
+  return group;
 }

@@ -2,7 +2,7 @@ import type * as OnnxRuntime from 'onnxruntime-common';
 import { UserError } from '../common/errors.ts';
 import { Graph } from '../graph/graph.ts';
 import { type DataType, dataTypes, Tensor, type TensorData } from '../graph/tensor.ts';
-import { concatenate, encodeOnnx, externalAbove, weightBytes, writeOnnx } from '../onnx/write.ts';
+import { encodeWithWeights, weightBytes, writeOnnx } from '../onnx/write.ts';
 import type { Engine, InputSignature, Session, SessionOptions, Tensors } from './session.ts';
 
 /** The API that onnxruntime-node and onnxruntime-web have in common. */
@@ -121,6 +121,9 @@ function nested(config: Record<string, string>): Record<string, unknown> {
   return root;
 }
 
+/** Larger weights are handed over where they lie: in the model's own bytes they would be copied three times. */
+const inModelBelow = 1 << 24;
+
 /**
  * An engine over one of ONNX Runtime's JavaScript packages.
  * @param provider what computes: `cpu`, `wasm`
@@ -139,10 +142,10 @@ export function ortEngine(ort: Ort, name: string, provider: string, threads: num
             : await ort.InferenceSession.create(source, settings),
         );
       if (!(model instanceof Graph)) return open(model);
-      if (weightBytes(model) <= externalAbove) return open(writeOnnx(model));
-      const { model: head, weights } = encodeOnnx(model, 'weights');
-      settings.externalData = [{ path: 'weights', data: concatenate(weights!) }];
-      return open(concatenate(head));
+      if (weightBytes(model) <= inModelBelow) return open(writeOnnx(model));
+      const { model: head, weights } = encodeWithWeights(model);
+      settings.externalData = weights;
+      return open(head);
     },
   };
 }

@@ -44,14 +44,17 @@ export interface Engine {
   load(model: Graph | Uint8Array | string, options?: SessionOptions): Promise<Session>;
 }
 
-/** Runs a graph once. */
+/** Laying weights out for many runs takes longer than one run. */
+export const withoutPacking: SessionOptions = { config: { 'session.disable_prepacking': '1' } };
+
+/** Runs a model once. */
 export async function runOnce(
   engine: Engine,
-  graph: Graph,
+  model: Graph | Uint8Array | string,
   feeds: Tensors,
   options?: SessionOptions,
 ): Promise<Tensors> {
-  const session = await engine.load(graph, options);
+  const session = await engine.load(model, options);
   try {
     return await session.run(feeds);
   } finally {
