@@ -1,6 +1,7 @@
 import type { Family } from '../family.ts';
 import { beit } from './beit/family.ts';
 import { cait } from './cait/family.ts';
+import { coat } from './coat/family.ts';
 import { crossVit } from './crossvit/family.ts';
 import { davit } from './davit/family.ts';
 import { efficientFormer } from './efficientformer/family.ts';
@@ -50,4 +51,5 @@ export const families: readonly Family[] = [
   swinTransformerV2,
   swinTransformerV2Cr,
   davit,
+  coat,
 ];

@@ -70,25 +70,51 @@ export function fanOutStart(
   };
 }
 
+export interface ConvParameters {
+  /** `[channels, C / groups, kh, kw]`. */
+  weight: Value;
+  bias: Value | undefined;
+}
+
+/** The parameters of a convolution of `inputs` channels, `weight` and `bias` in the present scope. */
+export function convParameters(
+  layers: Layers,
+  inputs: number,
+  channels: number,
+  options: ConvOptions,
+): ConvParameters {
+  const { groups = 1, bias = true } = options;
+  const kernels = pair(options.kernel);
+  const shape = [channels, inputs / groups, ...kernels];
+  /** PyTorch's own start for convolutions: U(-1, 1) / sqrt(fan in). */
+  const start: Initializer = {
+    kind: 'uniform',
+    bound: ((inputs / groups) * kernels[0] * kernels[1]) ** -0.5,
+  };
+  return {
+    weight: layers.parameter('weight', shape, options.weightInitializer ?? start),
+    bias: bias ? layers.parameter('bias', [channels], options.biasInitializer ?? start) : undefined,
+  };
+}
+
+/** `[N, C, H, W] -> [N, channels, H', W']` with parameters that other places may convolve with too. */
+export function convolve(
+  layers: Layers,
+  x: Value,
+  { weight, bias }: ConvParameters,
+  options: ConvOptions,
+): Value {
+  const { groups = 1, standardizeWeight: epsilon } = options;
+  const kernel = epsilon === undefined ? weight : standardized(layers, weight, [1, 2, 3], epsilon);
+  const attributes = { ...windowAttributes(x, options), ...(groups === 1 ? {} : { group: groups }) };
+  return layers.builder.op('Conv', bias ? [x, kernel, bias] : [x, kernel], attributes, 'conv');
+}
+
 /** `[N, C, H, W] -> [N, channels, H', W']`, weight `[channels, C / groups, kh, kw]`. */
 export function conv(layers: Layers, name: string, x: Value, channels: number, options: ConvOptions): Value {
-  const { groups = 1, bias = true } = options;
-  const [height, width] = pair(options.kernel);
-  const inputs = dimOf(x, 1) / groups;
-  return layers.scope(name, () => {
-    /** PyTorch's own start for convolutions: U(-1, 1) / sqrt(fan in). */
-    const start: Initializer = { kind: 'uniform', bound: (inputs * height * width) ** -0.5 };
-    const weight = layers.parameter(
-      'weight',
-      [channels, inputs, height, width],
-      options.weightInitializer ?? start,
-    );
-    const { standardizeWeight: epsilon } = options;
-    const operands = [x, epsilon === undefined ? weight : standardized(layers, weight, [1, 2, 3], epsilon)];
-    if (bias) operands.push(layers.parameter('bias', [channels], options.biasInitializer ?? start));
-    const attributes = { ...windowAttributes(x, options), ...(groups === 1 ? {} : { group: groups }) };
-    return layers.builder.op('Conv', operands, attributes, 'conv');
-  });
+  return layers.scope(name, () =>
+    convolve(layers, x, convParameters(layers, dimOf(x, 1), channels, options), options),
+  );
 }
 
 export interface BatchNormOptions {

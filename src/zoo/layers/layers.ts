@@ -99,6 +99,17 @@ export class Layers {
     this.#aliases[full] = value.name;
   }
 
+  /**
+   * A second name for all parameters and buffers of a module that is in two places.
+   * @param module the full name under which it was made
+   */
+  moduleAlias(name: string, module: string): void {
+    for (const full of [...this.#parameters, ...this.#buffers]) {
+      if (!full.startsWith(`${module}.`)) continue;
+      this.alias(`${name}${full.slice(module.length)}`, this.graph.constants.get(full)!);
+    }
+  }
+
   /** A named constant outside the state dict: what PyTorch registers as a buffer that is not persistent. */
   constant(name: string, tensor: Tensor): Value {
     return this.graph.addConstant(this.graph.uniqueName(this.builder.scoped(name)), tensor);
