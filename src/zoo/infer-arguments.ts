@@ -1,3 +1,4 @@
+import { UserError } from '../common/errors.ts';
 import type { Graph } from '../graph/graph.ts';
 import { parameters } from '../graph/parameters.ts';
 import { buildModel } from './model.ts';
@@ -32,7 +33,17 @@ export function inferModelArgs(graph: Graph): ModelArgs | undefined {
   if (sameModel(graph, build(given))) return given;
   const facts = { state: shapesOf(stateDict(graph)), blocks: blocksOf(graph) };
   const args = architecture.family.inferArgs?.(facts, given);
-  return args && sameModel(graph, build(args)) ? args : undefined;
+  return args && makes(() => build(args), graph) ? args : undefined;
+}
+
+/** Whether a build makes this model; arguments that the class refuses make none. */
+function makes(build: () => Graph, graph: Graph): boolean {
+  try {
+    return sameModel(graph, build());
+  } catch (error) {
+    if (error instanceof UserError) return false;
+    throw error;
+  }
 }
 
 /** The same operations, over parameters of the same names and shapes, in blocks with the same heads. */

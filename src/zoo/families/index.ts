@@ -23,6 +23,7 @@ import { visformer } from './visformer/family.ts';
 import { visionTransformer } from './vision-transformer/family.ts';
 import { visionTransformerHybrid } from './vision-transformer-hybrid/family.ts';
 import { visionTransformerRelPos } from './vision-transformer-relpos/family.ts';
+import { vitamin } from './vitamin/family.ts';
 import { xcit } from './xcit/family.ts';
 
 /** The families that can be built, a row each. */
@@ -30,6 +31,7 @@ export const families: readonly Family[] = [
   visionTransformer,
   visionTransformerHybrid,
   visionTransformerRelPos,
+  vitamin,
   pvtV2,
   pit,
   xcit,

@@ -5,7 +5,7 @@ import { type ActivationName, layerArgument, type NormSpec } from './layer-spec.
 import { type Layers, type LinearOptions, lastDim, linearInitializer } from './layers.ts';
 
 export interface MlpSpec {
-  kind: 'Mlp' | 'GluMlp' | 'SwiGLU';
+  kind: 'Mlp' | 'GluMlp' | 'SwiGLU' | 'GeGluMlp';
   activation: ActivationName;
   /** GluMlp: the second half of the hidden units is the gate. */
   gateLast: boolean;
@@ -16,7 +16,7 @@ export interface MlpSpec {
 export interface MlpOptions {
   hidden: number;
   bias: boolean;
-  /** Norm of the hidden units. */
+  /** Norm of the hidden units; a GeGluMlp, which always has one, norms what goes in. */
   norm: NormSpec | undefined;
 }
 
@@ -51,17 +51,26 @@ const hiddenLayers: Record<MlpSpec['kind'], Hidden> = {
     const value = layers.linear('fc1_x', x, hidden, { bias });
     return layers.builder.op('Mul', [layers.activation(gate, activation), value], {}, 'gated');
   },
+  /** The same behind a norm of its own, as ViTamin has it. */
+  GeGluMlp(layers, x, { activation }, { hidden, bias, norm = { kind: 'layer', epsilon: 1e-6 } }) {
+    const normed = layers.norm('norm', x, norm);
+    const gate = layers.activation(layers.linear('w0', normed, hidden, { bias }), activation);
+    return layers.builder.op('Mul', [gate, layers.linear('w1', normed, hidden, { bias })], {}, 'gated');
+  },
 };
+
+const kinds = Object.keys(hiddenLayers) as MlpSpec['kind'][];
 
 /** The MLP that `mlp_layer` names; absent: two Linears. @throws UserError on another name */
 export function mlpSpec(value: unknown, activation: ActivationName): MlpSpec {
   if (value === undefined || value === null) return { kind: 'Mlp', activation, gateLast: true };
   const { name, kwargs } = layerArgument('mlp_layer', value);
   if (name === 'SwiGLUPacked') return { kind: 'GluMlp', activation, gateLast: false };
-  if (name !== 'Mlp' && name !== 'GluMlp' && name !== 'SwiGLU') {
-    throw new UserError(`mlp_layer "${name}" is not supported; use Mlp, GluMlp, SwiGLUPacked or SwiGLU`);
+  const kind = kinds.find((known) => known === name);
+  if (!kind) {
+    throw new UserError(`mlp_layer "${name}" is not supported; use one of ${kinds.join(', ')}, SwiGLUPacked`);
   }
-  return { kind: name, activation, gateLast: kwargs.gate_last !== false };
+  return { kind, activation, gateLast: kwargs.gate_last !== false };
 }
 
 /** The MLP of a transformer block, `[..., C] -> [..., C]`, in the scope `mlp`. */
@@ -69,6 +78,7 @@ export function mlp(layers: Layers, x: Value, spec: MlpSpec, options: MlpOptions
   const width = lastDim(x);
   return layers.scope('mlp', () => {
     const hidden = hiddenLayers[spec.kind](layers, x, spec, options);
+    if (spec.kind === 'GeGluMlp') return layers.linear('w2', hidden, width, { bias: options.bias });
     const normed = options.norm ? layers.norm('norm', hidden, options.norm) : hidden;
     return layers.linear('fc2', normed, width, { bias: options.bias });
   });
