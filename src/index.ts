@@ -7,6 +7,7 @@
 
 // The stages.
 
+export type { Capabilities, Obstacle } from './library/capabilities.ts';
 export { type CompareOptions, compare } from './library/compare.ts';
 export { type EvaluateModelOptions, evaluate } from './library/evaluate.ts';
 export { type ExportedModel, type ExportModelOptions, exportModel } from './library/export-model.ts';

@@ -27,5 +27,6 @@ export { formatBytes, formatPercent, formatPoints } from './report/format.ts';
 export { onnxruntime } from './runtime/onnxruntime.node.ts';
 export { findPython } from './runtime/python.node.ts';
 export { fileCheckpoints } from './train/checkpoint.node.ts';
-export { type LoadOptions, loadModel } from './zoo/load.node.ts';
+export { loadModel } from './zoo/load.node.ts';
+export type { LoadOptions } from './zoo/load-options.ts';
 export { saveModel, saveTimm } from './zoo/save.node.ts';

@@ -115,7 +115,7 @@ it('is made, looked at and suggested by name', async () => {
     })),
   });
   const told = await pqvOf(built, 'inspect', at('model'));
-  expect(told.stdout).toMatch(/steps\.1 +8 +- +8/);
+  expect(told.stdout).toMatch(/steps\.0 to steps\.1 +2 +8 +- +8/);
   const wrong = await pqvOf(built, 'init', 'plain_tini', '-o', at('wrong'));
   expect(wrong).toMatchObject({ code: 2, stderr: expect.stringMatching(/did you mean plain_tiny/) });
 });

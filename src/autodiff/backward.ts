@@ -4,6 +4,7 @@ import type { Graph, Node, Value } from '../graph/graph.ts';
 import { raiseOpset } from '../graph/raise-opset.ts';
 import { argumentsOf } from '../graph/schema/arguments.ts';
 import { type OpArguments, type OpName, rowOf } from '../graph/schema/signature.ts';
+import { liveNodes } from '../graph/traversal.ts';
 import { expandLike, type GradientContext, type GradientRule, number, zerosLike } from './rule.ts';
 import { gradientRules } from './rules.ts';
 
@@ -69,6 +70,22 @@ export function backward(graph: Graph, loss: Value, wrt: readonly Value[]): Map<
   }
   return new Map(
     wrt.map((value) => [value, gradientOf(present(value)) ?? zerosLike(builder, present(value))]),
+  );
+}
+
+/**
+ * The nodes between some values and the graph's outputs whose op has no gradient rule: what stands in the way of
+ * training them. A rule may still refuse a node for its arguments.
+ */
+export function withoutGradient(graph: Graph, wrt: readonly Value[]): Node[] {
+  const dependent = dependentValues(graph.nodes, wrt);
+  const live = liveNodes(graph);
+  return graph.nodes.filter(
+    (node) =>
+      live.has(node) &&
+      !rowOf(gradientRules, node) &&
+      node.inputs.some((value) => value && dependent.has(value)) &&
+      node.outputs.some((value) => value && dependent.has(value)),
   );
 }
 

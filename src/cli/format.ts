@@ -1,5 +1,4 @@
 import type { Artifact } from '../export/export-file.node.ts';
-import type { Inspection } from '../library/inspect.ts';
 import type { Accuracy } from '../measure/accuracy.ts';
 import type { Latency } from '../measure/latency.node.ts';
 import type { ModelSize } from '../pipeline/commands/command.node.ts';
@@ -9,8 +8,8 @@ import type { QuantizedModel } from '../pipeline/commands/quantize.node.ts';
 import { quantizationFacts, quantizationTitle } from '../quantize/describe.ts';
 import { formatBytes } from '../report/format.ts';
 
-const count = (value: number) => value.toLocaleString('en');
-const gmacs = (macs: number) => `${(macs / 1e9).toPrecision(4)} GMACs`;
+export const count = (value: number) => value.toLocaleString('en');
+export const gmacs = (macs: number) => `${(macs / 1e9).toPrecision(4)} GMACs`;
 
 /** Rows with aligned columns; numbers to the right. */
 export function columns(head: readonly string[], rows: readonly (readonly string[])[]): string {
@@ -22,38 +21,6 @@ export function columns(head: readonly string[], rows: readonly (readonly string
       .join('  ')
       .trimEnd();
   return [line(head), widths.map((w) => '-'.repeat(w)).join('  '), ...rows.map(line)].join('\n');
-}
-
-export function formatInspection(found: Inspection): string {
-  const lines = [
-    `${found.architecture ?? 'imported graph'}: ${count(found.parameters)} parameters, ${gmacs(found.macs)}`,
-    [
-      `input [${found.input.join(', ')}]`,
-      found.classes
-        ? `${count(found.classes)} classes`
-        : `${found.outputs === null ? '' : `${count(found.outputs)} `}features, no classifier`,
-      ...(found.stateHash ? [`state hash ${found.stateHash}`] : []),
-    ].join(', '),
-  ];
-  if (found.blocks.length) {
-    const rows = found.blocks.map(({ name, embedDim, numHeads, headDim, mlpHidden }) => [
-      name,
-      `${embedDim ?? '-'}`,
-      numHeads === null || headDim === null ? '-' : `${numHeads} x ${headDim}`,
-      `${mlpHidden ?? '-'}`,
-    ]);
-    lines.push('', columns(['block', 'embed', 'heads', 'MLP'], rows));
-  }
-  if (found.groups) {
-    const rows = found.groups.map(({ name, kind, units, parameters }) => [
-      name,
-      kind,
-      count(units),
-      count(parameters.length),
-    ]);
-    lines.push('', columns(['group', 'kind', 'units', 'tensors'], rows));
-  }
-  return lines.join('\n');
 }
 
 export function formatAccuracy(result: Accuracy): string {

@@ -1,7 +1,10 @@
 import { availableParallelism } from 'node:os';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { InterruptedError } from '../common/errors.ts';
+import { optionsOf } from '../common/options.ts';
 import { type Progress, silent } from '../common/progress.ts';
+import { loadOptions } from '../zoo/load-options.ts';
+import { addOptions } from './schema-options.ts';
 
 /** What every command takes. */
 export interface CommonOptions {
@@ -44,6 +47,13 @@ export function command(name: string, summary: string, examples: readonly string
     .description(summary)
     .addHelpText('after', `\nExamples:\n${examples.map((line) => `  $ ${line}`).join('\n')}`)
     .allowExcessArguments(false);
+}
+
+/** Adds what can be said of a model where it is read. */
+export function withModelOptions(target: Command): Command {
+  target.optionsGroup('Reading the model:');
+  addOptions(target, optionsOf(loadOptions));
+  return target.optionsGroup('Options:');
 }
 
 /** Adds the common options; last, so that help lists them after the command's own. */

@@ -2,8 +2,8 @@ import { type Command, Option as CommandOption, InvalidArgumentError } from 'com
 import type { Option } from '../common/options.ts';
 
 /**
- * Adds options as a pass declares them. A list of choices is given as one word (`onnx,ort`), any other
- * list by giving the option again.
+ * Adds options as a pass declares them. A list of choices or numbers is given as one word (`onnx,ort`), a list of
+ * texts by giving the option again.
  * @param names flags that differ from the options' own names, by key
  */
 export function addOptions(
@@ -16,7 +16,7 @@ export function addOptions(
 }
 
 function commandOption(option: Option, name: string): CommandOption {
-  const value = option.value && ` <${option.choices && option.list ? 'list' : option.value}>`;
+  const value = option.value && ` <${isOneWord(option) ? 'list' : option.value}>`;
   const made = new CommandOption(`--${name}${value}`, describe(option));
   if (option.kind !== 'flag') made.argParser(parser(option));
   if (option.choices) made.argChoices = [...option.choices];
@@ -28,8 +28,11 @@ function commandOption(option: Option, name: string): CommandOption {
   return made;
 }
 
-const describe = ({ description, list, choices }: Option): string =>
-  list && !choices ? `${description}; may be given again` : description;
+const isOneWord = ({ list, choices, kind }: Option): boolean =>
+  list && (choices !== undefined || kind !== 'text');
+
+const describe = (option: Option): string =>
+  option.list && !isOneWord(option) ? `${option.description}; may be given again` : option.description;
 
 function parser(option: Option): (text: string, before: unknown) => unknown {
   const one = (text: string) => {
@@ -40,7 +43,7 @@ function parser(option: Option): (text: string, before: unknown) => unknown {
     }
   };
   if (!option.list) return one;
-  if (option.choices) return (text) => text.split(',').map((word) => one(word.trim()));
+  if (isOneWord(option)) return (text) => text.split(',').map((word) => one(word.trim()));
   return (text, before) => [...(before === option.default ? [] : (before as unknown[])), one(text)];
 }
 

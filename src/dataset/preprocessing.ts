@@ -76,6 +76,26 @@ export function toTimmConfig(preprocessing: Preprocessing): TimmInputConfig {
   };
 }
 
+/** In words: `224 x 224, RGB, bicubic, centre crop of 90 %, mean 0.5 0.5 0.5, std 0.5 0.5 0.5`. */
+export function describePreprocessing(preprocessing: Preprocessing): string {
+  const { inputSize, mean, std, interpolation, cropPct, cropMode } = preprocessing;
+  const [channels, height, width] = inputSize;
+  const numbers = (values: readonly number[]) => values.map((value) => +value.toPrecision(4)).join(' ');
+  const shape = {
+    center: `centre crop of ${+(100 * cropPct).toPrecision(4)} %`,
+    squash: 'squashed',
+    border: 'bordered',
+  };
+  return [
+    `${width} x ${height}`,
+    channels === 1 ? 'grey' : 'RGB',
+    interpolation,
+    shape[cropMode],
+    `mean ${numbers(mean)}`,
+    `std ${numbers(std)}`,
+  ].join(', ');
+}
+
 function isSize(edge: number | undefined): edge is number {
   return edge !== undefined && Number.isInteger(edge) && edge > 0;
 }

@@ -1,12 +1,21 @@
 import type { Graph } from '../graph/graph.ts';
 import { type GroupSummary, groupsSummary } from '../prune/prune.ts';
+import { quantizationTitle } from '../quantize/describe.ts';
+import { quantization } from '../quantize/record.ts';
 import { describeModel, type ModelDescription } from '../zoo/describe.ts';
+import { type Capabilities, capabilities } from './capabilities.ts';
 
-/** What a model is, and with `groups` what pruning can take out of it. */
-export type Inspection = ModelDescription & { groups?: GroupSummary[] };
+/** What a model is and what can be done with it; with `groups` what pruning can take out of it. */
+export type Inspection = ModelDescription & {
+  /** What was done to its numbers, in words; null for one in full precision. */
+  precision: string | null;
+  can: Capabilities;
+  groups?: GroupSummary[];
+};
 
 /**
- * Parameters, multiply-accumulates, input, classes and blocks of a model, measured on its graph.
+ * Parameters, multiply-accumulates, input, classes and blocks of a model, measured on its graph, and what can be
+ * done with it by the ops it has.
  *
  * @example
  * ```js
@@ -15,6 +24,11 @@ export type Inspection = ModelDescription & { groups?: GroupSummary[] };
  * ```
  */
 export async function inspect(model: Graph, options: { groups?: boolean } = {}): Promise<Inspection> {
-  const description = await describeModel(model);
-  return options.groups ? { ...description, groups: groupsSummary(model) } : description;
+  const record = quantization(model);
+  return {
+    ...(await describeModel(model)),
+    precision: record ? quantizationTitle(record) : null,
+    can: capabilities(model),
+    ...(options.groups ? { groups: groupsSummary(model) } : {}),
+  };
 }

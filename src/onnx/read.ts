@@ -19,6 +19,13 @@ export interface CarriedModel {
   model: ModelProto;
   graph: GraphProto;
 }
+/** The program that wrote the file, and its version; undefined for a graph that comes from none. */
+export function producerOf(graph: Graph): string | undefined {
+  const carried = graph.carried as CarriedModel | undefined;
+  const { producerName = '', producerVersion = '' } = carried?.model ?? {};
+  return `${producerName} ${producerVersion}`.trim() || undefined;
+}
+
 export interface CarriedValue {
   info?: ValueInfoProto;
   tensor?: TensorProto;

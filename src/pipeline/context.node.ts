@@ -6,7 +6,7 @@ import type { Preprocessing } from '../dataset/preprocessing.ts';
 import type { Graph } from '../graph/graph.ts';
 import { onnxruntime } from '../runtime/onnxruntime.node.ts';
 import type { Engine } from '../runtime/session.ts';
-import { modelInfo } from '../zoo/model-info.ts';
+import { modelInfo, preprocessingLine } from '../zoo/model-info.ts';
 
 /** What every stage needs beside its model. */
 export interface Context {
@@ -34,11 +34,12 @@ export interface ModelData {
 }
 
 /**
- * Opens a data set for a model.
+ * Opens a data set for a model, and says how its images are prepared.
  * @throws UserError when it is missing or empty, or its classes can't be the model's
  */
-export async function openModelData(graph: Graph, reference: string): Promise<ModelData> {
-  const { numClasses, preprocessing } = modelInfo(graph);
+export async function openModelData(graph: Graph, reference: string, progress: Progress): Promise<ModelData> {
+  const info = modelInfo(graph);
+  const { numClasses, preprocessing } = info;
   if (numClasses === 0) {
     throw new UserError('the model has no classifier (num_classes 0): it gives features, not classes');
   }
@@ -48,5 +49,6 @@ export async function openModelData(graph: Graph, reference: string): Promise<Mo
       `${reference} has ${dataset.classes.length} classes and the model ${numClasses}; they must be the same`,
     );
   }
+  progress.note(`images: ${preprocessingLine(info)}`);
   return { dataset, preprocessing };
 }

@@ -3,7 +3,8 @@ import { extname } from 'node:path';
 import { UserError } from '../common/errors.ts';
 import { formatOfFile } from '../export/formats.node.ts';
 import type { Graph } from '../graph/graph.ts';
-import { type LoadOptions, loadModel, modelExtensions } from '../zoo/load.node.ts';
+import { loadModel, modelExtensions } from '../zoo/load.node.ts';
+import type { LoadOptions } from '../zoo/load-options.ts';
 
 /**
  * Loads the model that a command was given, as `loadModel`.

@@ -53,8 +53,8 @@ export async function optimizeModel(
   const recipe = recipeOf(input);
   const { threads, seed, evalSamples } = recipe;
   const context = localContext({ threads, seed, progress, signal });
-  const source = await openModel(recipe.model, { arch: recipe.arch });
-  const data = await openModelData(source, recipe.data);
+  const source = await openModel(recipe.model, recipe);
+  const data = await openModelData(source, recipe.data, progress);
   const run = new RunDirectory(directory, resume);
   writeFileWhole(join(directory, 'recipe.yaml'), recipeText(recipe));
   const resumed = (name: string) => progress.note(`${name}: taken over from the earlier run`);
@@ -62,7 +62,7 @@ export async function optimizeModel(
   const finished: StageResult[] = [];
   let graph: Graph = source;
   let trained = { graph: source, key: '' };
-  let key = fingerprint(recipe.model, recipe.data, seed, evalSamples);
+  let key = fingerprint(recipe.model, data.preprocessing, recipe.data, seed, evalSamples);
   for (const step of steps) {
     signal?.throwIfAborted();
     const format = step === steps.at(-1) ? recipe.export.onnx : {};

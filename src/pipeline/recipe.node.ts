@@ -4,6 +4,7 @@ import { validated } from '../common/options.ts';
 import { dataForms } from '../dataset/data-forms.ts';
 import { formats } from '../export/formats.node.ts';
 import { precisions } from '../quantize/quantize.ts';
+import { loadOptions } from '../zoo/load-options.ts';
 import { finetuneStage } from './stages/finetune.node.ts';
 import { pruneStage } from './stages/prune.node.ts';
 import { quantizeStage } from './stages/quantize.node.ts';
@@ -13,7 +14,7 @@ const whole = (low: number) => z.number().int().min(low);
 /** What a run begins with. */
 export const sourceOptions = z.strictObject({
   model: z.string().meta({ description: 'folder, .onnx file, or checkpoint file with its architecture' }),
-  arch: z.string().optional().meta({ description: 'architecture of a bare checkpoint file' }),
+  ...loadOptions.shape,
   data: z.string().meta({ description: dataForms, value: 'data' }),
 });
 

@@ -1,9 +1,13 @@
+import type { Preprocessing } from '../dataset/preprocessing.ts';
 import { countMacs } from '../graph/cost.ts';
 import type { Graph } from '../graph/graph.ts';
 import { parameters } from '../graph/parameters.ts';
+import { producerOf } from '../onnx/read.ts';
+import { weightBytes } from '../onnx/write.ts';
 import type { BlockShape } from './blocks-of.ts';
 import { blocksOf } from './model-family.ts';
-import { modelInfo } from './model-info.ts';
+import { modelInfo, type PreprocessingOrigin } from './model-info.ts';
+import { knownArchitecture } from './registry.ts';
 import { stateHash } from './state-hash.ts';
 
 export interface ModelDescription {
@@ -12,8 +16,20 @@ export interface ModelDescription {
   parameters: number;
   /** Multiply-accumulates for one image. */
   macs: number;
+  /** timm's module and class; null for a graph from elsewhere. */
+  className: string | null;
+  /** What wrote the file, as it says itself, and its operator set. */
+  producer: string | null;
+  opset: number;
+  /** Bytes of all constants. */
+  bytes: number;
   /** `[C, H, W]`. */
   input: readonly number[];
+  /** How images are prepared for it, and whether that was assumed or given. */
+  preprocessing: Preprocessing & { from: PreprocessingOrigin | 'model' };
+  classNames: readonly string[] | null;
+  /** What was done to it, a line a stage. */
+  history: readonly string[];
   /** 0 for a model without a head. */
   classes: number;
   /** Length of the output's last axis: the classes, or without a head the features; null when it varies. */
@@ -25,13 +41,21 @@ export interface ModelDescription {
 
 /** What a model is, measured on its graph: it is right after pruning and quantization too. */
 export async function describeModel(graph: Graph): Promise<ModelDescription> {
-  const { architecture, preprocessing, numClasses } = modelInfo(graph);
+  const { architecture, preprocessing, preprocessingFrom, numClasses, classNames, history } =
+    modelInfo(graph);
   const outputs = graph.outputs[0]?.shape?.at(-1);
   return {
     architecture: architecture ?? null,
     parameters: parameterCount(graph),
     macs: countMacs(graph),
+    className: (architecture && knownArchitecture(architecture)?.className) || null,
+    producer: producerOf(graph) ?? null,
+    opset: graph.opsets.get('') ?? 0,
+    bytes: weightBytes(graph),
     input: preprocessing.inputSize,
+    preprocessing: { ...preprocessing, from: preprocessingFrom ?? 'model' },
+    classNames: classNames ?? null,
+    history,
     classes: numClasses,
     outputs: typeof outputs === 'number' ? outputs : null,
     blocks: blocksOf(graph),

@@ -6,17 +6,14 @@ import { fileError } from '../common/files.node.ts';
 import type { Graph } from '../graph/graph.ts';
 import { loadOnnx } from '../onnx/file.node.ts';
 import { modelOfCheckpoint, modelWithWeights } from './checkpoint-model.ts';
+import type { LoadOptions } from './load-options.ts';
 import type { ModelConfig } from './model.ts';
+import { setPreprocessing } from './model-info.ts';
 import { nearestNames } from './names.ts';
 import { withoutArchitecture } from './read-model.ts';
 import { isArchitecture } from './registry.ts';
 import { readTimmConfig } from './timm-config.ts';
 import './timm-models.node.ts';
-
-export interface LoadOptions {
-  /** timm's name, for a checkpoint file that comes without a configuration. */
-  arch?: string;
-}
 
 const pickles = new Set(['.bin', '.pth', '.pt', '.ckpt', '.tar']);
 /** Files that hold a model, or the weights of one. */
@@ -29,9 +26,16 @@ const runStages = ['quantized', 'finetuned', 'pruned', 'dense'];
  * a folder in timm's layout (`config.json` + `model.safetensors`), a run directory (its latest stage),
  * an `.onnx` file, or a `.safetensors` file with `arch`. Weights are read when they are asked for.
  *
+ * @param options what it does not say itself: `arch`, `mean`, `std`, `interpolation`, `cropPct`, `cropMode`
  * @throws UserError when there is no such model, it is damaged, or a checkpoint does not fit its architecture
  */
 export async function loadModel(reference: string, options: LoadOptions = {}): Promise<Graph> {
+  const graph = await readModel(reference, options);
+  setPreprocessing(graph, options);
+  return graph;
+}
+
+async function readModel(reference: string, options: LoadOptions): Promise<Graph> {
   const stat = statSync(reference, { throwIfNoEntry: false });
   if (!stat) throw new UserError(absent(reference));
   const extension = extname(reference).toLowerCase();

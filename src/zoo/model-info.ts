@@ -1,5 +1,6 @@
 import { UserError } from '../common/errors.ts';
-import { fromTimmConfig, type Preprocessing } from '../dataset/preprocessing.ts';
+import { describePreprocessing, fromTimmConfig, type Preprocessing } from '../dataset/preprocessing.ts';
+import { overriddenPreprocessing, type PreprocessingOptions } from '../dataset/preprocessing-options.ts';
 import type { Graph } from '../graph/graph.ts';
 import type { ModelArgs } from './model-args.ts';
 
@@ -13,9 +14,14 @@ export interface ModelInfo {
   numClasses: number;
   classNames?: string[];
   preprocessing: Preprocessing;
+  /** Where that is from, when not from the model itself. */
+  preprocessingFrom?: PreprocessingOrigin;
   /** What was done to it, a line a stage. */
   history: string[];
 }
+
+/** `assumed`: the model says nothing, so timm's default was taken; `given`: the user said so. */
+export type PreprocessingOrigin = 'assumed' | 'given';
 
 const key = 'pqv.model';
 
@@ -43,6 +49,27 @@ export function setModelInfo(graph: Graph, info: ModelInfo): void {
   graph.metadata.set(key, JSON.stringify(info));
 }
 
+/**
+ * Notes how images are prepared for the model, where the user says so.
+ * @throws UserError when it does not fit the model's input
+ */
+export function setPreprocessing(graph: Graph, options: PreprocessingOptions): void {
+  const info = modelInfo(graph);
+  const preprocessing = overriddenPreprocessing(info.preprocessing, options);
+  if (preprocessing) setModelInfo(graph, { ...info, preprocessing, preprocessingFrom: 'given' });
+}
+
+/** How images are prepared for the model, in a line for people: where that was assumed, it says so. */
+export function preprocessingLine({
+  preprocessing,
+  preprocessingFrom,
+}: Pick<ModelInfo, 'preprocessing' | 'preprocessingFrom'>): string {
+  const line = describePreprocessing(preprocessing);
+  return preprocessingFrom === 'assumed'
+    ? `${line} (ASSUMED, the model does not say: give --mean, --std, --interpolation, --crop-pct if it was trained otherwise)`
+    : line;
+}
+
 /** Adds a line to what was done to the model. */
 export function remember(graph: Graph, line: string): void {
   const info = modelInfo(graph);
@@ -61,6 +88,7 @@ function inferredInfo(graph: Graph): ModelInfo {
   return {
     numClasses: classes,
     preprocessing: fromTimmConfig({ input_size: sizes as number[] }, 'the model'),
+    preprocessingFrom: 'assumed',
     history: [],
   };
 }

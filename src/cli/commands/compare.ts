@@ -1,5 +1,8 @@
 import type { Command } from 'commander';
-import { type CommonOptions, command, parse, print, withCommonOptions } from '../options.ts';
+import { optionsOf } from '../../common/options.ts';
+import { preprocessingOptions } from '../../dataset/preprocessing-options.ts';
+import { type CommonOptions, command, parse, print, progressFor, withCommonOptions } from '../options.ts';
+import { addOptions } from '../schema-options.ts';
 
 interface Options extends CommonOptions {
   data?: string;
@@ -15,15 +18,17 @@ export function compareCommand(): Command {
     .argument('<b>', 'the model to compare with it')
     .option('--data <data>', 'use images of this data set instead of random inputs')
     .option('--samples <n>', 'inputs to compare on', parse.integer(1), 16);
-  return withCommonOptions(compare).action(async (a: string, b: string, options: Options) => {
-    const { compareFiles } = await import('../../pipeline/commands/compare.node.ts');
-    const result = await compareFiles(a, b, options);
-    print(options, result, () =>
-      [
-        `largest difference   ${result.maxAbs.toPrecision(4)}`,
-        `relative             ${result.relative.toPrecision(4)}`,
-        `same prediction      ${(100 * result.agreement).toFixed(2)} %`,
-      ].join('\n'),
-    );
-  });
+  return withCommonOptions(addOptions(compare, optionsOf(preprocessingOptions))).action(
+    async (a: string, b: string, options: Options) => {
+      const { compareFiles } = await import('../../pipeline/commands/compare.node.ts');
+      const result = await compareFiles(a, b, { ...options, progress: await progressFor(options) });
+      print(options, result, () =>
+        [
+          `largest difference   ${result.maxAbs.toPrecision(4)}`,
+          `relative             ${result.relative.toPrecision(4)}`,
+          `same prediction      ${(100 * result.agreement).toFixed(2)} %`,
+        ].join('\n'),
+      );
+    },
+  );
 }

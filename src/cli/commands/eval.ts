@@ -1,11 +1,18 @@
 import type { Command } from 'commander';
 import { dataForms } from '../../dataset/data-forms.ts';
 import { formatAccuracy } from '../format.ts';
-import { type CommonOptions, command, parse, print, progressFor, withCommonOptions } from '../options.ts';
+import {
+  type CommonOptions,
+  command,
+  parse,
+  print,
+  progressFor,
+  withCommonOptions,
+  withModelOptions,
+} from '../options.ts';
 
 interface Options extends CommonOptions {
   data: string;
-  arch?: string;
   batchSize: number;
   samples?: number;
 }
@@ -17,10 +24,9 @@ export function evalCommand(): Command {
   ])
     .argument('<model>', 'folder, .onnx file, or checkpoint file with --arch')
     .requiredOption('--data <data>', dataForms)
-    .option('--arch <name>', 'architecture of a bare checkpoint file')
     .option('--batch-size <n>', 'images at a time', parse.integer(1), 32)
     .option('--samples <n>', 'evaluate only this many held-out images', parse.integer(1));
-  return withCommonOptions(evaluate).action(async (model: string, options: Options) => {
+  return withCommonOptions(withModelOptions(evaluate)).action(async (model: string, options: Options) => {
     const { evaluateModel } = await import('../../pipeline/commands/eval.node.ts');
     const result = await evaluateModel(model, { ...options, progress: await progressFor(options) });
     print(options, result, () => formatAccuracy(result));

@@ -2,13 +2,12 @@ import { type Command, Option } from 'commander';
 import { optionsOf } from '../../common/options.ts';
 import { formats } from '../../export/formats.node.ts';
 import { formatArtifact } from '../format.ts';
-import { type CommonOptions, command, print, withCommonOptions } from '../options.ts';
+import { type CommonOptions, command, print, withCommonOptions, withModelOptions } from '../options.ts';
 import { addOptions, valuesOf } from '../schema-options.ts';
 
 interface Options extends CommonOptions {
   output: string;
   format: string;
-  arch?: string;
 }
 
 export function exportCommand(): Command {
@@ -30,8 +29,8 @@ export function exportCommand(): Command {
         .makeOptionMandatory(),
     );
   const formatOptions = optionsOfFormats();
-  addOptions(write, formatOptions).option('--arch <name>', 'architecture of a bare checkpoint file');
-  return withCommonOptions(write).action(async (model: string, options: Options) => {
+  addOptions(write, formatOptions);
+  return withCommonOptions(withModelOptions(write)).action(async (model: string, options: Options) => {
     const { exportModel } = await import('../../pipeline/commands/export.node.ts');
     const { output, format } = options;
     const artifact = await exportModel(model, output, format, valuesOf(write, formatOptions), options);

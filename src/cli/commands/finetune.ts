@@ -11,13 +11,13 @@ import {
   progressFor,
   warnUnused,
   withCommonOptions,
+  withModelOptions,
 } from '../options.ts';
 import { addOptions, valuesOf } from '../schema-options.ts';
 
 interface Options extends CommonOptions {
   output: string;
   data: string;
-  arch?: string;
   teacher?: string;
   resume?: boolean;
 }
@@ -34,9 +34,8 @@ export function finetuneCommand(): Command {
   const options = optionsOf(finetuneStage.options);
   addOptions(finetune, options)
     .option('--resume', 'go on from the last checkpoint in the output folder')
-    .addOption(new Option('--engine <name>', 'what trains').choices(['ort']).default('ort'))
-    .option('--arch <name>', 'architecture of a bare checkpoint file');
-  return withCommonOptions(finetune).action(async (model: string, common: Options) => {
+    .addOption(new Option('--engine <name>', 'what trains').choices(['ort']).default('ort'));
+  return withCommonOptions(withModelOptions(finetune)).action(async (model: string, common: Options) => {
     const unused = !common.teacher && '--teacher';
     warnUnused(finetune, { distill: unused, temperature: unused });
     const { finetuneModel } = await import('../../pipeline/commands/finetune.node.ts');

@@ -10,13 +10,13 @@ import {
   print,
   progressFor,
   withCommonOptions,
+  withModelOptions,
 } from '../options.ts';
 import { addOptions, valuesOf } from '../schema-options.ts';
 
 interface Options extends CommonOptions {
   output: string;
   data?: string;
-  arch?: string;
 }
 
 export function pruneCommand(): Command {
@@ -29,10 +29,8 @@ export function pruneCommand(): Command {
     .argument('<model>', 'folder, .onnx file, or checkpoint file with --arch')
     .requiredOption('-o, --output <dir>', 'folder to write');
   const options = optionsOf(pruneStage.options);
-  addOptions(prune, options)
-    .option('--data <data>', `images for taylor and hessian: ${dataForms}`)
-    .option('--arch <name>', 'architecture of a bare checkpoint file');
-  return withCommonOptions(prune).action(async (model: string, common: Options) => {
+  addOptions(prune, options).option('--data <data>', `images for taylor and hessian: ${dataForms}`);
+  return withCommonOptions(withModelOptions(prune)).action(async (model: string, common: Options) => {
     const { pruneModel } = await import('../../pipeline/commands/prune.node.ts');
     const progress = await progressFor(common);
     const given = valuesOf(prune, options);

@@ -11,13 +11,13 @@ import {
   progressFor,
   warnUnused,
   withCommonOptions,
+  withModelOptions,
 } from '../options.ts';
 import { addOptions, valuesOf } from '../schema-options.ts';
 
 interface Options extends CommonOptions, QuantizeOptions {
   output: string;
   data?: string;
-  arch?: string;
 }
 
 export function quantizeCommand(): Command {
@@ -30,10 +30,8 @@ export function quantizeCommand(): Command {
     .argument('<model>', 'folder, .onnx file, or checkpoint file with --arch')
     .requiredOption('-o, --output <dir>', 'folder to write');
   const options = optionsOf(quantizeStage.options);
-  addOptions(quantize, options)
-    .option('--data <data>', `images for calibration: ${dataForms}`)
-    .option('--arch <name>', 'architecture of a bare checkpoint file');
-  return withCommonOptions(quantize).action(async (model: string, common: Options) => {
+  addOptions(quantize, options).option('--data <data>', `images for calibration: ${dataForms}`);
+  return withCommonOptions(withModelOptions(quantize)).action(async (model: string, common: Options) => {
     warnUnused(quantize, unusedWith(common));
     const { quantizeModel } = await import('../../pipeline/commands/quantize.node.ts');
     const command = { ...common, progress: await progressFor(common) };

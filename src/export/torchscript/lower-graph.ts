@@ -1,10 +1,16 @@
 import { UserError } from '../../common/errors.ts';
-import type { Graph } from '../../graph/graph.ts';
+import type { Graph, Node } from '../../graph/graph.ts';
 import { argumentsOf } from '../../graph/schema/arguments.ts';
 import { type OpArguments, type OpName, rowOf } from '../../graph/schema/signature.ts';
 import { Lowering, type LoweringRule } from './lowering.ts';
 import { type Program, removeDeadCalls } from './program.ts';
 import { torchscriptLowering } from './rules.ts';
+
+const ruleOf = (node: Node) =>
+  rowOf(torchscriptLowering, node) as LoweringRule<OpArguments[OpName]> | undefined;
+
+/** The nodes whose op has no lowering. A rule may still refuse a node for its arguments. */
+export const withoutLowering = (graph: Graph): Node[] => graph.nodes.filter((node) => !ruleOf(node));
 
 /**
  * Lowers a graph to ATen calls, op by op through `torchscriptLowering`. Parameters keep their names,
@@ -14,7 +20,7 @@ import { torchscriptLowering } from './rules.ts';
 export function lowerGraph(graph: Graph): Program {
   const lowering = new Lowering(graph);
   for (const node of graph.nodes) {
-    const rule = rowOf(torchscriptLowering, node) as LoweringRule<OpArguments[OpName]> | undefined;
+    const rule = ruleOf(node);
     if (!rule) throw new UserError(`${node.label} has no TorchScript lowering; can't export this graph`);
     lowering.bind(node, rule(node, argumentsOf(node), lowering));
   }

@@ -7,15 +7,15 @@ import type { Progress } from '../../common/progress.ts';
 import { countMacs } from '../../graph/cost.ts';
 import type { Graph } from '../../graph/graph.ts';
 import { parameterCount } from '../../zoo/describe.ts';
+import type { LoadOptions } from '../../zoo/load-options.ts';
 import { modelFiles } from '../../zoo/save.node.ts';
 import { type ModelData, openModelData } from '../context.node.ts';
 import type { Stage } from '../stages/stage.ts';
 
 /** What every command takes beside its own options. */
-export interface CommandOptions {
+export interface CommandOptions extends LoadOptions {
   threads: number;
   seed: number;
-  arch?: string;
   progress?: Progress;
   signal?: AbortSignal;
 }
@@ -48,7 +48,8 @@ export async function openStageData<Schema extends OptionsSchema>(
   options: z.output<Schema>,
   graph: Graph,
   reference: string | undefined,
+  progress: Progress,
 ): Promise<ModelData | undefined> {
   if (reference === undefined || !stage.usesData(options)) return undefined;
-  return openModelData(graph, reference);
+  return openModelData(graph, reference, progress);
 }

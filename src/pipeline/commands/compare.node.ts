@@ -1,6 +1,7 @@
 import { openDataset } from '../../dataset/open.node.ts';
 import { compare } from '../../library/compare.ts';
 import type { Agreement } from '../../measure/agreement.ts';
+import { modelInfo, preprocessingLine } from '../../zoo/model-info.ts';
 import { localContext } from '../context.node.ts';
 import { openModel } from '../open.node.ts';
 import type { CommandOptions } from './command.node.ts';
@@ -11,9 +12,10 @@ export async function compareFiles(
   b: string,
   { data: reference, samples, ...command }: CommandOptions & { data?: string; samples: number },
 ): Promise<Agreement> {
-  const { engine, threads, seed } = localContext(command);
-  const first = await openModel(a);
-  const second = await openModel(b);
+  const { engine, threads, seed, progress } = localContext(command);
+  const first = await openModel(a, command);
+  const second = await openModel(b, command);
   const data = reference ? await openDataset(reference) : undefined;
-  return compare(engine, first, second, { data, samples, threads, seed });
+  if (data) progress.note(`images: ${preprocessingLine(modelInfo(first))}`);
+  return compare(engine, first, second, { data, samples, threads, seed, progress });
 }

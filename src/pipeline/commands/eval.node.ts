@@ -9,8 +9,8 @@ export async function evaluateModel(
   options: CommandOptions & { data: string; batchSize: number; samples?: number },
 ): Promise<Accuracy> {
   const { engine, progress, threads } = localContext(options);
-  const graph = await openModel(reference, { arch: options.arch });
-  const { dataset, preprocessing } = await openModelData(graph, options.data);
+  const graph = await openModel(reference, options);
+  const { dataset, preprocessing } = await openModelData(graph, options.data, progress);
   const { batchSize, samples: limit } = options;
   return evaluate(engine, graph, dataset.val, { preprocessing, batchSize, threads, progress, limit });
 }

@@ -12,6 +12,6 @@ export async function exportModel(
   command: CommandOptions,
 ): Promise<Artifact> {
   const { engine } = localContext(command);
-  const graph = await openModel(reference, { arch: command.arch });
+  const graph = await openModel(reference, command);
   return exportModelFile(engine, graph, format, output, options);
 }

@@ -25,8 +25,8 @@ export async function finetuneModel(
   assertElsewhere(reference, output);
   const context = localContext(command);
   const { engine, threads, progress } = context;
-  const graph = await openModel(reference, { arch: command.arch });
-  const data = await openModelData(graph, command.data);
+  const graph = await openModel(reference, command);
+  const data = await openModelData(graph, command.data, context.progress);
   const { resume } = command;
   const tuned = await finetuneStage.run({ context, graph, options, data, folder: output, resume });
   const files = [...saveModel(tuned.graph, output), ...tuned.files];

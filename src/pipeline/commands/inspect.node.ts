@@ -1,10 +1,11 @@
 import { type Inspection, inspect } from '../../library/inspect.ts';
+import type { LoadOptions } from '../../zoo/load-options.ts';
 import { openModel } from '../open.node.ts';
 
-/** Parameters, MACs, input, blocks, and with `groups` what pruning can remove. */
+/** What a model is and what can be done with it; with `groups` each group of channels that pruning can remove. */
 export async function inspectModel(
   reference: string,
-  { arch, groups }: { arch?: string; groups?: boolean },
+  { groups, ...reading }: LoadOptions & { groups?: boolean },
 ): Promise<Inspection> {
-  return inspect(await openModel(reference, { arch }), { groups });
+  return inspect(await openModel(reference, reading), { groups });
 }

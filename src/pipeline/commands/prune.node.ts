@@ -31,9 +31,9 @@ export async function pruneModel(
   const options = validated(pruneStage.options, input);
   assertElsewhere(reference, output);
   const context = localContext(command);
-  const graph = await openModel(reference, { arch: command.arch });
+  const graph = await openModel(reference, command);
   const before = sizeOf(graph);
-  const data = await openStageData(pruneStage, options, graph, command.data);
+  const data = await openStageData(pruneStage, options, graph, command.data, context.progress);
   const pruned = await pruneStage.run({ context, graph, options, data, folder: output });
   const files = [...saveModel(pruned.graph, output), ...pruned.files];
   const [block] = (await describeModel(pruned.graph)).blocks;

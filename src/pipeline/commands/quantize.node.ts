@@ -20,9 +20,9 @@ export async function quantizeModel(
   const options = validated(quantizeStage.options, input);
   assertElsewhere(reference, output);
   const context = localContext(command);
-  const graph = await openModel(reference, { arch: command.arch });
+  const graph = await openModel(reference, command);
   const before = weightBytes(graph);
-  const data = await openStageData(quantizeStage, options, graph, command.data);
+  const data = await openStageData(quantizeStage, options, graph, command.data, context.progress);
   const quantized = await quantizeStage.run({ context, graph, options, data, folder: output });
   const files = [...saveModel(quantized.graph, output), ...quantized.files];
   return { before, after: weightBytes(quantized.graph), ...quantization(quantized.graph)!, files };

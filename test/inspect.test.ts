@@ -1,0 +1,83 @@
+import { rmSync, writeFileSync } from 'node:fs';
+import { beforeAll, expect, it } from 'vitest';
+import { Builder } from '../src/graph/builder.ts';
+import { Graph } from '../src/graph/graph.ts';
+import { Tensor } from '../src/graph/tensor.ts';
+import { writeOnnx } from '../src/onnx/write.ts';
+import { pqv, scratch, tinyArgs } from './command.ts';
+
+const at = scratch();
+const seeds = (count: number) => Float32Array.from({ length: count }, (_, i) => Math.sin(i + 1) / 4);
+
+/** A classifier of ten classes that says nothing of itself, around an op that can't be trained or written for PyTorch. */
+function foreign(): Uint8Array {
+  const graph = new Graph('foreign');
+  graph.opsets.set('', 17);
+  const b = new Builder(graph);
+  const x = graph.addInput('x', 'float32', ['N', 1, 28, 28]);
+  const rows = b.op('Flatten', [x], { axis: 1 });
+  const weight = (name: string, shape: number[]) =>
+    graph.addConstant(name, Tensor.float32(shape, seeds(shape[0]! * shape[1]!)));
+  const hidden = b.op('MatMul', [rows, weight('first', [784, 16])]);
+  const angle = b.op('Atan', [hidden]);
+  graph.outputs.push(b.op('MatMul', [angle, weight('second', [16, 10])]));
+  return writeOnnx(graph);
+}
+
+beforeAll(async () => {
+  expect(await pqv('init', ...tinyArgs, '-o', at('model'))).toMatchObject({ code: 0 });
+  writeFileSync(at('foreign.onnx'), foreign());
+});
+
+it('tells what a model is and what can be done with it', async () => {
+  const { stdout } = await pqv('inspect', at('model'));
+  expect(stdout).toMatch(/timm's \w+\.VisionTransformer/);
+  expect(stdout).toMatch(/images +28 x 28, grey, .*mean/);
+  expect(stdout).toMatch(/finetune +yes/);
+  expect(stdout).toMatch(/export +onnx, ort, torchscript, ptl\n/);
+  expect(stdout).not.toMatch(/ASSUMED/);
+});
+
+it('names what it assumed, and every op that stands in the way with its node', async () => {
+  const { stdout } = await pqv('inspect', at('foreign.onnx'));
+  expect(stdout).toMatch(/^imported graph\n/);
+  expect(stdout).toMatch(/images .*ASSUMED/);
+  expect(stdout).toMatch(/finetune +no: no gradient of Atan \(Atan "/);
+  expect(stdout).toMatch(/not torchscript or ptl: no form of Atan \(Atan "/);
+  const found = JSON.parse((await pqv('inspect', at('foreign.onnx'), '--json')).stdout);
+  expect(found).toMatchObject({
+    preprocessing: { from: 'assumed' },
+    can: { train: { obstacles: [{ op: 'Atan', nodes: 1 }] }, int8: { layers: 2 } },
+  });
+});
+
+it('prepares images as it is told, and says so; what was assumed stays an assumption in what is made of it', async () => {
+  const data = ['--data', 'mnist', '--samples', '16'];
+  const assumed = await pqv('eval', at('foreign.onnx'), ...data);
+  expect(assumed.stderr).toMatch(/images: .*ASSUMED/);
+  const reading = ['--mean', '0.25', '--std', '0.5', '--interpolation', 'bilinear', '--crop-pct', '1'];
+  const told = await pqv('eval', at('foreign.onnx'), ...data, ...reading);
+  expect(told.stderr).toMatch(/images: 28 x 28, grey, bilinear, centre crop of 100 %, mean 0.25, std 0.5\n/);
+  expect(told.stdout).not.toBe(assumed.stdout);
+
+  for (const [folder, given, from] of [
+    ['pruned', [], 'assumed'],
+    ['told', reading, 'given'],
+  ] as const) {
+    const made = await pqv('prune', at('foreign.onnx'), '-o', at(folder), '--ratio', '0.25', ...given);
+    expect(made).toMatchObject({ code: 0 });
+    const { preprocessing } = JSON.parse((await pqv('inspect', at(folder), '--json')).stdout);
+    expect(preprocessing.from).toBe(from);
+    rmSync(at(folder), { recursive: true });
+  }
+});
+
+it('refuses numbers that do not fit', async () => {
+  const two = await pqv('inspect', at('model'), '--mean', '0.1,0.2');
+  expect(two).toMatchObject({
+    code: 2,
+    stderr: expect.stringMatching(/mean is \[0\.1,0\.2\]; the input has 1/),
+  });
+  const zero = await pqv('inspect', at('model'), '--std', '0');
+  expect(zero).toMatchObject({ code: 2, stderr: expect.stringMatching(/--std.*number above 0/i) });
+});
