@@ -16,8 +16,8 @@ import onnx.helper
 OPERATORS = """
 Abs Acos Add And ArgMax ArgMin Asin Atan AveragePool BatchNormalization Bernoulli BitShift Cast CastLike Ceil
 Celu Clip Concat Constant ConstantOfShape Conv ConvInteger ConvTranspose Cos Cosh CumSum DequantizeLinear Div
-Dropout DynamicQuantizeLinear Einsum Elu Equal Erf Exp Expand Flatten Floor Gather GatherElements Gelu Gemm
-GlobalAveragePool GlobalMaxPool Greater GreaterOrEqual GroupNormalization HardSigmoid HardSwish Hardmax
+Dropout DynamicQuantizeLinear Einsum Elu Equal Erf Exp Expand Flatten Floor Gather GatherElements GatherND
+Gelu Gemm GlobalAveragePool GlobalMaxPool Greater GreaterOrEqual GroupNormalization HardSigmoid HardSwish Hardmax
 Identity InstanceNormalization IsInf IsNaN LayerNormalization LeakyRelu Less LessOrEqual Log LogSoftmax
 LpNormalization MatMul MatMulInteger Max MaxPool Mean Min Mish Mod Mul Multinomial Neg Not OneHot Or PRelu Pad
 Pow QLinearMatMul QuantizeLinear RMSNormalization RandomNormal RandomNormalLike RandomUniform
@@ -74,7 +74,9 @@ training_mode:i
 """
 KINDS = dict(entry.split(":") for entry in PARAMETERS.split())
 # `indices` are data wherever they have the rank of the data.
-DATA = {("GatherElements", "indices"), ("ScatterElements", "indices"), ("ScatterND", "indices"), ("OneHot", "indices")}
+DATA = {
+    (op, "indices") for op in ("GatherElements", "GatherND", "OneHot", "ScatterElements", "ScatterND")
+}
 # A bound that is not there is not the largest number there is.
 NO_DEFAULT = {("Clip", "min"), ("Clip", "max")}
 DROPPED = {"consumed_inputs"}

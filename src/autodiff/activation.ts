@@ -87,6 +87,27 @@ export const activation = {
   ),
   'com.microsoft.Gelu': unary(({ x, g }, b) => geluExact(x, g, b)),
   'com.microsoft.QuickGelu': unary(({ x, g }, b, { alpha }) => swish(x, g, alpha, b)),
+  /** A straight line that is cut off at 0 and 1. */
+  HardSigmoid: unary(({ y, g }, b, { alpha }) => {
+    const inside = b.op('And', [b.op('Greater', [y, number(b, 0, y)]), b.op('Less', [y, number(b, 1, y)])]);
+    return b.op('Where', [inside, b.op('Mul', [g, number(b, alpha, g)]), number(b, 0, g)]);
+  }),
+  /** Below zero `y = alpha (exp x - 1)`, whose slope is `y + alpha`. */
+  Elu: unary(({ x, y, g }, b, { alpha }) => {
+    const below = b.op('Mul', [g, b.op('Add', [y, number(b, alpha, y)])]);
+    return b.op('Where', [b.op('Greater', [x, number(b, 0, x)]), g, below]);
+  }),
+  Softsign: unary(({ x, g }, b) => {
+    const reach = b.op('Add', [b.op('Abs', [x]), number(b, 1, x)]);
+    return b.op('Div', [g, b.op('Mul', [reach, reach])]);
+  }),
+  /** `x t` with `t = tanh(softplus x)` has the slope `t + x sigmoid(x) (1 - t^2)`. */
+  Mish: unary(({ x, g }, b) => {
+    const t = b.op('Tanh', [b.op('Softplus', [x])]);
+    const bend = b.op('Sub', [number(b, 1, x), b.op('Mul', [t, t])]);
+    const rest = b.op('Mul', [b.op('Mul', [x, b.op('Sigmoid', [x])]), bend]);
+    return b.op('Mul', [g, b.op('Add', [t, rest])]);
+  }),
   HardSwish: unary(({ x, g }, b) => {
     const slope = b.op('Add', [b.op('Mul', [x, number(b, 1 / 3, x)]), number(b, 0.5, x)]);
     const inside = b.op('Where', [b.op('Greater', [x, number(b, -3, x)]), slope, number(b, 0, x)]);

@@ -2,7 +2,7 @@ import { UserError } from '../common/errors.ts';
 import type { Builder } from '../graph/builder.ts';
 import type { Node, Value } from '../graph/graph.ts';
 import type { OpArguments } from '../graph/schema/signature.ts';
-import { windowOf } from '../graph/schema/window.ts';
+import { transposedPadding, windowOf } from '../graph/schema/window.ts';
 import { product } from './product.ts';
 import { type GradientRules, lengthsOf, reshapeLike, shapeOf, single, sumTo } from './rule.ts';
 
@@ -61,11 +61,10 @@ function tiledWeightGradient(b: Builder, node: Node, g: Value, { kernel, output 
  * gradient as kernel, batch and channels swapped, strides and dilations exchanged. Groups are carried
  * along as groups of that convolution.
  */
-function weightGradient(b: Builder, node: Node, g: Value, window: Geometry): Value {
-  const [x, weight] = [node.input(0), node.input(1)];
+function weightGradient(b: Builder, x: Value, g: Value, window: Geometry): Value {
   const { kernel, strides, dilations, pads, groups, input, output } = window;
   const [channels] = lengthsOf(x, [1]);
-  const [outChannels] = lengthsOf(weight, [0]);
+  const [outChannels] = lengthsOf(g, [1]);
   const rank = kernel.length;
   const perGroup = channels! / groups;
   const tail = Array.from({ length: rank }, (_, i) => i + 3);
@@ -121,10 +120,40 @@ export const convolution = {
     const spatial = [...shapeOf(g).keys()].slice(2);
     return [
       wants(0) ? inputGradient(b, node, g, window) : undefined,
-      wants(1) ? (tiles(window) ? tiledWeightGradient : weightGradient)(b, node, g, window) : undefined,
+      wants(1)
+        ? tiles(window)
+          ? tiledWeightGradient(b, node, g, window)
+          : weightGradient(b, node.input(0), g, window)
+        : undefined,
       bias && wants(2)
         ? sumTo(b, b.op('ReduceSum', [g, b.ints([0, ...spatial])], { keepdims: 0 }), bias)
         : undefined,
+    ];
+  }),
+  /** A convolution backwards: what it writes is that one's input. */
+  ConvTranspose: single((node, args, g, { builder: b, wants }) => {
+    const [x, weight] = [node.input(0), node.input(1)];
+    const spatial = [...shapeOf(x).keys()].slice(2);
+    const kernel = lengthsOf(weight, spatial);
+    const padding = transposedPadding(node, args, kernel);
+    if (!padding) throw new UserError(`${node.label}: its gradient needs the size of its input`);
+    const window: Geometry = {
+      kernel,
+      strides: args.strides ?? kernel.map(() => 1),
+      dilations: args.dilations ?? kernel.map(() => 1),
+      pads: [...padding.map(({ before }) => before), ...padding.map(({ after }) => after)],
+      groups: args.group,
+      input: lengthsOf(node.output(), spatial),
+      output: lengthsOf(x, spatial),
+    };
+    const { strides, dilations, pads } = window;
+    const backwards = () =>
+      b.op('Conv', [g, weight], { kernel_shape: kernel, strides, dilations, pads, group: args.group });
+    const bias = node.inputs[2];
+    return [
+      wants(0) ? backwards() : undefined,
+      wants(1) ? weightGradient(b, g, x, window) : undefined,
+      bias && wants(2) ? b.op('ReduceSum', [g, b.ints([0, ...spatial])], { keepdims: 0 }) : undefined,
     ];
   }),
 } satisfies GradientRules;

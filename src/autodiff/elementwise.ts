@@ -74,6 +74,15 @@ export const elementwise = {
     assertBroadcastIsKnown(node);
     return node.inputs.map((input, i) => (input && wants(i) ? sumTo(builder, g, input) : undefined));
   }),
+  Mean: single((node, _args, g, { builder, wants }) => {
+    assertBroadcastIsKnown(node);
+    const share = builder.op('Mul', [g, number(builder, 1 / node.inputs.length, g)]);
+    return node.inputs.map((input, i) => (input && wants(i) ? sumTo(builder, share, input) : undefined));
+  }),
+  PRelu: binary(
+    ({ g, x, y }, b) => b.op('Where', [b.op('Greater', [x, number(b, 0, x)]), g, b.op('Mul', [g, y])]),
+    ({ g, x }, b) => b.op('Mul', [g, b.op('Min', [x, number(b, 0, x)])]),
+  ),
   Neg: unary(({ g }, b) => b.op('Neg', [g])),
   Abs: unary(({ g, x }, b) => b.op('Mul', [g, b.op('Sign', [x])])),
   Sqrt: unary(({ g, y }, b) => b.op('Div', [b.op('Mul', [g, number(b, 0.5, g)]), y])),
@@ -87,6 +96,10 @@ export const elementwise = {
     return b.op('Mul', [b.op('Mul', [g, bell]), number(b, 2 / Math.sqrt(Math.PI), g)]);
   }),
   Identity: unary(({ g }) => g),
+  CastLike: unary(({ g, x }, b) => (x.dtype === g.dtype ? g : b.op('CastLike', [g, x]))),
+  Sinh: unary(({ g, x }, b) => b.op('Mul', [g, b.op('Cosh', [x])])),
+  Cosh: unary(({ g, x }, b) => b.op('Mul', [g, b.op('Sinh', [x])])),
+  Tan: unary(({ g, y }, b) => b.op('Mul', [g, b.op('Add', [b.op('Mul', [y, y]), number(b, 1, y)])])),
   Cast: unary(({ g, x }, b) => (x.dtype === g.dtype ? g : b.op('CastLike', [g, x]))),
   Where: single((node, _args, g, { builder, wants }) => {
     assertBroadcastIsKnown(node);

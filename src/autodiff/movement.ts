@@ -1,7 +1,7 @@
 import { UserError } from '../common/errors.ts';
 import type { Builder } from '../graph/builder.ts';
 import { normalizeAxis } from '../graph/dim.ts';
-import type { Value } from '../graph/graph.ts';
+import type { Node, Value } from '../graph/graph.ts';
 import { isComputed } from '../graph/schema/arguments.ts';
 import { permutationOf } from '../graph/schema/axes.ts';
 import { paddingOf, rangesOf, slicedIndices } from '../graph/schema/ranges.ts';
@@ -15,6 +15,7 @@ import {
   lengthsOf,
   number,
   reshapeLike,
+  reshapeTarget,
   shapeOf,
   single,
   sumTo,
@@ -87,30 +88,60 @@ function scatterAxis(b: Builder, g: Value, axis: number, indices: Value, length:
   return b.op('Transpose', [summed], { perm: swap });
 }
 
+/** Along an axis whose length is known at run time only: slices are added into zeros, the axis first. */
+function gatheredFromOpen(b: Builder, node: Node, g: Value, axis: number): Value {
+  const [x, indices] = [node.input(0), node.input(1)];
+  const rank = shapeOf(x).length;
+  const indexRank = shapeOf(indices).length;
+  const front = (value: Value, from: number, count: number) => {
+    const order = [...Array(shapeOf(value).length).keys()];
+    const moved = order.splice(from, count);
+    return from === 0 ? value : b.op('Transpose', [value], { perm: [...moved, ...order] });
+  };
+  const zeros = front(zerosLike(b, x), axis, 1);
+  const places = b.op('Unsqueeze', [indices, b.ints([-1])]);
+  const added = b.op('ScatterND', [zeros, places, front(g, axis, indexRank)], { reduction: 'add' });
+  if (axis === 0) return added;
+  const back = [...Array(rank).keys()].map((i) => (i < axis ? i + 1 : i === axis ? 0 : i));
+  return b.op('Transpose', [added], { perm: back });
+}
+
 const gather: GradientRule<OpArguments['Gather']> = single((node, args, g, { builder: b }) => {
   const [x, indices] = [node.input(0), node.input(1)];
   const shape = shapeOf(x);
   const axis = normalizeAxis(args.axis, shape.length);
-  const [length] = lengthsOf(x, [axis]);
+  const length = shape[axis]!;
+  if (typeof length === 'string') return [gatheredFromOpen(b, node, g, axis)];
   const indexRank = shapeOf(indices).length;
   let flat = g;
   if (indexRank === 0) flat = b.op('Unsqueeze', [g, b.ints([axis])]);
   if (indexRank > 1) {
     const count = lengthsOf(indices, [...Array(indexRank).keys()]).reduce((p, d) => p * d, 1);
-    const target = [...shape.slice(0, axis), count, ...shape.slice(axis + 1)];
-    const symbolic = target.filter((dim) => typeof dim === 'string').length;
-    if (symbolic > 1) throw new UserError(`${node.label}: no gradient with ${symbolic} symbolic axes`);
-    flat = b.op('Reshape', [g, b.ints(target.map((dim) => (typeof dim === 'string' ? -1 : dim)))]);
+    const target = reshapeTarget([...shape.slice(0, axis), count, ...shape.slice(axis + 1)]);
+    if (!target) throw new UserError(`${node.label}: no gradient with several symbolic axes`);
+    flat = b.op('Reshape', [g, b.ints(target)]);
   }
   const known = isComputed(args.indices)
     ? undefined
-    : args.indices.map((index) => (index < 0 ? index + length! : index));
+    : args.indices.map((index) => (index < 0 ? index + length : index));
   if (known?.every((index, i) => index === known[0]! + i)) {
-    return [padAxis(b, flat, axis, known[0] ?? 0, length!)];
+    return [padAxis(b, flat, axis, known[0] ?? 0, length)];
   }
   const list = indexRank === 1 ? indices : b.op('Reshape', [indices, b.ints([-1])]);
-  return [scatterAxis(b, flat, axis, list, length!)];
+  return [scatterAxis(b, flat, axis, list, length)];
 });
+
+/** Which element of an axis each of a padded one is. */
+function copiedPlaces(mode: string, length: number, before: number, after: number): number[] {
+  return Array.from({ length: before + length + after }, (_, i) => {
+    const place = i - before;
+    if (mode === 'edge') return Math.min(Math.max(place, 0), length - 1);
+    if (mode === 'wrap') return ((place % length) + length) % length;
+    const period = Math.max(1, 2 * (length - 1));
+    const turned = ((place % period) + period) % period;
+    return turned < length ? turned : period - turned;
+  });
+}
 
 /** Ops that move elements without changing them. */
 export const movement = {
@@ -123,14 +154,41 @@ export const movement = {
   Concat: concat,
   Slice: slice,
   Gather: gather,
+  /** The copies of an axis lie one behind the other. */
+  Tile: single((node, { repeats }, g, { builder: b }) => {
+    const x = node.input(0);
+    if (isComputed(repeats)) throw new UserError(`${node.label}: no gradient where the repeats are computed`);
+    const apart = shapeOf(x).flatMap((dim, i) => (repeats[i] === 1 ? [dim] : [repeats[i]!, dim]));
+    const target = reshapeTarget(apart);
+    if (!target) throw new UserError(`${node.label}: no gradient with several symbolic axes`);
+    let at = 0;
+    const copies = repeats.flatMap((times) => {
+      const place = at;
+      at += times === 1 ? 1 : 2;
+      return times === 1 ? [] : [place];
+    });
+    if (copies.length === 0) return [g];
+    const sum = b.op('ReduceSum', [b.op('Reshape', [g, b.ints(target)]), b.ints(copies)], { keepdims: 0 });
+    return [reshapeLike(b, sum, x)];
+  }),
   Expand: single((node, _args, g, { builder: b }) => [sumTo(b, g, node.input(0))]),
   Pad: single((node, args, g, { builder: b }) => {
     const x = node.input(0);
     const padding = paddingOf(args, shapeOf(x).length);
-    if (args.mode !== 'constant') throw new UserError(`${node.label}: only constant padding has a gradient`);
     if (!padding) throw new UserError(`${node.label}: no gradient where the padding is computed`);
     if (padding.some(({ before, after }) => before < 0 || after < 0)) {
       throw new UserError(`${node.label}: no gradient where padding cuts off`);
+    }
+    if (args.mode !== 'constant') {
+      return [
+        padding
+          .filter(({ before, after }) => before + after > 0)
+          .reduce((gradient, { axis, before, after }) => {
+            const [length] = lengthsOf(x, [axis]);
+            const places = copiedPlaces(args.mode, length!, before, after);
+            return scatterAxis(b, gradient, axis, b.ints(places), length!);
+          }, g),
+      ];
     }
     const end = (after: number) => (after === 0 ? Number.MAX_SAFE_INTEGER : -after);
     const cut = b.op('Slice', [

@@ -15,7 +15,7 @@ import {
   sumTo,
 } from './rule.ts';
 
-interface Normalized {
+export interface Normalized {
   /** The normalized input, before scale and bias. */
   hat: Value;
   /** 1 / deviation, of the input's shape with the normalized axes at 1. */
@@ -23,7 +23,7 @@ interface Normalized {
   axes: number[];
 }
 
-const mean = (b: Builder, value: Value, axes: number[]) =>
+export const mean = (b: Builder, value: Value, axes: number[]) =>
   b.op('ReduceMean', [value, b.ints(axes)], { keepdims: 1 });
 
 /**
@@ -41,6 +41,10 @@ function inputGradient(
   const shifted = centered ? b.op('Add', [parallel, mean(b, w, axes)]) : parallel;
   return b.op('Mul', [b.op('Sub', [w, shifted]), inverse]);
 }
+
+/** The gradient at the input of a normalization that subtracts the mean. */
+export const centeredGradient = (b: Builder, normalized: Normalized, w: Value, weighted: Value): Value =>
+  inputGradient(b, normalized, w, weighted, true);
 
 function gradients(
   node: Node,

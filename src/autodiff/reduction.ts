@@ -1,8 +1,10 @@
 import { UserError } from '../common/errors.ts';
 import type { Builder } from '../graph/builder.ts';
 import type { Node, Value } from '../graph/graph.ts';
+import { isComputed } from '../graph/schema/arguments.ts';
 import { reducedAxes } from '../graph/schema/axes.ts';
 import { type OpArguments, rowsFor } from '../graph/schema/signature.ts';
+import { Tensor } from '../graph/tensor.ts';
 import {
   expandLike,
   type GradientRule,
@@ -65,6 +67,20 @@ export const reduction = {
     const x = node.input(0);
     return [b.op('Mul', [x, b.op('Div', [kept(b, node, args, g), kept(b, node, args, node.output())])])];
   }),
+  ReduceL1: single((node, args, g, { builder: b }) => [
+    b.op('Mul', [b.op('Sign', [node.input(0)]), kept(b, node, args, g)]),
+  ]),
+  ReduceLogSumExp: single((node, args, g, { builder: b }) => {
+    const share = b.op('Exp', [b.op('Sub', [node.input(0), kept(b, node, args, node.output())])]);
+    return [b.op('Mul', [share, kept(b, node, args, g)])];
+  }),
+  /** What an element was added to: itself and all behind it, or before it in reverse. */
+  CumSum: single((_node, { axis, exclusive, reverse }, g, { builder: b }) => [
+    b.op('CumSum', [g, isComputed(axis) ? axis : b.constant(Tensor.scalar(axis, 'int64'))], {
+      exclusive,
+      reverse: 1 - reverse,
+    }),
+  ]),
   ...rowsFor('ReduceMax ReduceMin', extreme),
   GlobalAveragePool: single((node, _args, g, { builder: b }) => {
     const x = node.input(0);

@@ -1,4 +1,5 @@
 import { argumentsOf } from './schema/arguments.ts';
+import { einsumLabels, einsumLengths } from './schema/einsum.ts';
 import { type OpArguments, type OpName, rowOf, rowsFor } from './schema/signature.ts';
 import type { Dim, Graph, Node, Shape, Value } from './types.ts';
 
@@ -35,6 +36,17 @@ export const costRules: { readonly [O in OpName]?: CostRule<O> } = {
     product,
   ),
   ...rowsFor('Conv ConvInteger', convolution),
+  /** Each place of the input meets the whole kernel. */
+  ConvTranspose: (node, _args, shapeOf) => {
+    const [, ...window] = shapeOf(node.input(1)) ?? [];
+    return size(shapeOf(node.input(0))) * size(window);
+  },
+  Einsum: (node, args, shapeOf) => {
+    const shapes = node.inputs.map((input) => shapeOf(input!));
+    const labels = einsumLabels(node, args);
+    if (!labels || shapes.some((shape) => !shape)) return 0;
+    return size([...einsumLengths(labels, shapes as Shape[]).values()]);
+  },
   'com.microsoft.MultiHeadAttention': (node, _args, shapeOf) => {
     const [, queries = 1, width = 1] = shapeOf(node.input(0)) ?? [];
     const [, keys = 1, valueWidth = 1] = shapeOf(node.input(2)) ?? [];

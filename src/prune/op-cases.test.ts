@@ -47,7 +47,7 @@ function betweenLayers(one: OpCase, opset: number): { graph: Graph; feeds: Tenso
       return graph.addInput(`x${i}`, operand.dtype, operand.shape);
     }
     if (operand.shape[0] !== 'N') return parameter(`w${i}`, shape, operand.low, operand.high);
-    if (windowed.has(one.op)) {
+    if (windowed.has(one.op) && shape.length > 2) {
       const input = graph.addInput(`x${i}`, 'float32', ['N', inputs, ...shape.slice(2)]);
       const size = batch * inputs * elementCount(shape.slice(2));
       feeds[input.name] = Tensor.float32(

@@ -41,6 +41,7 @@ export const elementwiseCases: OpCase[] = [
   opCase('Pow', [positive('N', 4), Tensor.scalar(-1.5)]),
   opCase('Pow', [positive('N', 4), floats(4)]),
   opCase('PRelu', [x, positive(4)]),
+  opCase('Elu', [x], { alpha: 0.5 }),
   opCase('Mod', [x, Tensor.scalar(0.7)], { fmod: 1 }),
   opCase('Mod', [typed('int64', 'N', 3), Tensor.int64([3, 3, -3])]),
   opCase('BitShift', [typed('uint8', 'N', 3), new Tensor('uint8', [1], Uint8Array.of(1))], {
@@ -58,7 +59,8 @@ export const elementwiseCases: OpCase[] = [
   opCase('Where', [irregular('bool', [3, 4], 5), x, floats(4)]),
   opCase('Cast', [x], { to: 11 }),
   { ...opCase('Cast', [x], { to: 10 }), rounds: true },
-  opCase('CastLike', [x, Tensor.int64([1])]),
+  { ...opCase('CastLike', [x, Tensor.int64([1])]), rounds: true },
+  opCase('CastLike', [x, new Tensor('float64', [1], Float64Array.of(1))]),
 
   opCase('Clip', [x], { min: -0.7, max: 0.6 }),
   opCase('Clip', [x], { min: 0 }),

@@ -40,6 +40,9 @@ export const productCases: OpCase[] = [
   opCase('Gemm', [floats('N', 4), floats(4, 5), floats()]),
   opCase('com.microsoft.MultiHeadAttention', [x, floats('N', 5, 4), floats('N', 5, 4)], { num_heads: 2 }),
   opCase('Einsum', [x, floats(4, 5)], { equation: 'bij,jk->bik' }),
+  opCase('Einsum', [floats('N', 3, 4), floats('N', 5, 4)], { equation: 'bid,bjd' }),
+  opCase('Einsum', [floats('N', 2, 3, 4), floats(4, 1, 3)], { equation: '...ij,jhk->...hk' }),
+  opCase('Einsum', [x, floats(4)], { equation: 'bij,j->bi' }),
 
   opCase('Conv', [floats('N', 2, 4, 6), floats(3, 2, 2, 3), floats(3)], { strides: [2, 3] }),
   opCase('Conv', [image, floats(3, 2, 3, 3)], { strides: [2, 2], pads: [1, 1, 1, 1] }),
@@ -47,6 +50,16 @@ export const productCases: OpCase[] = [
   opCase('Conv', [image, floats(4, 1, 2, 2), floats(4)], { group: 2, dilations: [2, 2] }),
   opCase('Conv', [image, floats(3, 2, 2, 3)], { auto_pad: 'SAME_UPPER', strides: [2, 1] }),
   opCase('Conv', [floats('N', 2, 7), floats(3, 2, 3)], { strides: [2] }),
+
+  opCase('ConvTranspose', [image, floats(2, 3, 2, 2), floats(3)], { strides: [2, 2] }),
+  opCase('ConvTranspose', [image, floats(2, 2, 3, 2)], {
+    group: 2,
+    strides: [2, 1],
+    dilations: [1, 2],
+    pads: [1, 0, 0, 1],
+    output_padding: [1, 0],
+  }),
+  opCase('ConvTranspose', [floats('N', 2, 5), floats(2, 1, 3)], { strides: [2], auto_pad: 'SAME_UPPER' }),
 
   opCase('ConvInteger', [typed('uint8', 'N', 2, 5, 6), irregular('int8', [3, 2, 3, 3], 10)], {
     strides: [2, 2],

@@ -23,8 +23,23 @@ export const reductionCases: OpCase[] = [
   opCase('SimplifiedLayerNormalization', [x, floats(4)], { axis: -1 }),
   opCase('com.microsoft.SkipLayerNormalization', [x, floats('N', 3, 4), floats(4), floats(4)]),
   opCase('BatchNormalization', [image, floats(2), floats(2), floats(2), positive(2)]),
+  opCase('BatchNormalization', [floats('N', 4), floats(4), floats(4), floats(4), positive(4)], {
+    epsilon: 0.1,
+  }),
   opCase('InstanceNormalization', [image, floats(2), floats(2)]),
+  opCase('InstanceNormalization', [floats('N', 2, 7), floats(2), floats(2)], { epsilon: 0.1 }),
   opCase('GroupNormalization', [floats('N', 4, 3), floats(4), floats(4)], { num_groups: 4 }),
+  {
+    ...opCase('GroupNormalization', [floats('N', 4, 3, 2), floats(2), floats(2)], { num_groups: 2 }),
+    opsets: [18],
+  },
+  {
+    ...opCase('GroupNormalization', [floats('N', 4, 3, 2), floats(4), floats(4)], {
+      num_groups: 2,
+      epsilon: 0.1,
+    }),
+    opsets: [21],
+  },
   opCase('LpNormalization', [x]),
   opCase('LpNormalization', [x], { axis: 1, p: 1 }),
 
@@ -49,6 +64,7 @@ export const reductionCases: OpCase[] = [
     opCase(op, [x], { axis: 1 }),
   ]),
   opCase('CumSum', [x], { axis: 1 }),
+  opCase('CumSum', [x], { axis: 2, exclusive: 1, reverse: 1 }),
   opCase('TopK', [x], { k: 2 }, 2),
   opCase('TopK', [x], { k: 2, axis: 1 }, 2),
 
@@ -57,6 +73,10 @@ export const reductionCases: OpCase[] = [
   opCase('MaxPool', [image], { kernel_shape: [3, 3], strides: [2, 2], pads: [1, 1, 1, 1] }),
   opCase('AveragePool', [image], { kernel_shape: [3, 3], pads: [1, 1, 1, 1] }),
   opCase('AveragePool', [image], { kernel_shape: [3, 3], pads: [1, 1, 1, 1], count_include_pad: 1 }),
+  opCase('AveragePool', [image], { kernel_shape: [3, 2], strides: [2, 2], ceil_mode: 1 }),
+  opCase('AveragePool', [image], { kernel_shape: [5, 3], strides: [5, 3] }),
+  opCase('AveragePool', [image], { kernel_shape: [3, 3], strides: [2, 2], auto_pad: 'SAME_UPPER' }),
+  opCase('AveragePool', [floats('N', 2, 7)], { kernel_shape: [3], strides: [2], pads: [0, 1] }),
   ...names('GlobalAveragePool', 'GlobalMaxPool').map((op) => opCase(op, [image])),
   opCase('OneHot', [Tensor.int64([1, 0]), Tensor.float32([2], [0, 1])], { depth: 5 }),
 ];

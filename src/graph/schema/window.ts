@@ -1,4 +1,5 @@
 import type { Dim, Node } from '../types.ts';
+import type { OpArguments } from './signature.ts';
 
 /** A sliding window over the spatial axes, one entry an axis. */
 export interface Window {
@@ -40,4 +41,37 @@ function samePadding(length: Dim | undefined, stride: number, reach: number, upp
   const total = Math.max(0, (Math.ceil(length / stride) - 1) * stride + reach - length);
   const small = Math.floor(total / 2);
   return upper ? { before: small, after: total - small } : { before: total - small, after: small };
+}
+
+/** How much a transposed convolution cuts off one axis of what it made, and how long that leaves it. */
+export interface TransposedAxis {
+  readonly before: number;
+  readonly after: number;
+  readonly length: number;
+}
+
+/** The axes of what a ConvTranspose gives; undefined where a length of its input is not known. */
+export function transposedPadding(
+  node: Node,
+  args: OpArguments['ConvTranspose'],
+  kernel: readonly number[],
+): TransposedAxis[] | undefined {
+  const input = node.inputs[0]?.shape?.slice(2);
+  if (!input?.every((dim) => typeof dim === 'number')) return undefined;
+  return (input as number[]).map((from, i) => {
+    const stride = args.strides?.[i] ?? 1;
+    const reach = (kernel[i]! - 1) * (args.dilations?.[i] ?? 1) + 1;
+    const whole = stride * (from - 1) + (args.output_padding?.[i] ?? 0) + reach;
+    const same = args.auto_pad.startsWith('SAME');
+    const wanted = args.output_shape?.[i] ?? (same ? from * stride : undefined);
+    if (wanted === undefined) {
+      const padded = args.auto_pad === 'NOTSET' && args.pads;
+      const [before, after] = padded ? [args.pads![i]!, args.pads![i + kernel.length]!] : [0, 0];
+      return { before, after, length: whole - before - after };
+    }
+    const total = Math.max(0, whole - wanted);
+    const small = Math.floor(total / 2);
+    const upper = args.auto_pad === 'SAME_UPPER';
+    return { before: upper ? small : total - small, after: upper ? total - small : small, length: wanted };
+  });
 }

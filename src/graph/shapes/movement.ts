@@ -2,6 +2,7 @@ import { broadcastShapes, divideDims, isUnknown, multiplyDims, normalizeAxis } f
 import { isComputed } from '../schema/arguments.ts';
 import { axesOf, flattenedAt, permutationOf, squeezedAxes } from '../schema/axes.ts';
 import { paddingOf, rangesOf, slicedLength } from '../schema/ranges.ts';
+import { resizedShape } from '../schema/resize.ts';
 import type { OpArguments } from '../schema/signature.ts';
 import type { Dim, Node, Shape } from '../types.ts';
 import { dtypeOf, type Inferred, type ShapeRules, sameAsInput, shaped, shapeOf, symbol } from './rule.ts';
@@ -122,10 +123,10 @@ const pad = (node: Node, args: OpArguments['Pad']) =>
     return padding && result;
   });
 
-const resize = (node: Node, { scales, sizes }: OpArguments['Resize']) => {
-  if (isComputed(sizes) || isComputed(scales)) return shaped(node, undefined);
-  if (sizes?.length) return shaped(node, sizes);
-  return fromShape(node, (shape) => (scales?.length ? scaled(shape, scales) : undefined));
+const resize = (node: Node, args: OpArguments['Resize']) => {
+  const { axes, sizes } = args;
+  if (!axes && sizes && !isComputed(sizes) && sizes.length) return shaped(node, sizes);
+  return fromShape(node, (shape) => resizedShape(shape, args));
 };
 
 /** A scale of 1 leaves a length as it is, known or not. */
@@ -156,6 +157,13 @@ export const movementShapes = {
   Concat: concat,
   Slice: slice,
   Gather: gather,
+  GatherND: (node, { batch_dims }) =>
+    fromShape(node, (data) => {
+      const indices = shapeOf(node, 1);
+      const depth = indices?.at(-1);
+      if (typeof depth !== 'number') return undefined;
+      return [...indices!.slice(0, -1), ...data.slice(batch_dims + depth)];
+    }),
   GatherElements: (node) => shaped(node, shapeOf(node, 1)),
   ScatterND: sameAsInput,
   ScatterElements: sameAsInput,

@@ -1,6 +1,7 @@
 import { broadcastShapes } from '../dim.ts';
+import { einsumLabels, einsumLengths } from '../schema/einsum.ts';
 import { type OpArguments, rowsFor } from '../schema/signature.ts';
-import { windowOf } from '../schema/window.ts';
+import { transposedPadding, windowOf } from '../schema/window.ts';
 import type { DataType } from '../tensor.ts';
 import type { Dim, Node, Shape } from '../types.ts';
 import { dtypeOf, type Inferred, type ShapeRules, shaped, shapeOf, symbol } from './rule.ts';
@@ -71,6 +72,32 @@ const convolution = (node: Node, args: OpArguments['Conv' | 'ConvInteger']) => {
   return shaped(node, windowed(node, args, weight.slice(2) as number[], weight[0]!));
 };
 
+const transposedConvolution = (node: Node, args: OpArguments['ConvTranspose']) => {
+  const [input, weight] = [shapeOf(node, 0), shapeOf(node, 1)];
+  if (!weight || !input) return shaped(node, undefined);
+  const perGroup = weight[1]!;
+  const channels = typeof perGroup === 'number' ? perGroup * args.group : symbol(node, 1);
+  const spatial = transposedPadding(node, args, weight.slice(2) as number[])?.map(({ length }) => length);
+  return shaped(node, [
+    input[0]!,
+    channels,
+    ...(spatial ?? input.slice(2).map((_, i) => symbol(node, i + 2))),
+  ]);
+};
+
+const einsum = (node: Node, args: OpArguments['Einsum']) => {
+  const labels = einsumLabels(node, args);
+  if (!labels) return shaped(node, undefined);
+  const lengths = einsumLengths(
+    labels,
+    node.inputs.map((input) => input!.shape!),
+  );
+  return shaped(
+    node,
+    labels.output.map((label) => lengths.get(label)!),
+  );
+};
+
 const pooling = (node: Node, args: OpArguments['MaxPool' | 'AveragePool']): readonly Inferred[] => {
   const shape = windowed(node, args, args.kernel_shape, shapeOf(node, 0)?.[1] ?? '?');
   return [
@@ -92,6 +119,8 @@ export const productShapes = {
   ],
   Conv: convolution,
   ConvInteger: (node, args) => [{ dtype: 'int32', shape: convolution(node, args)[0]!.shape }],
+  ConvTranspose: transposedConvolution,
+  Einsum: einsum,
   ...rowsFor('MaxPool AveragePool', pooling),
   ...rowsFor('GlobalAveragePool GlobalMaxPool', (node: Node) =>
     shaped(

@@ -44,6 +44,7 @@ export interface OpArguments {
   Floor: {};
   Gather: { readonly axis: number; readonly indices: readonly number[] | Value };
   GatherElements: { readonly axis: number };
+  GatherND: { readonly batch_dims: number };
   Gelu: { readonly approximate: string };
   Gemm: { readonly alpha: number; readonly beta: number; readonly transA: number; readonly transB: number };
   GlobalAveragePool: {};
@@ -187,6 +188,7 @@ export const operators: { [O in keyof OpArguments]: readonly (readonly [number, 
   Floor: [[1, 'X', '', 'Y']],
   Gather: [[1, 'data indices:I', 'axis:i=0', 'output']],
   GatherElements: [[11, 'data indices', 'axis:i=0', 'output']],
+  GatherND: [[11, 'data indices', '', 'output'], [12, 'data indices', 'batch_dims:i=0', 'output']],
   Gelu: [[20, 'X', 'approximate:s=none', 'Y']],
   Gemm: [[7, 'A B C', 'alpha:f=1 beta:f=1 transA:i=0 transB:i=0', 'Y'], [11, 'A B C?', 'alpha:f=1 beta:f=1 transA:i=0 transB:i=0', 'Y']],
   GlobalAveragePool: [[1, 'X', '', 'Y']],

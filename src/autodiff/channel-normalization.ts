@@ -1,0 +1,106 @@
+import { UserError } from '../common/errors.ts';
+import type { Builder } from '../graph/builder.ts';
+import type { Value } from '../graph/graph.ts';
+import { centeredGradient, mean } from './normalization.ts';
+import { type GradientRules, lengthsOf, number, reshapeLike, shapeOf, single } from './rule.ts';
+
+/** A vector of channels laid along axis 1 of a value of this rank. */
+const alongChannels = (b: Builder, vector: Value, rank: number): Value =>
+  rank <= 2 ? vector : b.op('Reshape', [vector, b.ints([-1, ...new Array<number>(rank - 2).fill(1)])]);
+
+const sumOver = (b: Builder, value: Value, axes: readonly number[]): Value =>
+  b.op('ReduceSum', [value, b.ints(axes)], { keepdims: 0 });
+
+/** All axes but that of the channels. */
+const otherAxes = (rank: number): number[] => [...Array(rank).keys()].filter((axis) => axis !== 1);
+
+/** The input, normalized over some of its axes, and one over the deviation there. */
+function normalized(b: Builder, x: Value, axes: number[], epsilon: number) {
+  const centered = b.op('Sub', [x, mean(b, x, axes)]);
+  const variance = mean(b, b.op('Mul', [centered, centered]), axes);
+  const deviation = b.op('Sqrt', [b.op('Add', [variance, number(b, epsilon, x)])]);
+  const inverse = b.op('Reciprocal', [deviation]);
+  return { hat: b.op('Mul', [centered, inverse]), inverse, axes };
+}
+
+/** Normalizations whose scale and shift are a number a channel, the channels on axis 1. */
+export const channelNormalization = {
+  /**
+   * With running statistics, which are numbers like any other: `y = scale (x - mean) / deviation + shift`. Those of
+   * the batch itself (training_mode) are not differentiated; models are trained with the former.
+   */
+  BatchNormalization: single((node, args, g, { builder: b, wants }) => {
+    if (args.training_mode === 1) {
+      throw new UserError(
+        `${node.label}: no gradient through the statistics of a batch; export the model for inference`,
+      );
+    }
+    const [x, scale, , average, variance] = node.inputs as Value[];
+    const rank = shapeOf(x!).length;
+    const total = sumOver(b, g, otherAxes(rank));
+    const inverse = b.op('Reciprocal', [
+      b.op('Sqrt', [b.op('Add', [variance!, number(b, args.epsilon, variance!)])]),
+    ]);
+    const slope = b.op('Mul', [scale!, inverse]);
+    const centered = () => b.op('Sub', [x!, alongChannels(b, average!, rank)]);
+    const correlation =
+      wants(1) || wants(4) ? sumOver(b, b.op('Mul', [g, centered()]), otherAxes(rank)) : undefined;
+    const cubed = () => b.op('Mul', [slope, b.op('Mul', [inverse, inverse])]);
+    return [
+      wants(0) ? b.op('Mul', [g, alongChannels(b, slope, rank)]) : undefined,
+      wants(1) ? b.op('Mul', [correlation!, inverse]) : undefined,
+      wants(2) ? total : undefined,
+      wants(3) ? b.op('Neg', [b.op('Mul', [total, slope])]) : undefined,
+      wants(4) ? b.op('Mul', [b.op('Mul', [correlation!, cubed()]), number(b, -0.5, g)]) : undefined,
+    ];
+  }),
+
+  InstanceNormalization: single((node, args, g, { builder: b, wants }) => {
+    const [x, scale] = [node.input(0), node.input(1)];
+    const rank = shapeOf(x).length;
+    const parts = normalized(b, x, otherAxes(rank).slice(1), args.epsilon);
+    const w = b.op('Mul', [g, alongChannels(b, scale, rank)]);
+    return [
+      wants(0) ? centeredGradient(b, parts, w, b.op('Mul', [w, parts.hat])) : undefined,
+      wants(1) ? sumOver(b, b.op('Mul', [g, parts.hat]), otherAxes(rank)) : undefined,
+      wants(2) ? sumOver(b, g, otherAxes(rank)) : undefined,
+    ];
+  }),
+
+  /** Before operator set 21 scale and shift are a number a group, which is one for each of its channels. */
+  GroupNormalization: single((node, { epsilon, num_groups: groups }, g, { builder: b, wants }) => {
+    const [x, scale] = [node.input(0), node.input(1)];
+    const rank = shapeOf(x).length;
+    const [channels] = lengthsOf(x, [1]);
+    const each = channels! / groups;
+    const perGroup = node.opset < 21;
+    const grouped = (value: Value) => b.op('Reshape', [value, b.ints([0, groups, -1])]);
+    const parts = normalized(b, grouped(x), [2], epsilon);
+    const hat = reshapeLike(b, parts.hat, x);
+    const perChannel = perGroup
+      ? b.op('Reshape', [
+          b.op('Expand', [b.op('Unsqueeze', [scale, b.ints([1])]), b.ints([groups, each])]),
+          b.ints([channels!]),
+        ])
+      : scale;
+    const parameter = (value: Value) => {
+      const sums = sumOver(b, value, otherAxes(rank));
+      return perGroup ? sumOver(b, b.op('Reshape', [sums, b.ints([groups, each])]), [1]) : sums;
+    };
+    const w = grouped(b.op('Mul', [g, alongChannels(b, perChannel, rank)]));
+    return [
+      wants(0) ? reshapeLike(b, centeredGradient(b, parts, w, b.op('Mul', [w, parts.hat])), x) : undefined,
+      wants(1) ? parameter(b.op('Mul', [g, hat])) : undefined,
+      wants(2) ? parameter(g) : undefined,
+    ];
+  }),
+
+  /** `y = x / n`: for p = 2 `(g - y sum(g y)) / n`, for p = 1 `(g - sign(x) sum(g y)) / n`. */
+  LpNormalization: single((node, { axis, p }, g, { builder: b }) => {
+    const [x, y] = [node.input(0), node.output()];
+    const norm = b.op(p === 1 ? 'ReduceL1' : 'ReduceL2', [x, b.ints([axis])], { keepdims: 1 });
+    const along = b.op('ReduceSum', [b.op('Mul', [g, y]), b.ints([axis])], { keepdims: 1 });
+    const direction = p === 1 ? b.op('Sign', [x]) : y;
+    return [b.op('Div', [b.op('Sub', [g, b.op('Mul', [direction, along])]), norm])];
+  }),
+} satisfies GradientRules;
