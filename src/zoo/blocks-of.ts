@@ -117,6 +117,15 @@ function ofWeight(node: Node): boolean {
   return weight.tensor !== undefined || weight.producer?.inputs[0]?.tensor !== undefined;
 }
 
+/** Heads and head width where scores `[..., H, T, T]` are scaled, by the values they weigh. */
+function weighedSizes(softmax: Node): readonly [number | undefined, number | undefined] {
+  const values = softmax
+    .output(0)
+    .uses.find(({ node }) => node.op === 'MatMul')
+    ?.node.input(1);
+  return [axis(softmax.input(0), -3), axis(values, -1)];
+}
+
 type Sizes = (node: Node) => readonly [number | undefined, number | undefined];
 const known = (value: unknown) => (typeof value === 'number' ? value : undefined);
 const axis = (value: Value | undefined, index: number) => known(value?.shape?.at(index));
@@ -125,6 +134,7 @@ const axis = (value: Value | undefined, index: number) => known(value?.shape?.at
 const attentionSizes: Record<string, Sizes> = {
   Softmax(node) {
     const product = scoreProduct(node);
+    if (product?.op === 'Mul') return weighedSizes(node);
     return [axis(product?.outputs[0] ?? node.input(0), -3), axis(product?.inputs[0], -1)];
   },
   'com.microsoft.MultiHeadAttention'(node) {

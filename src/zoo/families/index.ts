@@ -24,6 +24,7 @@ import { visionTransformer } from './vision-transformer/family.ts';
 import { visionTransformerHybrid } from './vision-transformer-hybrid/family.ts';
 import { visionTransformerRelPos } from './vision-transformer-relpos/family.ts';
 import { vitamin } from './vitamin/family.ts';
+import { volo } from './volo/family.ts';
 import { xcit } from './xcit/family.ts';
 
 /** The families that can be built, a row each. */
@@ -32,6 +33,7 @@ export const families: readonly Family[] = [
   visionTransformerHybrid,
   visionTransformerRelPos,
   vitamin,
+  volo,
   pvtV2,
   pit,
   xcit,
