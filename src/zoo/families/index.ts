@@ -7,6 +7,7 @@ import { davit } from './davit/family.ts';
 import { efficientFormer } from './efficientformer/family.ts';
 import { efficientFormerV2 } from './efficientformer-v2/family.ts';
 import { efficientVitMit } from './efficientvit-mit/family.ts';
+import { efficientVitMsra } from './efficientvit-msra/family.ts';
 import { eva } from './eva/family.ts';
 import { fastVit } from './fastvit/family.ts';
 import { levit } from './levit/family.ts';
@@ -14,6 +15,7 @@ import { mobileVit } from './mobilevit/family.ts';
 import { pit } from './pit/family.ts';
 import { pvtV2 } from './pvt-v2/family.ts';
 import { repVit } from './repvit/family.ts';
+import { shVit } from './shvit/family.ts';
 import { swinTransformer } from './swin-transformer/family.ts';
 import { swinTransformerV2 } from './swin-transformer-v2/family.ts';
 import { swinTransformerV2Cr } from './swin-transformer-v2-cr/family.ts';
@@ -45,6 +47,8 @@ export const families: readonly Family[] = [
   efficientFormer,
   efficientFormerV2,
   efficientVitMit,
+  efficientVitMsra,
+  shVit,
   repVit,
   fastVit,
   mobileVit,

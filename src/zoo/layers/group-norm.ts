@@ -27,3 +27,17 @@ export function groupNorm(layers: Layers, name: string, x: Value, groups: number
     return b.op('Add', [scaled, perChannel(bias)], {}, 'norm');
   });
 }
+
+/** Channels and positions of an image standardized together, then each channel scaled and moved: timm's `GroupNorm1`. */
+export function wholeNorm(layers: Layers, name: string, x: Value): Value {
+  const b = layers.builder;
+  return layers.scope(name, () => {
+    const shape = [dimOf(x, 1)];
+    const weight = layers.parameter('weight', shape, { kind: 'constant', value: 1 });
+    const bias = layers.parameter('bias', shape, { kind: 'constant', value: 0 });
+    const perChannel = (value: Value) => b.op('Unsqueeze', [value, b.ints([1, 2])], {}, 'per_channel');
+    const normed = standardized(layers, x, [1, 2, 3], 1e-5);
+    const scaled = b.op('Mul', [normed, perChannel(weight)], {}, 'scaled');
+    return b.op('Add', [scaled, perChannel(bias)], {}, 'norm');
+  });
+}

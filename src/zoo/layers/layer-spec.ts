@@ -50,21 +50,6 @@ export function normSpec(argument: string, value: unknown): NormSpec {
   return typeof eps === 'number' ? { ...spec, epsilon: eps } : spec;
 }
 
-/** Epsilon of the BatchNorm that `norm_layer` names; absent: PyTorch's. @throws UserError on another norm */
-export function batchNormEpsilon(argument: string, value: unknown): number {
-  if (value === undefined || value === null) return 1e-5;
-  const { name, kwargs } = layerArgument(argument, value);
-  if (plain(name) !== 'batchnorm2d') {
-    throw new UserError(`${argument} "${name}" is not supported; use BatchNorm2d`);
-  }
-  const { eps = 1e-5, ...rest } = kwargs;
-  const other = Object.keys(rest).find((key) => key !== 'momentum');
-  if (other || typeof eps !== 'number') {
-    throw new UserError(`${argument}: argument "${other ?? 'eps'}" of ${name} is not supported`);
-  }
-  return eps;
-}
-
 type Activation = (b: Builder, x: Value) => Value;
 
 const sigmoidGated =

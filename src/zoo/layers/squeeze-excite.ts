@@ -2,6 +2,7 @@ import type { Value } from '../../graph/graph.ts';
 import { conv } from './convolution.ts';
 import type { ActivationName } from './layer-spec.ts';
 import { dimOf, type Layers } from './layers.ts';
+import { makeDivisible } from './widths.ts';
 
 export interface SqueezeExciteOptions {
   /** Channels in the middle. */
@@ -12,6 +13,10 @@ export interface SqueezeExciteOptions {
   names?: readonly [reduce: string, expand: string];
   bias?: boolean;
 }
+
+/** Channels in the middle where timm's `SEModule` is given a part of them. */
+export const reducedChannels = (channels: number, ratio: number): number =>
+  makeDivisible(channels * ratio, 8, 0);
 
 /** Channels weighed by what the whole image says ("Squeeze-and-Excitation Networks", arXiv 1709.01507). */
 export function squeezeExcite(layers: Layers, name: string, x: Value, options: SqueezeExciteOptions): Value {

@@ -1,10 +1,9 @@
 import { UserError } from '../../../common/errors.ts';
 import { checkStages, readArguments } from '../../arguments.ts';
-import { type ActivationName, activationName, batchNormEpsilon } from '../../layers/layer-spec.ts';
+import type { ActivationName } from '../../layers/layer-spec.ts';
 import type { ModelArgs } from '../../model-args.ts';
 
-const known =
-  'img_size in_chans num_classes widths depths head_dim norm_layer act_layer global_pool head_widths';
+const known = 'img_size in_chans num_classes widths depths head_dim global_pool head_widths';
 
 /** Where timm's two classes differ: their own argument, and its default. */
 const own = {
@@ -21,7 +20,6 @@ export function efficientVitArgs(kind: EfficientVitClass, args: ModelArgs) {
   const { argument, value, activation } = own[kind];
   const read = readArguments(args, [...known.split(' '), argument], ['drop_rate']);
   const number = read.number(argument, value);
-  const epsilon = batchNormEpsilon('norm_layer', args.norm_layer);
   const widths = read.integers('widths', []);
   const depths = read.integers('depths', [], 0);
   const head_widths = read.integers('head_widths', []);
@@ -38,8 +36,8 @@ export function efficientVitArgs(kind: EfficientVitClass, args: ModelArgs) {
     head_dim: read.integer('head_dim', 32, 1),
     expand_ratio: large ? undefined : number,
     /** Of BatchNorms, and of the LayerNorm of the head. */
-    norm_eps: large ? { batch: number, layer: number } : { batch: epsilon, layer: 1e-5 },
-    activation: activationName('act_layer', args.act_layer, activation),
+    norm_eps: large ? { batch: number, layer: number } : { batch: 1e-5, layer: 1e-5 },
+    activation: activation as ActivationName,
     global_pool: read.oneOf('global_pool', ['avg', 'max', 'avgmax'], 'avg'),
     head_widths: head_widths as readonly [number, number],
   };

@@ -7,6 +7,7 @@ import {
   fanOutStart,
   halfPadding,
 } from '../../layers/convolution.ts';
+import { wholeNorm } from '../../layers/group-norm.ts';
 import type { ActivationName, NormSpec } from '../../layers/layer-spec.ts';
 import { dimOf, type Layers } from '../../layers/layers.ts';
 import { resample } from '../../layers/resample.ts';
@@ -163,23 +164,4 @@ function linearBlock(layers: Layers, x: Value, activation: ActivationName): Valu
     pointwise('fc2', layers.activation(pointwise('fc1', normedAgain, 2 * width), activation), width),
   );
   return b.op('Add', [middle, fed], {}, 'residual2');
-}
-
-/** Channels and positions of an image standardized together, then each channel scaled and moved: timm's `GroupNorm1`. */
-function wholeNorm(layers: Layers, name: string, x: Value): Value {
-  const b = layers.builder;
-  return layers.scope(name, () => {
-    const shape = [dimOf(x, 1)];
-    const weight = layers.parameter('weight', shape, { kind: 'constant', value: 1 });
-    const bias = layers.parameter('bias', shape, { kind: 'constant', value: 0 });
-    const mean = (value: Value, label: string) =>
-      b.op('ReduceMean', [value, b.ints([1, 2, 3])], { keepdims: 1 }, label);
-    const perChannel = (value: Value) => b.op('Unsqueeze', [value, b.ints([1, 2])], {}, 'per_channel');
-    const centered = b.op('Sub', [x, mean(x, 'mean')], {}, 'centered');
-    const variance = mean(b.op('Mul', [centered, centered], {}, 'square'), 'variance');
-    const deviation = b.op('Sqrt', [b.op('Add', [variance, b.scalar(1e-5)], {}, 'add')], {}, 'deviation');
-    const standardized = b.op('Div', [centered, deviation], {}, 'standardized');
-    const scaled = b.op('Mul', [standardized, perChannel(weight)], {}, 'scaled');
-    return b.op('Add', [scaled, perChannel(bias)], {}, 'norm');
-  });
 }

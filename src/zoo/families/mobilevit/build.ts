@@ -2,6 +2,7 @@ import type { Graph, Value } from '../../../graph/graph.ts';
 
 import { classifierHead } from '../../layers/head.ts';
 import { dimOf, Layers, type LinearStart } from '../../layers/layers.ts';
+import { makeDivisible } from '../../layers/widths.ts';
 import type { ModelArgs } from '../../model-args.ts';
 import type { ParameterSource } from '../../parameter-source.ts';
 import { mobileVitArgs } from './arguments.ts';
@@ -11,12 +12,6 @@ const linearStart: LinearStart = () => ({
   weight: { kind: 'normal', std: 0.01 },
   bias: { kind: 'constant', value: 0 },
 });
-
-/** timm's `make_divisible(x, 8)`. */
-function toEight(x: number): number {
-  const rounded = Math.max(8, Math.floor((x + 4) / 8) * 8);
-  return rounded < 0.9 * x ? rounded + 8 : rounded;
-}
 
 /**
  * timm's MobileViT and MobileViT V2 (arXiv 2110.02178 and 2206.02680), which it makes as ByobNets: inverted
@@ -34,9 +29,9 @@ export function buildMobileVit(modelArgs: ModelArgs, source: ParameterSource): G
   args.stages.forEach((runs, i) => {
     let j = 0;
     for (const run of runs) {
-      const channels = toEight(run.channels * width_factor);
+      const channels = makeDivisible(run.channels * width_factor);
       for (let k = 0; k < run.repeat; k++) {
-        const inner = toEight(dimOf(x, 1) * run.ratio);
+        const inner = makeDivisible(dimOf(x, 1) * run.ratio);
         const stride = j === 0 ? runs[0]!.stride : 1;
         x = layers.scope(`stages.${i}.${j}`, () => {
           if (run.type === 'bottle') return bottleneck(layers, x, { channels, inner, stride, activation });

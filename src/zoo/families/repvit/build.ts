@@ -5,7 +5,7 @@ import { batchNormHead, meanOfHeads } from '../../layers/head.ts';
 import { type ActivationName, activationName } from '../../layers/layer-spec.ts';
 import { dimOf, Layers } from '../../layers/layers.ts';
 import { meanOver } from '../../layers/pool.ts';
-import { squeezeExcite } from '../../layers/squeeze-excite.ts';
+import { reducedChannels, squeezeExcite } from '../../layers/squeeze-excite.ts';
 import type { ModelArgs } from '../../model-args.ts';
 import type { ParameterSource } from '../../parameter-source.ts';
 
@@ -110,12 +110,11 @@ function feedForward(
   return layers.builder.op('Add', [x, fed], {}, `${name}_residual`);
 }
 
-/** timm's `make_divisible(x, 8)`. */
-const toEight = (x: number) => Math.max(8, Math.floor((x + 4) / 8) * 8);
-
 function block(layers: Layers, x: Value, args: RepVitArgs, ratio: number, excite: boolean): Value {
   const mixed = layers.scope('token_mixer', () => mixTokens(layers, x, args));
-  const weighed = excite ? squeezeExcite(layers, 'se', mixed, { reduced: toEight(dimOf(x, 1) / 4) }) : mixed;
+  const weighed = excite
+    ? squeezeExcite(layers, 'se', mixed, { reduced: reducedChannels(dimOf(x, 1), 1 / 4) })
+    : mixed;
   return feedForward(layers, 'channel_mixer', weighed, ratio, args.activation);
 }
 
