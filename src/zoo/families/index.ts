@@ -10,6 +10,7 @@ import { efficientVitMit } from './efficientvit-mit/family.ts';
 import { efficientVitMsra } from './efficientvit-msra/family.ts';
 import { eva } from './eva/family.ts';
 import { fastVit } from './fastvit/family.ts';
+import { hiera } from './hiera/family.ts';
 import { levit } from './levit/family.ts';
 import { mobileVit } from './mobilevit/family.ts';
 import { pit } from './pit/family.ts';
@@ -36,6 +37,7 @@ export const families: readonly Family[] = [
   visionTransformerRelPos,
   vitamin,
   volo,
+  hiera,
   pvtV2,
   pit,
   xcit,

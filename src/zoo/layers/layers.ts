@@ -13,7 +13,11 @@ const ones: Initializer = { kind: 'constant', value: 1 };
 export const linearInitializer: Initializer = { kind: 'normal', std: 0.02 };
 
 /** How a Linear of a model starts, where the layer that it is in does not say. */
-export type LinearStart = (name: string, inputs: number) => { weight: Initializer; bias: Initializer };
+export type LinearStart = (
+  name: string,
+  inputs: number,
+  outputs: number,
+) => { weight: Initializer; bias: Initializer };
 
 /** As timm's `init_weights` of most ViTs. */
 export const timmStart: LinearStart = () => ({ weight: linearInitializer, bias: zeros });
@@ -123,7 +127,11 @@ export class Layers {
   linear(name: string, x: Value, features: number, options: LinearOptions = {}): Value {
     const width = lastDim(x);
     return this.scope(name, () => {
-      const start = this.#linearStart(this.builder.scoped('weight').slice(0, -'.weight'.length), width);
+      const start = this.#linearStart(
+        this.builder.scoped('weight').slice(0, -'.weight'.length),
+        width,
+        features,
+      );
       const weight = this.parameter('weight', [features, width], options.weightInitializer ?? start.weight);
       const transposed = this.builder.op('Transpose', [weight], { perm: [1, 0] }, 'weight_t');
       const product = this.builder.op('MatMul', [x, transposed], {}, 'matmul');
