@@ -38,7 +38,8 @@ export type {
   TrainingCheckpoint,
   TrainingProgress,
 } from './train/checkpoint.ts';
-export { type FinetuneContext, type FinetuneResult, finetuneOptions } from './train/finetune.ts';
+export type { FinetuneContext, FinetuneResult } from './train/finetune.ts';
+export { finetuneOptions } from './train/finetune-options.ts';
 
 // Models.
 
@@ -46,7 +47,7 @@ export type { BlockShape } from './zoo/blocks-of.ts';
 export { describeModel, type ModelDescription, parameterCount } from './zoo/describe.ts';
 export { buildModel, initModel, type ModelConfig } from './zoo/model.ts';
 export type { ModelArgs } from './zoo/model-args.ts';
-export { type ModelInfo, modelInfo, setModelInfo } from './zoo/model-info.ts';
+export { type ModelInfo, modelInfo, type PreprocessingOrigin, setModelInfo } from './zoo/model-info.ts';
 export {
   type Initializer,
   type ParameterSource,

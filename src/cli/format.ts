@@ -46,7 +46,8 @@ export function formatPruned({ before, after, blocks }: PrunedModel, folder: str
 }
 
 export function formatFinetuned(result: FinetunedModel, folder: string): string {
-  return `${result.epochs} epochs, ${count(result.steps)} steps, loss ${result.loss.toFixed(4)}, top-1 ${(100 * result.top1).toFixed(2)} %\nin ${folder}`;
+  const top1 = result.top1 === null ? '' : `, top-1 ${(100 * result.top1).toFixed(2)} %`;
+  return `${result.epochs} epochs, ${count(result.steps)} steps, loss ${result.loss.toFixed(4)}${top1}\nin ${folder}`;
 }
 
 export function formatQuantized(result: QuantizedModel, folder: string): string {

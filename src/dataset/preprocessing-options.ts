@@ -29,17 +29,18 @@ export const preprocessingOptions = z.strictObject({
 
 export type PreprocessingOptions = z.output<typeof preprocessingOptions>;
 
+/** Whether anything was given. */
+export const saysPreprocessing = (options: PreprocessingOptions): boolean => given(options).length > 0;
+
 /**
- * A model's preprocessing with what was given in its place; undefined where nothing was.
+ * A model's preprocessing with what was given in its place.
  * @throws UserError when the numbers do not fit the channels
  */
-export function overriddenPreprocessing(
-  own: Preprocessing,
-  { mean, std, interpolation, cropPct, cropMode }: PreprocessingOptions,
-): Preprocessing | undefined {
-  const given = Object.entries({ mean, std, interpolation, crop_pct: cropPct, crop_mode: cropMode }).filter(
+export const overriddenPreprocessing = (own: Preprocessing, options: PreprocessingOptions): Preprocessing =>
+  fromTimmConfig({ ...toTimmConfig(own), ...Object.fromEntries(given(options)) }, 'the options');
+
+/** By timm's names. */
+const given = ({ mean, std, interpolation, cropPct, cropMode }: PreprocessingOptions) =>
+  Object.entries({ mean, std, interpolation, crop_pct: cropPct, crop_mode: cropMode }).filter(
     ([, value]) => value !== undefined,
   );
-  if (given.length === 0) return undefined;
-  return fromTimmConfig({ ...toTimmConfig(own), ...Object.fromEntries(given) }, 'the options');
-}

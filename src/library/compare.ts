@@ -4,7 +4,7 @@ import { batches } from '../dataset/loader.ts';
 import type { Graph } from '../graph/graph.ts';
 import { type Agreement, compareModels, randomInputs } from '../measure/agreement.ts';
 import type { Engine } from '../runtime/session.ts';
-import { modelInfo } from '../zoo/model-info.ts';
+import { isClassifier, modelInfo } from '../zoo/model-info.ts';
 import type { Surroundings } from './surroundings.ts';
 
 /** What two models are compared on. */
@@ -24,7 +24,7 @@ const batchSize = 16;
  * ```js
  * const { relative, agreement } = await compare(engine, model, quantized);
  * ```
- * @throws UserError when their outputs have different shapes or are no numbers
+ * @throws UserError when their outputs differ in number or shape, or are no numbers
  */
 export function compare(
   engine: Engine,
@@ -35,7 +35,12 @@ export function compare(
   const inputs = data
     ? pixelsOf(engine, a, data, samples)
     : randomInputs(imageShape(a), { images: samples, batchSize, seed });
-  return compareModels(engine, a, b, inputs, { threads, progress, images: samples });
+  return compareModels(engine, a, b, inputs, {
+    threads,
+    progress,
+    images: samples,
+    classifier: isClassifier(a) && isClassifier(b),
+  });
 }
 
 async function* pixelsOf(engine: Engine, model: Graph, data: Dataset, limit: number) {

@@ -1,16 +1,13 @@
 import type { z } from 'zod';
+import { UserError } from '../common/errors.ts';
 import { validated } from '../common/options.ts';
 import type { Augmentation } from '../dataset/augment.ts';
 import type { Dataset } from '../dataset/dataset.ts';
 import type { Graph } from '../graph/graph.ts';
 import type { Engine } from '../runtime/session.ts';
-import {
-  type FinetuneContext,
-  type FinetuneResult,
-  finetuneOptions,
-  finetune as finetunePass,
-} from '../train/finetune.ts';
-import { remember } from '../zoo/model-info.ts';
+import { type FinetuneContext, type FinetuneResult, finetune as finetunePass } from '../train/finetune.ts';
+import { finetuneOptions } from '../train/finetune-options.ts';
+import { isClassifier, remember } from '../zoo/model-info.ts';
 import { preprocessingFor } from './stage-data.ts';
 import type { Surroundings } from './surroundings.ts';
 
@@ -29,7 +26,7 @@ export interface FinetuneModelOptions extends Input, Surroundings, FinetuneConte
 }
 
 /**
- * Trains a classifier further: AdamW, cosine schedule with warm-up, label smoothing, clipping, and, with a
+ * Trains a model further: AdamW, cosine schedule with warm-up, label smoothing, clipping, and, with a
  * teacher, distillation. The result is a function of model, data and options: a run that was interrupted
  * anywhere and resumed from its checkpoint ends with the same weights, bit for bit.
  *
@@ -49,7 +46,14 @@ export async function finetune(
   const { threads, augment, teacher, evaluate, ...input } = rest;
   const options = validated(finetuneOptions, input);
   const preprocessing = preprocessingFor(model, data);
-  const settings = { ...options, preprocessing, seed, threads, augment, teacher, evaluate };
+  const classifies = isClassifier(model);
+  const task = options.task ?? (classifies ? 'classify' : 'distill');
+  if (task === 'classify' && !classifies) {
+    throw new UserError(
+      'the model has no classifier to train on labels: --task distill learns from a teacher',
+    );
+  }
+  const settings = { ...options, task, preprocessing, seed, threads, augment, teacher, evaluate };
   const context = { progress, signal, checkpoints, checkpointEvery, resume };
   const result = await finetunePass(engine, model, data, settings, context);
   remember(result.graph, `finetuned: ${options.epochs} epochs, lr ${options.lr}`);

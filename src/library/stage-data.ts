@@ -23,11 +23,11 @@ const batchSize = 16;
 
 /**
  * How a model wants the images of a data set.
- * @throws UserError when the classes of the data set can't be the model's
+ * @throws UserError when the model tells classes apart and those of the data set are others
  */
 export function preprocessingFor(model: Graph, { name, classes }: Dataset): Preprocessing {
   const { numClasses, preprocessing } = modelInfo(model);
-  if (classes.length !== numClasses) {
+  if (numClasses > 0 && classes.length !== numClasses) {
     throw new UserError(
       `${name} has ${classes.length} classes and the model ${numClasses}; they must be the same`,
     );

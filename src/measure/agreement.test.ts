@@ -20,7 +20,9 @@ const pixels = (...rows: number[][]) => Tensor.float32([rows.length, 1, 1, rows[
 describe('compareModels', () => {
   it('reports the largest difference, its size against the reference, and how often the classes agree', async () => {
     const inputs = [pixels([4, 1, 0], [0, 0.2, -8]), pixels([0.1, 0, 0])];
-    const result = await compareModels(onnxruntime, shifted([0, 0, 0]), shifted([0, 0.5, 0]), inputs);
+    const result = await compareModels(onnxruntime, shifted([0, 0, 0]), shifted([0, 0.5, 0]), inputs, {
+      classifier: true,
+    });
     expect(result.maxAbs).toBeCloseTo(0.5, 6);
     expect(result.relative).toBeCloseTo(0.5 / 8, 6);
     expect(result.agreement).toBeCloseTo(2 / 3, 12);
@@ -30,7 +32,7 @@ describe('compareModels', () => {
   it('finds a model equal to itself', async () => {
     const inputs = randomInputs([1, 1, 3], { images: 5, batchSize: 2, seed: 1 });
     const result = await compareModels(onnxruntime, shifted([1, 2, 3]), shifted([1, 2, 3]), inputs);
-    expect(result).toEqual({ maxAbs: 0, relative: 0, agreement: 1, samples: 5 });
+    expect(result).toMatchObject({ maxAbs: 0, relative: 0, agreement: null, samples: 5 });
   });
 
   it('compares a model that takes and gives float16 with one in float32', async () => {
@@ -39,7 +41,38 @@ describe('compareModels', () => {
     half.outputs.push(new Builder(half).op('Flatten', [input], { axis: 1 }, 'logits'));
     const inputs = [pixels([1 + 2 ** -11, 2, -3], [0.5, 0.25, 4])];
     const result = await compareModels(onnxruntime, shifted([0, 0, 0]), half, inputs);
-    expect(result).toEqual({ maxAbs: 2 ** -11, relative: 2 ** -11 / 4, agreement: 1, samples: 2 });
+    expect(result).toMatchObject({ maxAbs: 2 ** -11, relative: 2 ** -11 / 4, samples: 2 });
+  });
+
+  it('compares every output, by its name, or by its place where names differ', async () => {
+    const two = (names: readonly string[], offset: number) => {
+      const graph = new Graph();
+      const input = graph.addInput('pixel_values', 'float32', [2, 1, 1, 3]);
+      const b = new Builder(graph);
+      const tokens = b.op('Concat', [input, b.op('Add', [input, b.scalar(offset)])], { axis: 1 });
+      const outputs = [b.op('Identity', [tokens], {}, 'tokens'), b.op('Flatten', [input], {}, 'pooled')];
+      graph.outputs.push(...names.map((name) => outputs.find((output) => output.name === name)!));
+      return graph;
+    };
+    const inputs = [pixels([1, -4, 2], [0, 1, 0], [3, 2, 1])]; // three images, two at a time
+    const result = await compareModels(
+      onnxruntime,
+      two(['tokens', 'pooled'], 0),
+      two(['pooled', 'tokens'], 1),
+      inputs,
+    );
+    expect(result).toMatchObject({ maxAbs: 1, relative: 1 / 4, agreement: null, samples: 3 });
+    expect(result.outputs).toEqual([
+      { name: 'tokens', maxAbs: 1, relative: 1 / 4 },
+      { name: 'pooled', maxAbs: 0, relative: 0 },
+    ]);
+    const renamed = two(['tokens', 'pooled'], 0);
+    renamed.rename(renamed.outputs[1]!, 'summary');
+    const byPlace = await compareModels(onnxruntime, two(['tokens', 'pooled'], 0), renamed, inputs);
+    expect(byPlace).toMatchObject({ maxAbs: 0, samples: 3 });
+    await expect(
+      compareModels(onnxruntime, two(['tokens', 'pooled'], 0), two(['tokens'], 0), inputs),
+    ).rejects.toThrow("don't compare: one gives tokens, pooled, the other tokens");
   });
 
   it('refuses a model of which nobody knows the image input', async () => {
@@ -61,14 +94,14 @@ describe('compareModels', () => {
       b.op('MatMul', [b.op('Flatten', [input], { axis: 1 }), Tensor.zeros('float32', [3, 2])], {}, 'logits'),
     );
     await expect(compareModels(onnxruntime, one, two, [pixels([1, 2, 3])])).rejects.toThrow(
-      "don't compare: one gives logits [1,3], the other [1,2]",
+      "don't compare: one gives logits float32 [1,3], the other float32 [1,2]",
     );
   });
 
   it('refuses logits that are not numbers, and no inputs', async () => {
     const broken = shifted([0, Number.POSITIVE_INFINITY, 0]);
     await expect(compareModels(onnxruntime, shifted([0, 0, 0]), broken, [pixels([1, 2, 3])])).rejects.toThrow(
-      /second model's logits are not all finite/,
+      /second model's output logits is not all finite/,
     );
     await expect(compareModels(onnxruntime, broken, broken, [])).rejects.toThrow(/nothing to compare/);
   });

@@ -6,7 +6,7 @@ import type { Preprocessing } from '../dataset/preprocessing.ts';
 import type { Graph } from '../graph/graph.ts';
 import { onnxruntime } from '../runtime/onnxruntime.node.ts';
 import type { Engine } from '../runtime/session.ts';
-import { modelInfo, preprocessingLine } from '../zoo/model-info.ts';
+import { isClassifier, modelInfo, preprocessingLine } from '../zoo/model-info.ts';
 
 /** What every stage needs beside its model. */
 export interface Context {
@@ -33,18 +33,22 @@ export interface ModelData {
   preprocessing: Preprocessing;
 }
 
+/** @throws UserError when there are no classes to be right about */
+export function assertClassifier(graph: Graph): void {
+  if (!isClassifier(graph)) {
+    throw new UserError('the model has no classifier (num_classes 0): it gives features, not classes');
+  }
+}
+
 /**
  * Opens a data set for a model, and says how its images are prepared.
- * @throws UserError when it is missing or empty, or its classes can't be the model's
+ * @throws UserError when it is missing or empty, or the model tells classes apart and those are others
  */
 export async function openModelData(graph: Graph, reference: string, progress: Progress): Promise<ModelData> {
   const info = modelInfo(graph);
   const { numClasses, preprocessing } = info;
-  if (numClasses === 0) {
-    throw new UserError('the model has no classifier (num_classes 0): it gives features, not classes');
-  }
   const dataset = await openDataset(reference);
-  if (dataset.classes.length !== numClasses) {
+  if (numClasses > 0 && dataset.classes.length !== numClasses) {
     throw new UserError(
       `${reference} has ${dataset.classes.length} classes and the model ${numClasses}; they must be the same`,
     );

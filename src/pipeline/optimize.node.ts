@@ -14,7 +14,7 @@ import { reportSamples } from '../report/thumbnail.node.ts';
 import { saveModel } from '../zoo/save.node.ts';
 import { layerChannels } from './channels.ts';
 import { compareBackends } from './compare-backends.node.ts';
-import { localContext, openModelData } from './context.node.ts';
+import { assertClassifier, localContext, openModelData } from './context.node.ts';
 import { deployStage, type StageResult, writeArtifacts } from './deploy.node.ts';
 import { openModel } from './open.node.ts';
 import { type Recipe, recipeOf } from './recipe.node.ts';
@@ -54,6 +54,7 @@ export async function optimizeModel(
   const { threads, seed, evalSamples } = recipe;
   const context = localContext({ threads, seed, progress, signal });
   const source = await openModel(recipe.model, recipe);
+  assertClassifier(source);
   const data = await openModelData(source, recipe.data, progress);
   const run = new RunDirectory(directory, resume);
   writeFileWhole(join(directory, 'recipe.yaml'), recipeText(recipe));

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { openSafetensors } from '../checkpoint/safetensors.node.ts';
 import { Builder } from '../graph/builder.ts';
-import type { Graph } from '../graph/graph.ts';
+import { Graph } from '../graph/graph.ts';
 import { Tensor } from '../graph/tensor.ts';
 import { onnxruntime } from '../runtime/onnxruntime.node.ts';
 import { runOnce } from '../runtime/session.ts';
@@ -10,7 +10,7 @@ import { buildVisionTransformer } from '../zoo/families/vision-transformer/build
 import { findGroups } from './groups.ts';
 import { type Importance, scoredParameters, scoreGroups } from './importance.ts';
 import { prune } from './prune.ts';
-import { meanSquaredGradients } from './sensitivity.ts';
+import { meanSquaredGradients, summedGradients } from './sensitivity.ts';
 
 const golden = (name: string) => new URL(`golden/${name}`, import.meta.url).pathname;
 const facts = JSON.parse(readFileSync(golden('torch-pruning.json'), 'utf8'));
@@ -52,6 +52,34 @@ describe('importance', () => {
       }
     });
   }
+
+  it('of a model without a classifier is by half the mean square of its outputs', async () => {
+    const graph = new Graph('features');
+    const b = new Builder(graph);
+    const x = graph.addInput('x', 'float32', ['N', 3, 16, 16]);
+    const rows = b.op('ReduceMean', [x, Tensor.int64([2, 3])], { keepdims: 0 });
+    const matrix = Float32Array.from({ length: 12 }, (_, i) => Math.sin(i));
+    const weight = graph.addConstant('w', Tensor.float32([3, 4], matrix));
+    graph.outputs.push(b.op('MatMul', [rows, weight], {}, 'features'));
+    const means = Array.from({ length: 4 }, (_, n) =>
+      [0, 1, 2].map((c) => pixels.floats.subarray((n * 3 + c) * 256, (n * 3 + c + 1) * 256)),
+    ).map((image) => image.map((channel) => channel.reduce((sum, value) => sum + value, 0) / 256));
+    const outputs = means.map((row) =>
+      [0, 1, 2, 3].map((j) => row.reduce((sum, value, i) => sum + value * matrix[4 * i + j]!, 0)),
+    );
+    const gradient = (n: number, i: number, j: number) => (means[n]![i]! * outputs[n]![j]!) / 4;
+    const summed = (await summedGradients(onnxruntime, graph, [weight], images(4))).get(weight)!;
+    const squared = (await meanSquaredGradients(onnxruntime, graph, [weight], images(2))).get(weight)!;
+    const all = [0, 1, 2, 3];
+    for (let i = 0; i < 3; i++) {
+      for (const j of all) {
+        const mean = all.reduce((sum, n) => sum + gradient(n, i, j), 0) / 4;
+        const square = all.reduce((sum, n) => sum + gradient(n, i, j) ** 2, 0) / 4;
+        expect(summed.floats[4 * i + j]).toBeCloseTo(mean, 5);
+        expect(squared.floats[4 * i + j]).toBeCloseTo(square, 5);
+      }
+    }
+  });
 
   it('a unit of average importance has score 1', async () => {
     const { groups } = findGroups(build());

@@ -5,6 +5,7 @@ import { type Progress, silent } from '../common/progress.ts';
 import type { Batch } from '../dataset/dataset.ts';
 import type { Graph } from '../graph/graph.ts';
 import type { Engine } from '../runtime/session.ts';
+import { isClassifier } from '../zoo/model-info.ts';
 import { applyPlan, type Kept } from './apply.ts';
 import type { PruningGroup } from './group.ts';
 import { findGroups, type Grouping, groupOptions } from './groups.ts';
@@ -134,6 +135,9 @@ async function sensitivities(
   if (importance !== 'taylor' && importance !== 'hessian') return undefined;
   if (!data) throw new UserError(`importance ${importance} needs images: give --data`);
   const measure = importance === 'taylor' ? summedGradients : meanSquaredGradients;
+  if (!isClassifier(graph)) {
+    progress.note('the model has no classifier: importance is by what changes the squares of its outputs');
+  }
   const task = progress.task(`importance (${importance})`, data.images ?? 0, 'images');
   try {
     return await measure(engine, graph, scoredParameters(groups), data, { task, threads });

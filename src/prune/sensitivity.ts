@@ -7,6 +7,7 @@ import type { Graph, Value } from '../graph/graph.ts';
 import { raiseOpset } from '../graph/raise-opset.ts';
 import { Tensor } from '../graph/tensor.ts';
 import type { Engine, SessionOptions, Tensors } from '../runtime/session.ts';
+import { isClassifier } from '../zoo/model-info.ts';
 import { exposeNormalized, perSampleSquares } from './per-sample.ts';
 
 export interface SensitivityOptions extends SessionOptions {
@@ -20,15 +21,16 @@ type Images = Pick<Batch, 'pixels' | 'labels'>;
 interface Accumulator {
   readonly graph: Graph;
   readonly parameters: readonly Value[];
-  readonly classes: number;
+  /** Of a classifier, whose loss looks at labels. */
+  readonly classes: number | undefined;
   /** Images a batch must not exceed. */
   readonly atMost: number;
 }
 
 /**
- * The gradient of the mean cross-entropy with respect to each parameter, added up over batches
+ * The gradient of the mean loss (`lossGraph`) with respect to each parameter, added up over batches
  * (what `loss.backward()` leaves in PyTorch after a pass without `zero_grad`).
- * @throws UserError when there are no batches, or the model has no logits `[N, classes]`
+ * @throws UserError when there are no batches, or the model takes or gives what no loss can be made of
  */
 export async function summedGradients(
   engine: Engine,
@@ -49,7 +51,7 @@ export async function summedGradients(
 }
 
 /**
- * The mean over images of the squared gradient of each image's own cross-entropy: the diagonal of the
+ * The mean over images of the squared gradient of each image's own loss: of a classifier the diagonal of the
  * empirical Fisher matrix. One backward pass serves a whole batch where each scored parameter is read
  * once by a Linear, LayerNormalization or patch-embedding Conv; else images go one by one.
  * @throws UserError as `summedGradients`
@@ -90,7 +92,10 @@ function singleSquares(model: Graph, parameters: readonly Value[]): Accumulator 
   return { ...accumulate(graph, parameters, squares, classes), atMost: 1 };
 }
 
-/** A copy of the model with the input `labels` and the cross-entropy, its mean or sum over the batch. */
+/**
+ * A copy of the model with a loss, its mean or sum over the batch: of a classifier the cross-entropy with an input
+ * `labels`; of any other model half the mean square of each output, added up, which needs no labels.
+ */
 function lossGraph(
   model: Graph,
   parameters: readonly Value[],
@@ -99,14 +104,16 @@ function lossGraph(
 ) {
   const { graph, values } = model.clone();
   raiseOpset(graph, gradientOpset);
-  const [logits] = graph.outputs;
-  const classes = logits?.shape?.[1];
-  if (graph.inputs.length !== 1 || !logits || logits.shape?.length !== 2 || typeof classes !== 'number') {
-    throw new UserError('the loss needs a model with one input and an output of logits [N, classes]');
-  }
+  if (graph.inputs.length !== 1) throw new UserError('the loss needs a model with one input');
   const twins = parameters.map((parameter) => values.get(parameter)!);
   prepare(graph);
   const b = new Builder(graph);
+  if (!isClassifier(model)) return { graph, loss: halfMeanSquares(b, over), twins, classes: undefined };
+  const [logits] = graph.outputs as [Value];
+  const classes = logits.shape?.[1];
+  if (logits.shape?.length !== 2 || typeof classes !== 'number') {
+    throw new UserError('the loss of a classifier needs an output of logits [N, classes]');
+  }
   const labels = graph.addInput(graph.uniqueName('labels'), 'int64', [logits.shape[0]!]);
   const targets = b.op('OneHot', [labels, Tensor.scalar(classes, 'int64'), Tensor.float32([2], [0, 1])]);
   const logProbabilities = b.op('LogSoftmax', [logits], { axis: -1 });
@@ -118,12 +125,28 @@ function lossGraph(
   return { graph, loss, twins, classes };
 }
 
+/** Half the mean square of each floating-point output, added up; over an image's numbers, then over the images. */
+function halfMeanSquares(b: Builder, over: 'mean' | 'sum'): Value {
+  const outputs = b.graph.outputs.filter(({ dtype }) => dtype === 'float32');
+  if (outputs.length === 0) throw new UserError('the loss needs an output in float32');
+  const images = () => b.op('Cast', [b.op('Shape', [b.graph.inputs[0]!], { start: 0, end: 1 })], { to: 1 });
+  const parts = outputs.map((output) => {
+    const square = b.op('Mul', [output, output]);
+    const mean = b.op('ReduceMean', [square], { keepdims: 0 });
+    return b.op('Mul', [
+      over === 'sum' ? b.op('Squeeze', [b.op('Mul', [mean, images()])]) : mean,
+      b.scalar(0.5),
+    ]);
+  });
+  return parts.reduce((a, c) => b.op('Add', [a, c]));
+}
+
 /** `next = before * keep + found * add` for each parameter. */
 function accumulate(
   graph: Graph,
   parameters: readonly Value[],
   found: readonly Value[],
-  classes: number,
+  classes: number | undefined,
 ): Accumulator {
   const b = new Builder(graph);
   const keep = graph.addInput('keep', 'float32', []);
@@ -148,15 +171,16 @@ async function run(
   const session = await engine.load(graph, options);
   try {
     const [pixelsName, labelsName] = graph.inputs.map((input) => input.name) as [string, string];
+    const given = (labels: Tensor): Tensors => (classes === undefined ? {} : { [labelsName]: labels });
     let sums = parameters.map((parameter) => Tensor.zeros('float32', parameter.staticShape));
     let done = 0;
     for await (const batch of batches) {
-      checkLabels(batch.labels, classes);
+      if (classes !== undefined) checkLabels(batch.labels, classes);
       for (const { pixels, labels } of parts(batch, atMost)) {
         const { keep, add } = weights(done, labels.size);
         const feeds: Tensors = {
           [pixelsName]: pixels,
-          [labelsName]: labels,
+          ...given(labels),
           keep: Tensor.scalar(keep),
           add: Tensor.scalar(add),
         };

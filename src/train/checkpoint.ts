@@ -16,8 +16,8 @@ export interface EpochRecord {
   epoch: number;
   /** Mean training loss. */
   loss: number;
-  /** Share of training images predicted as their most likely target, while they were trained on. */
-  trainTop1: number;
+  /** Share of training images predicted as their most likely target, while they were trained on; of classifiers. */
+  trainTop1?: number;
   /** Share of held-out images predicted right, where that was asked for. */
   top1?: number;
 }

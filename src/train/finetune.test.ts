@@ -12,7 +12,8 @@ import { initModel } from '../zoo/model.ts';
 import { modelInfo } from '../zoo/model-info.ts';
 import { fileCheckpoints } from './checkpoint.node.ts';
 import type { CheckpointStore, TrainingCheckpoint } from './checkpoint.ts';
-import { type FinetuneOptions, finetune } from './finetune.ts';
+import { finetune } from './finetune.ts';
+import type { FinetuneOptions } from './finetune-options.ts';
 
 const edge = 8;
 const tiny = () =>
@@ -175,6 +176,23 @@ describe('finetune', () => {
     const run = finetune(onnxruntime, broken, data, options(), { checkpoints });
     await expect(run).rejects.toThrow(/diverged: the loss is NaN in epoch 1, step 1/);
     expect(await checkpoints.load()).toEqual(good);
+  });
+
+  it('learns the outputs of a teacher without labels, and needs one', async () => {
+    const headless = (seed: number) => initModel({ ...modelOf(), numClasses: 0 }, seed);
+    const distill = options({ task: 'distill', mixup: 0, epochs: 8, evaluate: true });
+    const many = { train: bars(40, 7), val: bars(10, 7) };
+    const run = { ...distill, teacher: headless(2) };
+    const { history } = await finetune(onnxruntime, headless(1), many, run);
+    expect(history.epochs.at(-1)!.loss).toBeLessThan(history.epochs[0]!.loss / 2);
+    expect(history.epochs.at(-1)!.top1).toBeUndefined();
+    expect(history.epochs.at(-1)!.trainTop1).toBeUndefined();
+    await expect(finetune(onnxruntime, headless(1), many, distill)).rejects.toThrow(
+      /learns from a teacher: give/,
+    );
+    await expect(finetune(onnxruntime, headless(1), many, { ...run, mixup: 1 })).rejects.toThrow(
+      /blend labels/,
+    );
   });
 
   it('refuses what can not be trained or resumed, in one line', async () => {

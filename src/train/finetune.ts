@@ -1,83 +1,16 @@
-import { z } from 'zod';
 import { InterruptedError, UserError } from '../common/errors.ts';
-import { validated } from '../common/options.ts';
 import { type Progress, silent } from '../common/progress.ts';
-import type { Augmentation } from '../dataset/augment.ts';
 import type { Batch, Split } from '../dataset/dataset.ts';
 import { keepDecoded } from '../dataset/keep-decoded.ts';
 import { batches } from '../dataset/loader.ts';
-import type { Preprocessing } from '../dataset/preprocessing.ts';
 import type { Graph } from '../graph/graph.ts';
+import type { Tensor } from '../graph/tensor.ts';
 import { evaluate } from '../measure/accuracy.ts';
-import type { Engine, Session } from '../runtime/session.ts';
+import type { Engine, Session, Tensors } from '../runtime/session.ts';
 import type { CheckpointStore, History, TrainingProgress } from './checkpoint.ts';
+import { type FinetuneOptions, finetuneOptions, type Settings, settingsOf } from './finetune-options.ts';
 import { cosineSchedule } from './schedule.ts';
 import { Trainer } from './trainer.ts';
-
-const share = (description: string) => z.number().min(0).lt(1).meta({ description, value: 'share' });
-
-/** How a model is trained further. */
-export const finetuneOptions = z.strictObject({
-  epochs: z.number().int().min(1).meta({ description: 'passes over the training images' }),
-  batchSize: z.number().int().min(1).default(64).meta({
-    description: 'images a training step; a last batch that is not full is left out',
-  }),
-  accumulate: z.number().int().min(1).default(1).meta({
-    description: 'batches whose gradients make one update',
-  }),
-  lr: z.number().gt(0).default(3e-4).meta({
-    description: 'peak learning rate; it rises linearly and falls to zero along a cosine',
-  }),
-  warmup: share('share of the steps in which the learning rate rises').default(0.1),
-  weightDecay: z.number().min(0).default(0.05).meta({
-    description: 'weight decay of AdamW, not on norms and biases',
-  }),
-  clipNorm: z.number().min(0).default(1).meta({
-    description: 'gradients are scaled down to this global norm; 0: never',
-  }),
-  labelSmoothing: share('probability that the targets give to the other classes').default(0.1),
-  mixup: z.number().min(0).default(0).meta({
-    description: 'alpha of mixup, which blends pairs of images; 0: off',
-    value: 'alpha',
-  }),
-  cutmix: z.number().min(0).default(0).meta({
-    description: 'alpha of CutMix, which pastes a part of one image into another; 0: off',
-    value: 'alpha',
-  }),
-  mixProb: z.number().min(0).max(1).default(1).meta({
-    description: 'share of the batches that mixup and CutMix change',
-    value: 'share',
-  }),
-  distill: z.number().min(0).max(1).optional().meta({
-    description: "weight of the teacher's soft targets in the loss; left out: 0.5 where there is a teacher",
-  }),
-  temperature: z.number().gt(0).default(1).meta({
-    description: "softens the teacher's and the model's predictions for each other",
-  }),
-  limit: z.number().int().min(1).optional().meta({
-    description: 'train on this many images an epoch; left out: all',
-  }),
-});
-
-export type FinetuneOptions = z.input<typeof finetuneOptions> & {
-  /** How images become inputs; the model's own. */
-  preprocessing: Preprocessing;
-  augment?: Augmentation;
-  /** A model with the same input and classes whose softened predictions join the targets. */
-  teacher?: Graph;
-  /** Measure top-1 on the held-out images after every epoch. */
-  evaluate?: boolean;
-  seed: number;
-  threads?: number;
-};
-
-/** The options with every default filled in. */
-type Settings = Omit<FinetuneOptions, keyof typeof finetuneOptions.shape> & z.output<typeof finetuneOptions>;
-
-function settingsOf(options: FinetuneOptions): Settings {
-  const { preprocessing, augment, teacher, evaluate, seed, threads, ...input } = options;
-  return { ...validated(finetuneOptions, input), preprocessing, augment, teacher, evaluate, seed, threads };
-}
 
 /** What surrounds the training: who is told, who may stop it, where it is kept. */
 export interface FinetuneContext {
@@ -99,7 +32,7 @@ export interface FinetuneResult {
 }
 
 /**
- * Trains a classifier further: AdamW, cosine schedule with warm-up, label smoothing, clipping, and, with a
+ * Trains a model further: AdamW, cosine schedule with warm-up, label smoothing, clipping, and, with a
  * teacher, distillation. The result is a function of model, data and options: a run that was interrupted
  * anywhere and resumed ends with the same weights, bit for bit.
  *
@@ -121,12 +54,13 @@ export async function finetune(
   const recipe = recipeOf(options, plan);
   const saved = context.resume ? await checkpoints?.load() : undefined;
   if (saved) checkRecipe(saved.progress.recipe, recipe);
-  const { accumulate, clipNorm, teacher, threads, temperature } = options;
-  const distillation = teacher && { weight: options.distill ?? 0.5, temperature };
+  const { accumulate, clipNorm, teacher, threads, temperature, task } = options;
+  const distillation =
+    task === 'distill' || !teacher ? undefined : { weight: options.distill ?? 0.5, temperature };
   const trainer = await Trainer.create(
     engine,
     graph,
-    { accumulate, clipNorm, distillation, threads },
+    { accumulate, clipNorm, distillation, threads, task },
     saved && { tensors: saved.tensors, step: saved.progress.step },
   );
   const teaching = teacher && (await engine.load(teacher, { threads }));
@@ -168,8 +102,13 @@ function planOf(train: Split, { epochs, batchSize, accumulate, limit }: Settings
 
 /** What decides the result, as text. */
 function recipeOf(options: Settings, plan: Plan): string {
-  const { teacher, threads: _, evaluate: __, ...rest } = options;
-  return JSON.stringify({ ...rest, teacher: teacher?.name, ...plan });
+  const { teacher, threads: _, evaluate: __, task, ...rest } = options;
+  return JSON.stringify({
+    ...rest,
+    ...(task === 'distill' ? { task } : {}),
+    teacher: teacher?.name,
+    ...plan,
+  });
 }
 
 /** A recipe by name. One written before an option was known was made with the option's default. */
@@ -259,8 +198,8 @@ class Run {
     at.history.epochs.push({
       epoch: at.epoch,
       loss: at.lossSum / at.images,
-      trainTop1: at.correct / at.images,
-      top1: options.evaluate ? await this.#measure() : undefined,
+      ...(this.trainer.classes === undefined ? {} : { trainTop1: at.correct / at.images }),
+      top1: options.evaluate && this.trainer.classes !== undefined ? await this.#measure() : undefined,
     });
     Object.assign(at, { batch: 0, lossSum: 0, correct: 0, images: 0 });
     await this.#save();
@@ -269,13 +208,14 @@ class Run {
 
   #batches(): AsyncIterable<Batch> {
     const { seed, augment, labelSmoothing, mixup, cutmix, mixProb, limit } = this.options;
+    const { classes } = this.trainer;
     return batches(this.#train, this.options.preprocessing, {
       engine: this.engine,
       batchSize: this.plan.batchSize,
       shuffle: { seed, epoch: this.at.epoch },
       skipBatches: this.at.batch,
       dropLast: true,
-      mixing: { classes: this.trainer.classes, labelSmoothing, mixup, cutmix, prob: mixProb },
+      mixing: classes === undefined ? undefined : { classes, labelSmoothing, mixup, cutmix, prob: mixProb },
       progress: this.#progress,
       augment,
       limit,
@@ -284,17 +224,15 @@ class Run {
 
   async #step(batch: Batch, report: (loss: number, lr: number) => void): Promise<void> {
     const { at, trainer, options } = this;
-    const outside = batch.labels.integers.find((label) => label >= trainer.classes);
+    const { classes = Number.POSITIVE_INFINITY } = trainer;
+    const outside = batch.labels.integers.find((label) => label >= classes);
     if (outside !== undefined) {
-      throw new UserError(
-        `${this.data.train.name} has label ${outside}, the model ${trainer.classes} classes`,
-      );
+      throw new UserError(`${this.data.train.name} has label ${outside}, the model ${classes} classes`);
     }
     const lr = this.#schedule(at.step);
-    const targets = batch.targets!;
     const teacher = await this.#teach(batch);
     const { loss, correct, gradNorm } = await trainer.train(
-      { pixels: batch.pixels, targets, teacher },
+      { pixels: batch.pixels, targets: batch.targets, teacher },
       lr,
       options.weightDecay,
     );
@@ -307,7 +245,7 @@ class Run {
     at.batch++;
     at.images += images;
     at.lossSum += loss * images;
-    at.correct += correct;
+    at.correct += correct ?? 0;
     if (gradNorm !== undefined) {
       at.step = trainer.step;
       at.history.steps.push({ step: at.step, epoch: at.epoch + 1, loss, lr, gradNorm });
@@ -318,13 +256,28 @@ class Run {
   async #teach(batch: Batch) {
     const { teacher } = this;
     if (!teacher) return undefined;
-    const logits = (await teacher.run({ [teacher.inputs[0]!]: batch.pixels }))[teacher.outputs[0]!]!;
-    if (logits.shape.at(-1) !== this.trainer.classes) {
+    const outputs = await teacher.run({ [teacher.inputs[0]!]: batch.pixels });
+    const { classes } = this.trainer;
+    if (classes === undefined) return this.#learnt.map((name) => this.#taught(outputs, name));
+    const logits = outputs[teacher.outputs[0]!]!;
+    if (logits.shape.at(-1) !== classes) {
       throw new UserError(
-        `the teacher has ${logits.shape.at(-1)} classes, the model ${this.trainer.classes}; they must be the same`,
+        `the teacher has ${logits.shape.at(-1)} classes, the model ${classes}; they must be the same`,
       );
     }
-    return logits;
+    return [logits];
+  }
+
+  /** The outputs that the task `distill` learns. */
+  get #learnt(): string[] {
+    return this.graph.outputs.filter(({ dtype }) => dtype === 'float32').map(({ name }) => name);
+  }
+
+  #taught(outputs: Tensors, name: string): Tensor {
+    const given = Object.keys(outputs);
+    const found = outputs[name] ?? (given.length === 1 ? outputs[given[0]!] : undefined);
+    if (!found) throw new UserError(`the teacher gives ${given.join(', ')}, but no ${name} to learn from`);
+    return found;
   }
 
   async #measure(): Promise<number> {

@@ -52,6 +52,21 @@ export function distillationLoss(
   return b.op('Add', [crossEntropy(b, logits, targets, 1 - weight), divergence]);
 }
 
+/**
+ * How far outputs are from a teacher's: the squared difference over the teacher's own square, each over the whole
+ * batch, the mean over the outputs. What the outputs mean does not matter, nor how large they are.
+ * @param pairs output and teacher's output, of one shape
+ */
+export function outputDistance(b: Builder, pairs: readonly (readonly [Value, Value])[]): Value {
+  const distances = pairs.map(([ours, theirs]) => {
+    const sum = (value: Value) => b.op('ReduceSumSquare', [value], { keepdims: 0 });
+    const size = b.op('Add', [sum(theirs), b.scalar(1e-12)]);
+    return b.op('Div', [sum(b.op('Sub', [ours, theirs])), size]);
+  });
+  const total = distances.reduce((a, c) => b.op('Add', [a, c]));
+  return pairs.length === 1 ? total : b.op('Mul', [total, b.scalar(1 / pairs.length)]);
+}
+
 /** How many rows have their largest logit where the target is largest; float32 scalar. */
 export function correctCount(b: Builder, logits: Value, targets: Value): Value {
   const best = (value: Value) => b.op('ArgMax', [value], { axis: -1, keepdims: 0 });

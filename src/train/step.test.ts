@@ -221,12 +221,44 @@ describe('training step', () => {
     await parts.dispose();
   });
 
+  it("learns a teacher's outputs whatever they are: the loss is the mean relative square of their distance", async () => {
+    const weight = filled([3, 2], (i) => Math.sin(i + 1));
+    const two = (matrix: Tensor) => {
+      const graph = linear(matrix);
+      graph.outputs.push(new Builder(graph).op('Tanh', [graph.outputs[0]!], {}, 'squashed'));
+      return graph;
+    };
+    const student = two(weight);
+    const [x, wanted] = [filled([4, 2], (i) => Math.cos(i)), filled([3, 2], (i) => Math.cos(i * 2))];
+    const feeds = { pixel_values: x };
+    const [ours, theirs] = [
+      await runOnce(onnxruntime, student, feeds),
+      await runOnce(onnxruntime, two(wanted), feeds),
+    ];
+    const distance = (name: string) => {
+      const [a, b] = [ours[name]!.floats, theirs[name]!.floats];
+      const square = (value: (i: number) => number) => a.reduce((sum, _, i) => sum + value(i) ** 2, 0);
+      return square((i) => a[i]! - b[i]!) / square((i) => b[i]!);
+    };
+    const names = student.outputs.map(({ name }) => name);
+    const trainer = await Trainer.create(onnxruntime, student, { task: 'distill' });
+    const input = { pixels: x, teacher: names.map((name) => theirs[name]!) };
+    const first = await trainer.train(input, 0.05, 0);
+    expect(first.loss).toBeCloseTo((distance(names[0]!) + distance(names[1]!)) / 2, 5);
+    expect(first.correct).toBeUndefined();
+    let { loss } = first;
+    for (let i = 0; i < 100; i++) loss = (await trainer.train(input, 0.05, 0)).loss;
+    expect(loss).toBeLessThan(first.loss / 50);
+    await trainer.dispose();
+  });
+
   it('refuses models it can not train', () => {
     const noParameters = linear(filled([3, 2], () => 1));
     setParameters(noParameters, []);
     expect(() => trainingStep(noParameters)).toThrow(/no parameters/);
     const features = linear(filled([3, 2], () => 1));
-    features.outputs[0]!.shape = ['N', 4, 3];
+    const [logits] = features.outputs.splice(0);
+    features.outputs.push(new Builder(features).op('Unsqueeze', [logits!, Tensor.int64([1])]));
     expect(() => trainingStep(features)).toThrow(/no output logits/);
   });
 });

@@ -6,13 +6,15 @@ import { parameters } from '../graph/parameters.ts';
 import { raiseOpset } from '../graph/raise-opset.ts';
 import { undecayed } from '../zoo/model-family.ts';
 import { type AdamWOptions, type AdamWScalars, adamWUpdate, decays } from './adamw.ts';
-import { correctCount, crossEntropy, type Distillation, distillationLoss } from './loss.ts';
+import { correctCount, crossEntropy, type Distillation, distillationLoss, outputDistance } from './loss.ts';
 import { lowerForTraining } from './lower.ts';
 
 export interface StepOptions extends AdamWOptions {
   /** Gradients are scaled down to this global norm; 0 or absent: left as they are. */
   clipNorm?: number;
-  /** Adds an input `teacher`, the teacher's logits `[N, classes]`. */
+  /** What is learnt; default `classify`. */
+  task?: Task;
+  /** Adds an input `teacher`, the teacher's logits `[N, classes]`, to the task `classify`. */
   distillation?: Distillation;
   /**
    * Batches whose gradients are averaged for one update; default 1. With more, the step only adds to
@@ -20,6 +22,10 @@ export interface StepOptions extends AdamWOptions {
    */
   accumulate?: number;
 }
+
+/** What a model is trained to: tell classes apart, or give the outputs that a teacher gives, whatever they are. */
+export const tasks = ['classify', 'distill'] as const;
+export type Task = (typeof tasks)[number];
 
 /** A parameter as an update sees it. */
 export interface Trained {
@@ -49,13 +55,17 @@ export interface TrainingGraph {
   trained: Trained[];
   /** Name of the image input. */
   images: string;
-  classes: number;
+  /** Of the task `classify`. */
+  classes: number | undefined;
+  /** Inputs that the teacher's outputs are given in, in their order. */
+  teacher: string[];
 }
 
 /**
  * A whole training step as one graph: forward pass, loss, backward pass, AdamW.
  *
- * Inputs: the model's image input, `targets` `[N, classes]`, (`teacher`), each trained parameter under
+ * Inputs: the model's image input, `targets` `[N, classes]`, (`teacher`), or for the task `distill` a
+ * `teacher.NAME` for each output; each trained parameter under
  * its own name with its state `m.NAME` and `v.NAME`, and the scalars of `adamWScalars`.
  * Outputs: `loss`, `correct` (a count), `grad_norm`, and `next.*` of parameters and state.
  * The model is not changed.
@@ -64,13 +74,8 @@ export interface TrainingGraph {
 export function trainingStep(model: Graph, options: StepOptions = {}): TrainingGraph {
   const { graph } = model.clone();
   const [images] = graph.inputs;
-  const [logits] = graph.outputs;
-  const classes = logits?.shape?.at(-1);
   if (!images || graph.inputs.length !== 1) {
     throw new UserError(`${model.name} has ${graph.inputs.length} inputs; training needs one, the images`);
-  }
-  if (logits?.shape?.length !== 2 || typeof classes !== 'number') {
-    throw new UserError(`${model.name} has no output logits [N, classes] to train`);
   }
   const names = parameters(model).map((value) => value.name);
   if (names.length === 0) throw new UserError(`${model.name} has no parameters on record to train`);
@@ -91,25 +96,12 @@ export function trainingStep(model: Graph, options: StepOptions = {}): TrainingG
   );
 
   const b = new Builder(graph);
-  const output = graph.outputs[0]!;
-  graph.outputs.length = 0;
-  const targets = graph.addInput('targets', 'float32', ['N', classes]);
   const accumulate = options.accumulate ?? 1;
-  const loss = b.scope('loss', () =>
-    options.distillation
-      ? distillationLoss(
-          b,
-          output,
-          targets,
-          graph.addInput('teacher', 'float32', ['N', classes]),
-          options.distillation,
-        )
-      : crossEntropy(b, output, targets),
-  );
-  const correct = correctCount(b, output, targets);
-  const gradients = backward(graph, loss, trainable);
-  emit(graph, loss, 'loss');
-  emit(graph, correct, 'correct');
+  const objective = (options.task === 'distill' ? matching : classifying)(b, options);
+  const gradients = backward(graph, objective.loss, trainable);
+  graph.outputs.length = 0;
+  emit(graph, objective.loss, 'loss');
+  if (objective.correct) emit(graph, objective.correct, 'correct');
   if (accumulate > 1) {
     for (const value of trainable) {
       const slot = slots.gradient(value.name);
@@ -121,7 +113,45 @@ export function trainingStep(model: Graph, options: StepOptions = {}): TrainingG
     update(b, trained, trainable, gradients, options);
   }
   graph.removeDead();
-  return { graph, trained, images: images.name, classes };
+  return { graph, trained, images: images.name, classes: objective.classes, teacher: objective.teacher };
+}
+
+/** What a step makes smaller. */
+interface Objective extends Pick<TrainingGraph, 'classes' | 'teacher'> {
+  loss: Value;
+  correct?: Value;
+}
+
+function classifying(b: Builder, { distillation }: StepOptions): Objective {
+  const { graph } = b;
+  const [logits] = graph.outputs;
+  const classes = logits?.shape?.at(-1);
+  if (logits?.shape?.length !== 2 || typeof classes !== 'number') {
+    throw new UserError(
+      `${graph.name} has no output logits [N, classes] to train; the task distill takes any outputs`,
+    );
+  }
+  const targets = graph.addInput('targets', 'float32', ['N', classes]);
+  const teacher = distillation && graph.addInput('teacher', 'float32', ['N', classes]);
+  const loss = b.scope('loss', () =>
+    teacher ? distillationLoss(b, logits, targets, teacher, distillation) : crossEntropy(b, logits, targets),
+  );
+  const correct = correctCount(b, logits, targets);
+  return { loss, correct, classes, teacher: teacher ? [teacher.name] : [] };
+}
+
+function matching(b: Builder): Objective {
+  const { graph } = b;
+  const outputs = graph.outputs.filter(({ dtype }) => dtype === 'float32');
+  if (outputs.length === 0) throw new UserError(`${graph.name} has no float32 output to learn`);
+  const teachers = outputs.map(({ name, shape }) => graph.addInput(`teacher.${name}`, 'float32', shape));
+  const loss = b.scope('loss', () =>
+    outputDistance(
+      b,
+      outputs.map((output, i) => [output, teachers[i]!]),
+    ),
+  );
+  return { loss, classes: undefined, teacher: teachers.map(({ name }) => name) };
 }
 
 /** The update alone, for accumulated gradients: inputs parameters, state, `grad.NAME` and scalars. */

@@ -16,16 +16,16 @@ import {
 export interface StepInput {
   /** `[N, C, H, W]`. */
   pixels: Tensor;
-  /** `[N, classes]`. */
-  targets: Tensor;
-  /** The teacher's logits `[N, classes]`, where the loss distils. */
-  teacher?: Tensor;
+  /** `[N, classes]`, of the task `classify`. */
+  targets?: Tensor;
+  /** The teacher's outputs, where the loss looks at them: its logits, or all in their order. */
+  teacher?: readonly Tensor[];
 }
 
 export interface StepResult {
   loss: number;
-  /** Images whose prediction was the target's most likely class. */
-  correct: number;
+  /** Images whose prediction was the target's most likely class, of the task `classify`. */
+  correct?: number;
   /** Global norm of the gradients before clipping; absent for a batch that only accumulated. */
   gradNorm?: number;
 }
@@ -144,7 +144,8 @@ export class Trainer {
     return this.#step;
   }
 
-  get classes(): number {
+  /** Of the task `classify`. */
+  get classes(): number | undefined {
     return this.#graph.classes;
   }
 
@@ -153,9 +154,12 @@ export class Trainer {
    * @param lr learning rate, should this batch complete an update
    */
   async train(input: StepInput, lr: number, weightDecay: number): Promise<StepResult> {
-    const batch: Tensors = { [this.#graph.images]: input.pixels, targets: input.targets };
-    if (input.teacher) batch.teacher = input.teacher;
-    const figures = { loss: null, correct: null };
+    const batch: Tensors = { [this.#graph.images]: input.pixels };
+    if (input.targets) batch.targets = input.targets;
+    input.teacher?.forEach((output, i) => {
+      batch[this.#graph.teacher[i]!] = output;
+    });
+    const figures = { loss: null, ...(this.classes === undefined ? {} : { correct: null }) };
     const scalars = this.#scalars(lr, weightDecay);
     if (!this.#updateSession) {
       const results = await this.#session.run(
@@ -228,5 +232,5 @@ const numberOf = (results: Tensors, name: string): number => results[name]!.floa
 
 const figuresOf = (results: Tensors): StepResult => ({
   loss: numberOf(results, 'loss'),
-  correct: numberOf(results, 'correct'),
+  ...(results.correct ? { correct: numberOf(results, 'correct') } : {}),
 });

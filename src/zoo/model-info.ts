@@ -1,6 +1,10 @@
 import { UserError } from '../common/errors.ts';
 import { describePreprocessing, fromTimmConfig, type Preprocessing } from '../dataset/preprocessing.ts';
-import { overriddenPreprocessing, type PreprocessingOptions } from '../dataset/preprocessing-options.ts';
+import {
+  overriddenPreprocessing,
+  type PreprocessingOptions,
+  saysPreprocessing,
+} from '../dataset/preprocessing-options.ts';
 import type { Graph } from '../graph/graph.ts';
 import type { ModelArgs } from './model-args.ts';
 
@@ -27,8 +31,9 @@ const key = 'pqv.model';
 
 /**
  * The model's notes on itself. A graph without any (an `.onnx` file from elsewhere) is taken for an
- * image classifier that wants timm's default preprocessing at the size of its input.
- * @throws UserError when the notes are damaged, or there are none and the graph is no image classifier
+ * model of images that wants timm's default preprocessing at the size of its input, and for a classifier where
+ * its first output is `[N, classes]`.
+ * @throws UserError when the notes are damaged, or there are none and the graph takes no images of a fixed size
  */
 export function modelInfo(graph: Graph): ModelInfo {
   const text = graph.metadata.get(key);
@@ -54,9 +59,10 @@ export function setModelInfo(graph: Graph, info: ModelInfo): void {
  * @throws UserError when it does not fit the model's input
  */
 export function setPreprocessing(graph: Graph, options: PreprocessingOptions): void {
+  if (!saysPreprocessing(options)) return;
   const info = modelInfo(graph);
   const preprocessing = overriddenPreprocessing(info.preprocessing, options);
-  if (preprocessing) setModelInfo(graph, { ...info, preprocessing, preprocessingFrom: 'given' });
+  setModelInfo(graph, { ...info, preprocessing, preprocessingFrom: 'given' });
 }
 
 /** How images are prepared for the model, in a line for people: where that was assumed, it says so. */
@@ -76,17 +82,30 @@ export function remember(graph: Graph, line: string): void {
   setModelInfo(graph, { ...info, history: [...info.history, line] });
 }
 
+/** Whether the model gives scores of classes; others give features, boxes, masks. */
+export const isClassifier = (graph: Graph): boolean =>
+  graph.metadata.has(key) ? modelInfo(graph).numClasses > 0 : scores(graph) !== undefined;
+
+/** Names that exporters give to what is no scores. */
+const featureNames = /hidden_state|feature|embed|pool/i;
+
+/** How many scores a graph without notes gives: its first output is `[N, classes]`, and not named as features are. */
+function scores({ outputs: [first] }: Graph): number | undefined {
+  const [, classes, ...more] = first?.shape ?? [];
+  if (more.length || typeof classes !== 'number' || featureNames.test(first!.name)) return undefined;
+  return classes;
+}
+
 function inferredInfo(graph: Graph): ModelInfo {
   const [, channels, height, width, ...more] = graph.inputs[0]?.shape ?? [];
-  const classes = graph.outputs[0]?.shape?.at(-1);
   const sizes = [channels, height, width];
-  if (more.length || !sizes.every((size) => typeof size === 'number') || typeof classes !== 'number') {
+  if (more.length || !sizes.every((size) => typeof size === 'number')) {
     throw new UserError(
-      'the model does not say what it takes, and its first input and output are not an image [N, C, H, W] of fixed size and scores',
+      'the model does not say what it takes, and its first input is not an image [N, C, H, W] of fixed size',
     );
   }
   return {
-    numClasses: classes,
+    numClasses: scores(graph) ?? 0,
     preprocessing: fromTimmConfig({ input_size: sizes as number[] }, 'the model'),
     preprocessingFrom: 'assumed',
     history: [],

@@ -26,7 +26,9 @@ export function compareCommand(): Command {
         [
           `largest difference   ${result.maxAbs.toPrecision(4)}`,
           `relative             ${result.relative.toPrecision(4)}`,
-          `same prediction      ${(100 * result.agreement).toFixed(2)} %`,
+          ...(result.agreement === null
+            ? result.outputs.map(({ name, relative }) => `  ${name}: ${relative.toPrecision(4)} relative`)
+            : [`same prediction      ${(100 * result.agreement).toFixed(2)} %`]),
         ].join('\n'),
       );
     },

@@ -1,5 +1,5 @@
 import { type Accuracy, evaluate } from '../../measure/accuracy.ts';
-import { localContext, openModelData } from '../context.node.ts';
+import { assertClassifier, localContext, openModelData } from '../context.node.ts';
 import { openModel } from '../open.node.ts';
 import type { CommandOptions } from './command.node.ts';
 
@@ -10,6 +10,7 @@ export async function evaluateModel(
 ): Promise<Accuracy> {
   const { engine, progress, threads } = localContext(options);
   const graph = await openModel(reference, options);
+  assertClassifier(graph);
   const { dataset, preprocessing } = await openModelData(graph, options.data, progress);
   const { batchSize, samples: limit } = options;
   return evaluate(engine, graph, dataset.val, { preprocessing, batchSize, threads, progress, limit });

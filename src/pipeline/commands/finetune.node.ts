@@ -1,5 +1,6 @@
 import { validated } from '../../common/options.ts';
 import { evaluate } from '../../measure/accuracy.ts';
+import { isClassifier } from '../../zoo/model-info.ts';
 import { saveModel } from '../../zoo/save.node.ts';
 import { localContext, openModelData } from '../context.node.ts';
 import { openModel } from '../open.node.ts';
@@ -10,7 +11,8 @@ export interface FinetunedModel {
   epochs: number;
   steps: number;
   loss: number;
-  top1: number;
+  /** Null for a model that is no classifier. */
+  top1: number | null;
   files: string[];
 }
 
@@ -32,7 +34,7 @@ export async function finetuneModel(
   const files = [...saveModel(tuned.graph, output), ...tuned.files];
   const { preprocessing, dataset } = data;
   const accuracy = { preprocessing, batchSize: 32, threads, progress };
-  const { top1 } = await evaluate(engine, tuned.graph, dataset.val, accuracy);
+  const top1 = isClassifier(graph) ? (await evaluate(engine, tuned.graph, dataset.val, accuracy)).top1 : null;
   const last = tuned.training!.at(-1)!;
   return { epochs: options.epochs, steps: last.step, loss: last.loss, top1, files };
 }

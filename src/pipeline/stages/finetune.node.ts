@@ -3,7 +3,7 @@ import { UserError } from '../../common/errors.ts';
 import { augmentationOf, augmentOptions } from '../../dataset/augment-options.ts';
 import { finetune } from '../../library/finetune.ts';
 import { fileCheckpoints } from '../../train/checkpoint.node.ts';
-import { finetuneOptions } from '../../train/finetune.ts';
+import { finetuneOptions } from '../../train/finetune-options.ts';
 import { openModel } from '../open.node.ts';
 import type { Stage } from './stage.ts';
 

@@ -1,0 +1,103 @@
+import { z } from 'zod';
+import { UserError } from '../common/errors.ts';
+import { validated } from '../common/options.ts';
+import type { Augmentation } from '../dataset/augment.ts';
+import type { Preprocessing } from '../dataset/preprocessing.ts';
+import type { Graph } from '../graph/graph.ts';
+import { tasks } from './step.ts';
+
+const share = (description: string) => z.number().min(0).lt(1).meta({ description, value: 'share' });
+
+/** How a model is trained further. */
+export const finetuneOptions = z.strictObject({
+  task: z.enum(tasks).optional().meta({
+    description:
+      "classify: learn the labels, and from a teacher beside them; distill: learn a teacher's outputs, whatever they are, without labels; left out: classify where the model has a classifier",
+    value: 'what',
+  }),
+  epochs: z.number().int().min(1).meta({ description: 'passes over the training images' }),
+  batchSize: z.number().int().min(1).default(64).meta({
+    description: 'images a training step; a last batch that is not full is left out',
+  }),
+  accumulate: z.number().int().min(1).default(1).meta({
+    description: 'batches whose gradients make one update',
+  }),
+  lr: z.number().gt(0).default(3e-4).meta({
+    description: 'peak learning rate; it rises linearly and falls to zero along a cosine',
+  }),
+  warmup: share('share of the steps in which the learning rate rises').default(0.1),
+  weightDecay: z.number().min(0).default(0.05).meta({
+    description: 'weight decay of AdamW, not on norms and biases',
+  }),
+  clipNorm: z.number().min(0).default(1).meta({
+    description: 'gradients are scaled down to this global norm; 0: never',
+  }),
+  labelSmoothing: share('probability that the targets give to the other classes').default(0.1),
+  mixup: z.number().min(0).default(0).meta({
+    description: 'alpha of mixup, which blends pairs of images; 0: off',
+    value: 'alpha',
+  }),
+  cutmix: z.number().min(0).default(0).meta({
+    description: 'alpha of CutMix, which pastes a part of one image into another; 0: off',
+    value: 'alpha',
+  }),
+  mixProb: z.number().min(0).max(1).default(1).meta({
+    description: 'share of the batches that mixup and CutMix change',
+    value: 'share',
+  }),
+  distill: z.number().min(0).max(1).optional().meta({
+    description: "weight of the teacher's soft targets in the loss; left out: 0.5 where there is a teacher",
+  }),
+  temperature: z.number().gt(0).default(1).meta({
+    description: "softens the teacher's and the model's predictions for each other",
+  }),
+  limit: z.number().int().min(1).optional().meta({
+    description: 'train on this many images an epoch; left out: all',
+  }),
+});
+
+export type FinetuneOptions = z.input<typeof finetuneOptions> & {
+  /** How images become inputs; the model's own. */
+  preprocessing: Preprocessing;
+  augment?: Augmentation;
+  /** A model with the same input and classes whose softened predictions join the targets. */
+  teacher?: Graph;
+  /** Measure top-1 on the held-out images after every epoch. */
+  evaluate?: boolean;
+  seed: number;
+  threads?: number;
+};
+
+/** The options with every default filled in. */
+export type Settings = Omit<FinetuneOptions, keyof typeof finetuneOptions.shape> &
+  z.output<typeof finetuneOptions>;
+
+/** @throws UserError on a wrong option, or options that contradict each other */
+export function settingsOf(options: FinetuneOptions): Settings {
+  const { preprocessing, augment, teacher, evaluate, seed, threads, ...input } = options;
+  const settings = {
+    ...validated(finetuneOptions, input),
+    preprocessing,
+    augment,
+    teacher,
+    evaluate,
+    seed,
+    threads,
+  };
+  if (settings.task === 'distill') assertDistills(settings);
+  return settings;
+}
+
+function assertDistills({ teacher, mixup, cutmix, distill }: Settings): void {
+  if (!teacher) {
+    throw new UserError(
+      'the task distill learns from a teacher: give one (--teacher), such as the model before pruning',
+    );
+  }
+  if (mixup || cutmix) {
+    throw new UserError('mixup and cutmix blend labels, of which the task distill has none: leave them out');
+  }
+  if (distill !== undefined && distill !== 1) {
+    throw new UserError(`the task distill learns from the teacher alone: distill ${distill} has no meaning`);
+  }
+}
