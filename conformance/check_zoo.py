@@ -41,9 +41,18 @@ def input_of(model, case):
     return [args.get("in_chans", channels), *size]
 
 
+def timm_args(case):
+    """The arguments of timm's entry point; mvitv2's has its description in a table of the module."""
+    args = dict(case.get("args", {}))
+    described = args.pop("model_cfg", None)
+    if described:
+        timm.models.mvitv2.model_cfgs[case["name"]] = timm.models.mvitv2.MultiScaleVitCfg(**described)
+    return args
+
+
 def timm_folder(case, folder, generator):
     args = case.get("args", {})
-    model = randomized(timm.create_model(case["name"], **args), generator)
+    model = randomized(timm.create_model(case["name"], **timm_args(case)), generator)
     folder.mkdir()
     save_file({name: tensor.clone() for name, tensor in model.state_dict().items()}, folder / "model.safetensors")
     config = {
@@ -105,10 +114,13 @@ def timm_to_ours(cases, root, generator):
     return failed
 
 
-def timm_model_of(name, folder):
+def timm_model_of(case, folder):
     """timm's model of a folder. Hybrids of a ResNet-D would ask the hub for a pretrained ResNet as well."""
-    if "_resnet" in name:
-        return timm.create_model(f"local-dir:{folder}", checkpoint_path=f"{folder}/model.safetensors").eval()
+    weights = f"{folder}/model.safetensors"
+    if "_resnet" in case["name"]:
+        return timm.create_model(f"local-dir:{folder}", checkpoint_path=weights).eval()
+    if "model_cfg" in case.get("args", {}):
+        return timm.create_model(case["name"], checkpoint_path=weights, **timm_args(case)).eval()
     return timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
 
 
@@ -116,7 +128,7 @@ def ours_to_timm(cases, root, generator):
     asked, images = [], []
     for index, case in enumerate(cases):
         folder = root / f"pqv{index}"
-        model = timm.create_model(case["name"], **case.get("args", {}))
+        model = timm.create_model(case["name"], **timm_args(case))
         pixels, request = request_for(model, case, folder, generator, 1)
         init = {"architecture": case["name"], "modelArgs": case.get("args", {})}
         asked.append({**request, "init": init, "inputSize": case.get("input"), "seed": index})
@@ -132,7 +144,7 @@ def ours_to_timm(cases, root, generator):
             failed += report("pqv->timm", case, float("inf"), "no timm folder was written")
             continue
         onnx.checker.check_model(f"{folder}/model.onnx", full_check=True)
-        loaded = timm_model_of(case["name"], folder)
+        loaded = timm_model_of(case, folder)
         failed += report("pqv->timm", case, relative(output_of(asked[index], answer), loaded(images[index])))
     return failed
 

@@ -13,6 +13,7 @@ import { fastVit } from './fastvit/family.ts';
 import { hiera } from './hiera/family.ts';
 import { levit } from './levit/family.ts';
 import { mobileVit } from './mobilevit/family.ts';
+import { mvitv2 } from './mvitv2/family.ts';
 import { pit } from './pit/family.ts';
 import { pvtV2 } from './pvt-v2/family.ts';
 import { repVit } from './repvit/family.ts';
@@ -38,6 +39,7 @@ export const families: readonly Family[] = [
   vitamin,
   volo,
   hiera,
+  mvitv2,
   pvtV2,
   pit,
   xcit,

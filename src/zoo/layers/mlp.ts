@@ -18,6 +18,8 @@ export interface MlpOptions {
   bias: boolean;
   /** Norm of the hidden units; a GeGluMlp, which always has one, norms what goes in. */
   norm: NormSpec | undefined;
+  /** Channels of what comes out; default: as many as went in. */
+  outputs?: number;
 }
 
 /** timm starts gates open: almost no weight and a bias of 1. */
@@ -73,9 +75,9 @@ export function mlpSpec(value: unknown, activation: ActivationName): MlpSpec {
   return { kind, activation, gateLast: kwargs.gate_last !== false };
 }
 
-/** The MLP of a transformer block, `[..., C] -> [..., C]`, in the scope `mlp`. */
+/** The MLP of a transformer block, `[..., C] -> [..., outputs]`, in the scope `mlp`. */
 export function mlp(layers: Layers, x: Value, spec: MlpSpec, options: MlpOptions): Value {
-  const width = lastDim(x);
+  const width = options.outputs ?? lastDim(x);
   return layers.scope('mlp', () => {
     const hidden = hiddenLayers[spec.kind](layers, x, spec, options);
     if (spec.kind === 'GeGluMlp') return layers.linear('w2', hidden, width, { bias: options.bias });

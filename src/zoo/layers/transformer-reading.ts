@@ -6,3 +6,9 @@ export const transformerReading: BlockReading = {
   embedDim: (shapeOf) => firstLength(shapeOf, ['norm1.weight']),
   mlpHidden: (shapeOf, embedDim) => mlpUnits(shapeOf, embedDim, ['mlp.fc1', 'mlp.fc1_g']),
 };
+
+/** The same where blocks may widen: they are as wide as the norm of their MLP. */
+export const wideningReading: BlockReading = {
+  ...transformerReading,
+  embedDim: (shapeOf) => firstLength(shapeOf, ['norm2.weight']),
+};

@@ -1,16 +1,10 @@
-import { type BlockReading, firstLength, measuredBlocks } from '../../blocks-of.ts';
+import { measuredBlocks } from '../../blocks-of.ts';
 import type { Family, ModelFacts } from '../../family.ts';
 import { ratioFor } from '../../infer-transformer.ts';
 import { attentionQueryRows } from '../../layers/query-rows.ts';
-import { transformerReading } from '../../layers/transformer-reading.ts';
+import { wideningReading } from '../../layers/transformer-reading.ts';
 import type { ModelArgs } from '../../model-args.ts';
 import { buildHiera } from './build.ts';
-
-/** A block that widens is as wide as what comes out of it. */
-const reading: BlockReading = {
-  ...transformerReading,
-  embedDim: (shapeOf) => firstLength(shapeOf, ['norm2.weight']),
-};
 
 /** Widths and heads multiply from stage to stage, so the first block says them all. */
 function inferArgs({ blocks }: ModelFacts, given: ModelArgs): ModelArgs | undefined {
@@ -25,7 +19,7 @@ export const hiera: Family = {
   classes: { 'hiera.Hiera': buildHiera },
   takesImageSize: true,
   noWeightDecay: ['pos_embed'],
-  blocks: (graph) => measuredBlocks(graph, reading),
+  blocks: (graph) => measuredBlocks(graph, wideningReading),
   inferArgs,
   queryRows: attentionQueryRows,
 };
