@@ -2,6 +2,8 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { InterruptedError, UserError } from '../common/errors.ts';
+import { fileError } from '../common/files.node.ts';
+import { printable } from '../common/printable.ts';
 import { commands } from './commands/index.ts';
 
 const exitCodes = { done: 0, internal: 1, user: 2, interrupted: 130 } as const;
@@ -21,7 +23,7 @@ async function program(wanted: string | undefined): Promise<Command> {
     .showSuggestionAfterError()
     .exitOverride()
     .configureOutput({
-      outputError: (text, write) => write(`pqv: ${text.trim().replace(/\s*\n\s*/g, ' ')}\n`),
+      outputError: (text, write) => write(`pqv: ${printable(text.trim().replace(/\s*\n\s*/g, ' '))}\n`),
     })
     .addHelpText(
       'after',
@@ -39,20 +41,40 @@ Every command explains itself: pqv COMMAND --help`,
   return root;
 }
 
-/** One line for the user and the exit code that goes with it. */
-function report(error: unknown): number {
-  if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.done : exitCodes.user;
-  const message = error instanceof Error ? error.message : String(error);
-  if (error instanceof InterruptedError) {
-    process.stderr.write(`pqv: interrupted: ${message}\n`);
-    return exitCodes.interrupted;
+/** One line for the user and the exit code that goes with it. What the system says of a file is the user's to mend. */
+function report(thrown: unknown): number {
+  const error = fileError(thrown, (thrown as NodeJS.ErrnoException)?.path ?? 'a file');
+  if (error instanceof CommanderError) {
+    if (error.exitCode === 0) return exitCodes.done;
+    tellMachine('user', printable(error.message.replace(/^error: /, '')));
+    return exitCodes.user;
   }
-  const user = error instanceof UserError;
-  process.stderr.write(`pqv: ${user ? 'error' : 'internal error'}: ${message.split('\n')[0]}\n`);
+  const message = printable((error instanceof Error ? error.message : String(error)).trim());
+  const kind =
+    error instanceof InterruptedError ? 'interrupted' : error instanceof UserError ? 'user' : 'internal';
+  tellMachine(kind, message);
+  process.stderr.write(`pqv: ${titles[kind]}: ${message}\n`);
   if (process.env.PQV_DEBUG) process.stderr.write(`${(error as Error).stack}\n`);
-  else if (!user) process.stderr.write('pqv: set PQV_DEBUG=1 to see where it happened\n');
-  return user ? exitCodes.user : exitCodes.internal;
+  else if (kind === 'internal') process.stderr.write('pqv: set PQV_DEBUG=1 to see where it happened\n');
+  return exitCodes[kind];
 }
+
+const titles = { interrupted: 'interrupted', user: 'error', internal: 'internal error' } as const;
+
+/** With `--json` an error is one document on stdout too. */
+function tellMachine(code: keyof typeof titles, message: string): void {
+  if (!process.argv.includes('--json')) return;
+  process.stdout.write(`${JSON.stringify({ error: { code, message } }, null, 2)}\n`);
+}
+
+/** A reader that went away has seen enough; on a full disk the result is lost, and that is said. */
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit(process.exitCode ?? exitCodes.done);
+  const { message } = fileError(error, "can't write to standard output") as Error;
+  process.stderr.write(`pqv: error: ${printable(message)}\n`);
+  process.exit(exitCodes.user);
+});
+process.stderr.on('error', () => {});
 
 try {
   const root = await program(process.argv[2]);

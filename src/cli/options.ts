@@ -3,6 +3,8 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { InterruptedError } from '../common/errors.ts';
 import { optionsOf } from '../common/options.ts';
 import { type Progress, silent } from '../common/progress.ts';
+import { dataForms } from '../dataset/data-forms.ts';
+import { dataOptions } from '../dataset/data-options.ts';
 import { loadOptions } from '../zoo/load-options.ts';
 import { addOptions } from './schema-options.ts';
 
@@ -56,12 +58,30 @@ export function withModelOptions(target: Command): Command {
   return target.optionsGroup('Options:');
 }
 
+/** More threads than processors only wait for each other. */
+function threads(text: string): number {
+  const wanted = parse.integer(1)(text);
+  const processors = availableParallelism();
+  if (wanted <= processors) return wanted;
+  process.stderr.write(
+    `pqv: --threads ${wanted}: this machine has ${processors} processors, so ${processors} are used\n`,
+  );
+  return processors;
+}
+
+/** Adds `--data` and how it is read. @param wanted what the images are for; they must be given where nothing is said */
+export function withDataOptions(target: Command, wanted?: string): Command {
+  const data = new Option('--data <data>', wanted ? `${wanted}: ${dataForms}` : dataForms);
+  if (!wanted) data.makeOptionMandatory();
+  return addOptions(target.addOption(data), optionsOf(dataOptions));
+}
+
 /** Adds the common options; last, so that help lists them after the command's own. */
 export function withCommonOptions(target: Command): Command {
   return target
     .addOption(
       new Option('--threads <n>', 'threads for the engine')
-        .argParser(parse.integer(1, 1024))
+        .argParser(threads)
         .default(availableParallelism()),
     )
     .addOption(new Option('--seed <n>', 'seed of everything random').argParser(parse.integer(0)).default(0))
@@ -94,6 +114,9 @@ export function print(options: CommonOptions, document: unknown, text: () => str
   process.stdout.write(`${options.json ? JSON.stringify(document, null, 2) : text()}\n`);
 }
 
+/** Ctrl-C, a polite kill, and a terminal that was closed. */
+const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+
 /**
  * Runs work that Ctrl-C ends at a point it can be resumed from. A second Ctrl-C ends it at once.
  */
@@ -104,12 +127,10 @@ export async function interruptible<T>(work: (signal: AbortSignal) => Promise<T>
     process.stderr.write('\npqv: stopping at the next safe point; press Ctrl-C again to stop at once\n');
     controller.abort(new InterruptedError('stopped by Ctrl-C'));
   };
-  process.on('SIGINT', stop);
-  process.on('SIGTERM', stop);
+  for (const signal of signals) process.on(signal, stop);
   try {
     return await work(controller.signal);
   } finally {
-    process.off('SIGINT', stop);
-    process.off('SIGTERM', stop);
+    for (const signal of signals) process.off(signal, stop);
   }
 }

@@ -1,11 +1,13 @@
 import {
   closeSync,
   fstatSync,
+  lstatSync,
   mkdirSync,
   openSync,
   readSync,
   renameSync,
   rmSync,
+  type Stats,
   statSync,
   writeSync,
 } from 'node:fs';
@@ -29,6 +31,7 @@ export function makeFolder(path: string): void {
  * @throws UserError when the disk is full or the place can't be written
  */
 export function writeFileWhole(path: string, content: string | Uint8Array | Iterable<Uint8Array>): void {
+  assertReplaceable(path);
   const temporary = `${path}.${process.pid}.tmp`;
   let descriptor: number | undefined;
   let opened = false;
@@ -55,6 +58,22 @@ export function writeFileWhole(path: string, content: string | Uint8Array | Iter
   }
 }
 
+/**
+ * A device or a pipe would be gone, a regular file in its place.
+ * @throws UserError when something that is no file is there
+ */
+export function assertReplaceable(path: string): void {
+  let there: Stats | undefined;
+  try {
+    there = lstatSync(path, { throwIfNoEntry: false });
+  } catch (error) {
+    throw fileError(error, `can't write ${path}`);
+  }
+  if (there && !there.isFile() && !there.isSymbolicLink() && !there.isDirectory()) {
+    throw new UserError(`can't write ${path}: it is a device or a pipe, not a file`);
+  }
+}
+
 /** What the system says about a file as a UserError; anything else is passed on. */
 export function fileError(error: unknown, what: string): unknown {
   const reasons: Record<string, string> = {
@@ -68,6 +87,12 @@ export function fileError(error: unknown, what: string): unknown {
     EDQUOT: 'the disk quota is used up',
     EFBIG: 'the file is too large for the file system',
     EEXIST: 'something of that name exists',
+    ENAMETOOLONG: 'the name is too long',
+    ELOOP: 'links that lead in a circle',
+    EIO: 'the disk fails',
+    EMFILE: 'too many files are open',
+    ENXIO: 'it is no file',
+    EPIPE: 'the reader went away',
   };
   const reason = reasons[(error as NodeJS.ErrnoException)?.code ?? ''];
   return reason ? new UserError(`${what}: ${reason}`) : error;

@@ -1,7 +1,9 @@
 import { readFile } from 'node:fs/promises';
 import type { Sharp } from 'sharp';
 import { optionalPackage } from '../common/optional-package.node.ts';
+import { type DataOptions, dataOptions } from './data-options.ts';
 import type { RawImage } from './dataset.ts';
+import { imageFormat } from './image-format.ts';
 
 /** The decoder. The loader decodes many images at once, each a single time: one thread an image, nothing kept. */
 function loadSharp() {
@@ -11,22 +13,39 @@ function loadSharp() {
   return sharp;
 }
 
+/** What the decoder is built with. Others that it knows, drawings and documents, can take for ever: never those. */
+const decodable: ReadonlySet<string> = new Set(['JPEG', 'PNG', 'WebP', 'TIFF', 'GIF', 'AVIF']);
+
+/** An image that takes longer is given up. */
+const secondsAnImage = 20;
+
 /** Reads and decodes an image file; see `decodeImage`. */
-export async function decodeFile(path: string): Promise<RawImage> {
-  return decodeImage(await readFile(path));
+export async function decodeFile(path: string, options?: DataOptions): Promise<RawImage> {
+  return decodeImage(await readFile(path), options);
 }
 
 /**
  * Decodes the bytes of an image file as Pillow's `Image.open(path).convert('RGB')` does: embedded colour profiles
  * and EXIF orientation are not applied, transparency is dropped, 16-bit channels give their upper
  * byte, CMYK is converted without a profile, of an animation the first frame is taken. Grey images
- * keep one channel. The one difference: 16-bit grey, which Pillow clips to white at 255.
- * @throws UserError when the package sharp is not installed; Error when the image is of no known format,
- *   damaged or cut off
+ * keep one channel. The one difference: 16-bit grey, which Pillow clips to white at 255. What the bytes are decides
+ * how they are decoded, not what the file is called.
+ * @throws UserError when the package sharp is not installed; Error when the image is of no known format, larger than
+ *   allowed, damaged or cut off
  */
-export async function decodeImage(bytes: Uint8Array): Promise<RawImage> {
-  const image = loadSharp()(bytes, { failOn: 'error', ignoreIcc: true });
-  const { space } = await image.metadata();
+export async function decodeImage(bytes: Uint8Array, options: DataOptions = {}): Promise<RawImage> {
+  const { maxPixels } = dataOptions.parse(options);
+  const format = imageFormat(bytes);
+  if (!format) throw new Error(`it is none of ${[...decodable].join(', ')}`);
+  if (!decodable.has(format)) throw new Error(`${format} can't be decoded here: convert it to PNG`);
+  const settings = { failOn: 'error', ignoreIcc: true, limitInputPixels: false } as const;
+  const image = loadSharp()(bytes, settings).timeout({ seconds: secondsAnImage });
+  const { space, width, height } = await image.metadata();
+  if (width * height > maxPixels) {
+    throw new Error(
+      `${width} x ${height} pixels are more than the ${maxPixels} that are allowed (--max-pixels)`,
+    );
+  }
   if (space === 'cmyk') return decodeCmyk(image);
   const grey = space === 'b-w' || space === 'grey16';
   const { data, info } = await image

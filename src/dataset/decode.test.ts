@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import sharp, { type Sharp } from 'sharp';
 import { afterAll, expect, it } from 'vitest';
-import { decodeFile } from './decode.node.ts';
+import { decodeFile, decodeImage } from './decode.node.ts';
 
 const root = mkdtempSync(join(tmpdir(), 'decode-'));
 afterAll(() => rmSync(root, { recursive: true }));
@@ -42,4 +42,37 @@ it('rejects what is cut off, empty or no image', async () => {
     await expect(decodeFile(join(root, 'bad.jpg'))).rejects.toThrow();
   }
   await expect(decodeFile(join(root, 'missing.jpg'))).rejects.toThrow('ENOENT');
+});
+
+it('looks at the bytes, not at the name: a drawing or a document is no image', async () => {
+  const blur = '<filter id="f"><feGaussianBlur stdDeviation="2000"/></filter>';
+  const drawing = `<svg xmlns="http://www.w3.org/2000/svg" width="9000" height="9000">${blur}<rect width="9000" height="9000" filter="url(#f)"/></svg>`;
+  for (const bytes of [drawing, `<?xml version="1.0"?>${drawing}`, '%PDF-1.7\n1 0 obj']) {
+    writeFileSync(join(root, 'photo.jpg'), bytes);
+    await expect(decodeFile(join(root, 'photo.jpg'))).rejects.toThrow('it is none of JPEG, PNG');
+  }
+  writeFileSync(join(root, 'photo.jpg'), Buffer.concat([Buffer.from('BM'), Buffer.alloc(64)]));
+  await expect(decodeFile(join(root, 'photo.jpg'))).rejects.toThrow("BMP can't be decoded here: convert it");
+  const png = await solid('#102030').png().toBuffer();
+  writeFileSync(join(root, 'photo.jpg'), png);
+  expect((await decodeFile(join(root, 'photo.jpg'))).width).toBe(5);
+});
+
+it('takes no memory for more pixels than are allowed', async () => {
+  const bomb = await sharp({ create: { width: 9000, height: 9000, channels: 3, background: '#000' } })
+    .png()
+    .toBuffer();
+  const before = process.resourceUsage().maxRSS;
+  await expect(decodeImage(bomb)).rejects.toThrow(
+    '9000 x 9000 pixels are more than the 50000000 that are allowed (--max-pixels)',
+  );
+  expect(process.resourceUsage().maxRSS - before).toBeLessThan(100 * 1024);
+  const small = await solid('#102030').png().toBuffer();
+  await expect(decodeImage(small, { maxPixels: 14 })).rejects.toThrow('5 x 3 pixels are more than the 14');
+  expect((await decodeImage(small, { maxPixels: 15 })).height).toBe(3);
+});
+
+it.each(['jpeg', 'png', 'webp', 'tiff', 'gif', 'avif'] as const)('decodes %s', async (format) => {
+  const bytes = await solid('#808080').toFormat(format).toBuffer();
+  expect(await decodeImage(bytes)).toMatchObject({ width: 5, height: 3 });
 });

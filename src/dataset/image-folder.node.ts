@@ -2,6 +2,7 @@ import type { Dirent } from 'node:fs';
 import { readdir, realpath, stat } from 'node:fs/promises';
 import { basename, extname, join, resolve } from 'node:path';
 import { UserError } from '../common/errors.ts';
+import type { DataOptions } from './data-options.ts';
 import type { Dataset, Split } from './dataset.ts';
 import { decodeFile } from './decode.node.ts';
 import { holdOut } from './hold-out.ts';
@@ -27,7 +28,7 @@ interface Sample {
  * alone, `train` is empty. Nothing is decoded here.
  * @throws UserError when the folder has no images, a class is empty, or is known to `val` only
  */
-export async function openImageFolder(folder: string): Promise<Dataset> {
+export async function openImageFolder(folder: string, options?: DataOptions): Promise<Dataset> {
   const trainDir = await firstWithFolders(folder, trainNames);
   const valDir = await firstWithFolders(folder, valNames);
   const classesDir = trainDir ?? valDir ?? '';
@@ -58,8 +59,8 @@ export async function openImageFolder(folder: string): Promise<Dataset> {
   return {
     name,
     classes,
-    train: fileSplit(`${folder} (train)`, folder, train),
-    val: fileSplit(`${folder} (val)`, folder, val),
+    train: fileSplit(`${folder} (train)`, folder, train, options),
+    val: fileSplit(`${folder} (val)`, folder, val, options),
   };
 }
 
@@ -74,13 +75,13 @@ async function firstWithFolders(folder: string, names: readonly string[]): Promi
   return undefined;
 }
 
-function fileSplit(name: string, folder: string, samples: readonly Sample[]): Split {
+function fileSplit(name: string, folder: string, samples: readonly Sample[], options?: DataOptions): Split {
   return {
     name,
     length: samples.length,
     label: (index) => samples[index]!.label,
     id: (index) => samples[index]!.path,
-    read: (index) => decodeFile(join(folder, samples[index]!.path)),
+    read: (index) => decodeFile(join(folder, samples[index]!.path), options),
   };
 }
 

@@ -49,6 +49,9 @@ export interface Batches extends AsyncIterable<Batch> {
   readonly unreadable: readonly string[];
 }
 
+/** Images of more pixels are resized one at a time: in floating point each takes hundreds of megabytes. */
+const largePixels = 8_000_000;
+
 /** The share of a split's images that may be unreadable. */
 const tolerated = 0.01;
 
@@ -169,6 +172,7 @@ function batchReader(
   const [channels, height, width] = preprocessing.inputSize;
   const size = channels * height * width;
   const prepareEval = evalPreparation(preprocessing, resampler);
+  const oneByOne = concurrencyLimit(1);
   const prepareTrain = augment && trainPreparation(preprocessing, augment, resampler);
 
   return async (
@@ -188,10 +192,12 @@ function batchReader(
             return { id: split.id(index), reason: error instanceof Error ? error.message : `${error}` };
           }
           const out = pixels.subarray(at * size, (at + 1) * size);
-          if (prepareTrain) {
-            const position = number * batchSize + at;
-            await prepareTrain(image, out, new Random(seed, epoch, stream.image, position));
-          } else await prepareEval(image, out);
+          const position = number * batchSize + at;
+          const prepare = () =>
+            prepareTrain
+              ? prepareTrain(image, out, new Random(seed, epoch, stream.image, position))
+              : prepareEval(image, out);
+          await (image.width * image.height > largePixels ? oneByOne.run(prepare) : prepare());
           return undefined;
         }),
       ),

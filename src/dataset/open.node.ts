@@ -2,6 +2,7 @@ import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { UserError } from '../common/errors.ts';
 import { dataForms } from './data-forms.ts';
+import type { DataOptions } from './data-options.ts';
 import type { Dataset } from './dataset.ts';
 import { openImageFolder } from './image-folder.node.ts';
 import { openMnist } from './mnist.node.ts';
@@ -13,13 +14,13 @@ import { splitOf } from './split-names.ts';
  * files as the Hub lays them out. To open a folder of that name, write `./mnist`.
  * @throws UserError when there is no such folder, or it isn't one of images
  */
-export async function openDataset(ref: string): Promise<Dataset> {
+export async function openDataset(ref: string, options?: DataOptions): Promise<Dataset> {
   if (ref === 'mnist') return openMnist();
   const found = await stat(ref).catch(() => undefined);
   if (!found) throw new UserError(`no data set at ${ref}; give ${dataForms}`);
   if (!found.isDirectory()) throw new UserError(`${ref} is a file; a data set is ${dataForms}`);
   const parquet = await parquetFiles(ref);
-  return parquet.length > 0 ? openParquet(ref, parquet) : openImageFolder(ref);
+  return parquet.length > 0 ? openParquet(ref, parquet, options) : openImageFolder(ref, options);
 }
 
 /**

@@ -1,6 +1,7 @@
 import { basename, join, relative, resolve, sep } from 'node:path';
 import { UserError } from '../common/errors.ts';
 import { ByteCache } from './byte-cache.ts';
+import type { DataOptions } from './data-options.ts';
 import type { Dataset, Split } from './dataset.ts';
 import { decodeImage } from './decode.node.ts';
 import { holdOut } from './hold-out.ts';
@@ -30,7 +31,11 @@ interface Row {
  * @throws UserError on a file that can't be read, several configurations side by side, columns that are
  *   not there, a row without a label, files that disagree about the classes
  */
-export async function openParquet(folder: string, paths: readonly string[]): Promise<Dataset> {
+export async function openParquet(
+  folder: string,
+  paths: readonly string[],
+  options?: DataOptions,
+): Promise<Dataset> {
   const parts = splitFiles(folder, paths);
   const open = (part: readonly string[]) => Promise.all(part.map((path) => ParquetFile.open(path)));
   const [trainFiles, valFiles] = [await open(parts.train), await open(parts.val)];
@@ -49,7 +54,7 @@ export async function openParquet(folder: string, paths: readonly string[]): Pro
     length: rows.length,
     label: (index) => rows[index]!.label,
     id: (index) => idOf(rows[index]!),
-    read: async (index) => decodeImage(await imageBytes(cache, rows[index]!)),
+    read: async (index) => decodeImage(await imageBytes(cache, rows[index]!), options),
   });
   return {
     name: basename(resolve(folder)),

@@ -1,6 +1,6 @@
 import { mkdtempSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { fileError, makeFolder } from '../common/files.node.ts';
+import { assertReplaceable, fileError, makeFolder } from '../common/files.node.ts';
 
 /**
  * Writes an artifact beside its place, and moves it there once `check` is content with it. What was
@@ -14,6 +14,7 @@ export async function writeChecked<R>(
   write: (path: string) => void | Promise<void>,
   check: (path: string) => Promise<R>,
 ): Promise<R> {
+  assertReplaceable(path);
   const folder = dirname(path);
   let temporary: string | undefined;
   let draft = path;

@@ -1,5 +1,6 @@
 import { UserError } from '../common/errors.ts';
 import { type Progress, silent } from '../common/progress.ts';
+import type { DataOptions } from '../dataset/data-options.ts';
 import type { Dataset } from '../dataset/dataset.ts';
 import { openDataset } from '../dataset/open.node.ts';
 import type { Preprocessing } from '../dataset/preprocessing.ts';
@@ -44,10 +45,15 @@ export function assertClassifier(graph: Graph): void {
  * Opens a data set for a model, and says how its images are prepared.
  * @throws UserError when it is missing or empty, or the model tells classes apart and those are others
  */
-export async function openModelData(graph: Graph, reference: string, progress: Progress): Promise<ModelData> {
+export async function openModelData(
+  graph: Graph,
+  reference: string,
+  progress: Progress,
+  options?: DataOptions,
+): Promise<ModelData> {
   const info = modelInfo(graph);
   const { numClasses, preprocessing } = info;
-  const dataset = await openDataset(reference);
+  const dataset = await openDataset(reference, options);
   if (numClasses > 0 && dataset.classes.length !== numClasses) {
     throw new UserError(
       `${reference} has ${dataset.classes.length} classes and the model ${numClasses}; they must be the same`,

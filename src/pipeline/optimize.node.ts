@@ -55,7 +55,7 @@ export async function optimizeModel(
   const context = localContext({ threads, seed, progress, signal });
   const source = await openModel(recipe.model, recipe);
   assertClassifier(source);
-  const data = await openModelData(source, recipe.data, progress);
+  const data = await openModelData(source, recipe.data, progress, recipe);
   const run = new RunDirectory(directory, resume);
   writeFileWhole(join(directory, 'recipe.yaml'), recipeText(recipe));
   const resumed = (name: string) => progress.note(`${name}: taken over from the earlier run`);

@@ -2,6 +2,7 @@ import { availableParallelism } from 'node:os';
 import { z } from 'zod';
 import { validated } from '../common/options.ts';
 import { dataForms } from '../dataset/data-forms.ts';
+import { dataOptions } from '../dataset/data-options.ts';
 import { formats } from '../export/formats.node.ts';
 import { precisions } from '../quantize/quantize.ts';
 import { loadOptions } from '../zoo/load-options.ts';
@@ -16,6 +17,7 @@ export const sourceOptions = z.strictObject({
   model: z.string().meta({ description: 'folder, .onnx file, or checkpoint file with its architecture' }),
   ...loadOptions.shape,
   data: z.string().meta({ description: dataForms, value: 'data' }),
+  ...dataOptions.shape,
 });
 
 /** What a run ends with, and how it runs. */

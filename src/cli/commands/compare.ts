@@ -1,7 +1,15 @@
 import type { Command } from 'commander';
 import { optionsOf } from '../../common/options.ts';
 import { preprocessingOptions } from '../../dataset/preprocessing-options.ts';
-import { type CommonOptions, command, parse, print, progressFor, withCommonOptions } from '../options.ts';
+import {
+  type CommonOptions,
+  command,
+  parse,
+  print,
+  progressFor,
+  withCommonOptions,
+  withDataOptions,
+} from '../options.ts';
 import { addOptions } from '../schema-options.ts';
 
 interface Options extends CommonOptions {
@@ -16,8 +24,8 @@ export function compareCommand(): Command {
   ])
     .argument('<a>', 'the reference model')
     .argument('<b>', 'the model to compare with it')
-    .option('--data <data>', 'use images of this data set instead of random inputs')
     .option('--samples <n>', 'inputs to compare on', parse.integer(1), 16);
+  withDataOptions(compare, 'images to use instead of random inputs');
   return withCommonOptions(addOptions(compare, optionsOf(preprocessingOptions))).action(
     async (a: string, b: string, options: Options) => {
       const { compareFiles } = await import('../../pipeline/commands/compare.node.ts');

@@ -1,5 +1,4 @@
 import type { Command } from 'commander';
-import { dataForms } from '../../dataset/data-forms.ts';
 import { formatAccuracy } from '../format.ts';
 import {
   type CommonOptions,
@@ -8,6 +7,7 @@ import {
   print,
   progressFor,
   withCommonOptions,
+  withDataOptions,
   withModelOptions,
 } from '../options.ts';
 
@@ -23,9 +23,9 @@ export function evalCommand(): Command {
     'pqv eval runs/demo/quantized --data mnist --json',
   ])
     .argument('<model>', 'folder, .onnx file, or checkpoint file with --arch')
-    .requiredOption('--data <data>', dataForms)
     .option('--batch-size <n>', 'images at a time', parse.integer(1), 32)
     .option('--samples <n>', 'evaluate only this many held-out images', parse.integer(1));
+  withDataOptions(evaluate);
   return withCommonOptions(withModelOptions(evaluate)).action(async (model: string, options: Options) => {
     const { evaluateModel } = await import('../../pipeline/commands/eval.node.ts');
     const result = await evaluateModel(model, { ...options, progress: await progressFor(options) });

@@ -1,6 +1,5 @@
 import { type Command, Option } from 'commander';
 import { optionsOf } from '../../common/options.ts';
-import { dataForms } from '../../dataset/data-forms.ts';
 import { finetuneStage } from '../../pipeline/stages/finetune.node.ts';
 import { formatFinetuned } from '../format.ts';
 import {
@@ -11,6 +10,7 @@ import {
   progressFor,
   warnUnused,
   withCommonOptions,
+  withDataOptions,
   withModelOptions,
 } from '../options.ts';
 import { addOptions, valuesOf } from '../schema-options.ts';
@@ -29,8 +29,8 @@ export function finetuneCommand(): Command {
     'pqv finetune pruned/ -o tuned/ --data imagenet/ --epochs 10 --resume',
   ])
     .argument('<model>', 'folder, .onnx file, or checkpoint file with --arch')
-    .requiredOption('-o, --output <dir>', 'folder to write; checkpoints go there too')
-    .requiredOption('--data <data>', dataForms);
+    .requiredOption('-o, --output <dir>', 'folder to write; checkpoints go there too');
+  withDataOptions(finetune);
   const options = optionsOf(finetuneStage.options);
   addOptions(finetune, options)
     .option('--resume', 'go on from the last checkpoint in the output folder')

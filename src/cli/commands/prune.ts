@@ -1,6 +1,5 @@
 import type { Command } from 'commander';
 import { optionsOf } from '../../common/options.ts';
-import { dataForms } from '../../dataset/data-forms.ts';
 import { pruneStage } from '../../pipeline/stages/prune.node.ts';
 import { formatPruned } from '../format.ts';
 import {
@@ -10,6 +9,7 @@ import {
   print,
   progressFor,
   withCommonOptions,
+  withDataOptions,
   withModelOptions,
 } from '../options.ts';
 import { addOptions, valuesOf } from '../schema-options.ts';
@@ -29,7 +29,7 @@ export function pruneCommand(): Command {
     .argument('<model>', 'folder, .onnx file, or checkpoint file with --arch')
     .requiredOption('-o, --output <dir>', 'folder to write');
   const options = optionsOf(pruneStage.options);
-  addOptions(prune, options).option('--data <data>', `images for taylor and hessian: ${dataForms}`);
+  withDataOptions(addOptions(prune, options), 'images for taylor and hessian');
   return withCommonOptions(withModelOptions(prune)).action(async (model: string, common: Options) => {
     const { pruneModel } = await import('../../pipeline/commands/prune.node.ts');
     const progress = await progressFor(common);

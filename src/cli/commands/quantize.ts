@@ -1,6 +1,5 @@
 import type { Command } from 'commander';
 import { optionsOf } from '../../common/options.ts';
-import { dataForms } from '../../dataset/data-forms.ts';
 import { quantizeStage } from '../../pipeline/stages/quantize.node.ts';
 import type { QuantizeOptions } from '../../quantize/quantize.ts';
 import { formatQuantized } from '../format.ts';
@@ -11,6 +10,7 @@ import {
   progressFor,
   warnUnused,
   withCommonOptions,
+  withDataOptions,
   withModelOptions,
 } from '../options.ts';
 import { addOptions, valuesOf } from '../schema-options.ts';
@@ -30,7 +30,7 @@ export function quantizeCommand(): Command {
     .argument('<model>', 'folder, .onnx file, or checkpoint file with --arch')
     .requiredOption('-o, --output <dir>', 'folder to write');
   const options = optionsOf(quantizeStage.options);
-  addOptions(quantize, options).option('--data <data>', `images for calibration: ${dataForms}`);
+  withDataOptions(addOptions(quantize, options), 'images for calibration');
   return withCommonOptions(withModelOptions(quantize)).action(async (model: string, common: Options) => {
     warnUnused(quantize, unusedWith(common));
     const { quantizeModel } = await import('../../pipeline/commands/quantize.node.ts');

@@ -3,7 +3,8 @@ import { basename, dirname } from 'node:path';
 import type { z } from 'zod';
 import { UserError } from '../../common/errors.ts';
 import type { OptionsSchema } from '../../common/options.ts';
-import type { Progress } from '../../common/progress.ts';
+import { type Progress, silent } from '../../common/progress.ts';
+import type { DataOptions } from '../../dataset/data-options.ts';
 import { countMacs } from '../../graph/cost.ts';
 import type { Graph } from '../../graph/graph.ts';
 import { parameterCount } from '../../zoo/describe.ts';
@@ -13,7 +14,7 @@ import { type ModelData, openModelData } from '../context.node.ts';
 import type { Stage } from '../stages/stage.ts';
 
 /** What every command takes beside its own options. */
-export interface CommandOptions extends LoadOptions {
+export interface CommandOptions extends LoadOptions, DataOptions {
   threads: number;
   seed: number;
   progress?: Progress;
@@ -47,9 +48,8 @@ export async function openStageData<Schema extends OptionsSchema>(
   stage: Stage<Schema>,
   options: z.output<Schema>,
   graph: Graph,
-  reference: string | undefined,
-  progress: Progress,
+  { data: reference, progress, ...reading }: CommandOptions & { data?: string },
 ): Promise<ModelData | undefined> {
   if (reference === undefined || !stage.usesData(options)) return undefined;
-  return openModelData(graph, reference, progress);
+  return openModelData(graph, reference, progress ?? silent, reading);
 }

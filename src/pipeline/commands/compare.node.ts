@@ -15,7 +15,7 @@ export async function compareFiles(
   const { engine, threads, seed, progress } = localContext(command);
   const first = await openModel(a, command);
   const second = await openModel(b, command);
-  const data = reference ? await openDataset(reference) : undefined;
+  const data = reference ? await openDataset(reference, command) : undefined;
   if (data) progress.note(`images: ${preprocessingLine(modelInfo(first))}`);
   return compare(engine, first, second, { data, samples, threads, seed, progress });
 }

@@ -11,7 +11,7 @@ export async function evaluateModel(
   const { engine, progress, threads } = localContext(options);
   const graph = await openModel(reference, options);
   assertClassifier(graph);
-  const { dataset, preprocessing } = await openModelData(graph, options.data, progress);
+  const { dataset, preprocessing } = await openModelData(graph, options.data, progress, options);
   const { batchSize, samples: limit } = options;
   return evaluate(engine, graph, dataset.val, { preprocessing, batchSize, threads, progress, limit });
 }

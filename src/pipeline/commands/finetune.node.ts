@@ -28,7 +28,7 @@ export async function finetuneModel(
   const context = localContext(command);
   const { engine, threads, progress } = context;
   const graph = await openModel(reference, command);
-  const data = await openModelData(graph, command.data, context.progress);
+  const data = await openModelData(graph, command.data, progress, command);
   const { resume } = command;
   const tuned = await finetuneStage.run({ context, graph, options, data, folder: output, resume });
   const files = [...saveModel(tuned.graph, output), ...tuned.files];

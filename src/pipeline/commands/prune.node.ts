@@ -33,7 +33,7 @@ export async function pruneModel(
   const context = localContext(command);
   const graph = await openModel(reference, command);
   const before = sizeOf(graph);
-  const data = await openStageData(pruneStage, options, graph, command.data, context.progress);
+  const data = await openStageData(pruneStage, options, graph, command);
   const pruned = await pruneStage.run({ context, graph, options, data, folder: output });
   const files = [...saveModel(pruned.graph, output), ...pruned.files];
   const [block] = (await describeModel(pruned.graph)).blocks;

@@ -22,7 +22,7 @@ export async function quantizeModel(
   const context = localContext(command);
   const graph = await openModel(reference, command);
   const before = weightBytes(graph);
-  const data = await openStageData(quantizeStage, options, graph, command.data, context.progress);
+  const data = await openStageData(quantizeStage, options, graph, command);
   const quantized = await quantizeStage.run({ context, graph, options, data, folder: output });
   const files = [...saveModel(quantized.graph, output), ...quantized.files];
   return { before, after: weightBytes(quantized.graph), ...quantization(quantized.graph)!, files };
