@@ -159,4 +159,5 @@ def main():
     verdict(failed, 2 * len(cases))
 
 
-main()
+if __name__ == "__main__":
+    main()

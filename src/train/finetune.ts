@@ -4,12 +4,14 @@ import type { Batch, Split } from '../dataset/dataset.ts';
 import { keepDecoded } from '../dataset/keep-decoded.ts';
 import { batches } from '../dataset/loader.ts';
 import type { Graph } from '../graph/graph.ts';
+import { parameters } from '../graph/parameters.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import { evaluate } from '../measure/accuracy.ts';
 import type { Engine, Session, Tensors } from '../runtime/session.ts';
 import type { CheckpointStore, History, TrainingProgress } from './checkpoint.ts';
 import { type FinetuneOptions, finetuneOptions, type Settings, settingsOf } from './finetune-options.ts';
 import { cosineSchedule } from './schedule.ts';
+import { trainedConstants } from './step.ts';
 import { Trainer } from './trainer.ts';
 
 /** What surrounds the training: who is told, who may stop it, where it is kept. */
@@ -63,6 +65,7 @@ export async function finetune(
     { accumulate, clipNorm, distillation, threads, task },
     saved && { tensors: saved.tensors, step: saved.progress.step },
   );
+  for (const line of notesOn(graph)) progress.note(line);
   const teaching = teacher && (await engine.load(teacher, { threads }));
   try {
     const run = new Run(engine, graph, data, options, plan, trainer, teaching, context);
@@ -76,6 +79,24 @@ export async function finetune(
     await trainer.dispose();
     await teaching?.dispose();
   }
+}
+
+/** What one should know of how a model is trained, a line each. */
+function notesOn(graph: Graph): string[] {
+  const notes: string[] = [];
+  if (parameters(graph).length === 0) {
+    const count = trainedConstants(graph).length;
+    notes.push(
+      `the model does not say what its parameters are: the ${count} constants that its layers learned are trained`,
+    );
+  }
+  const norms = graph.nodes.filter(({ op }) => op === 'BatchNormalization').length;
+  if (norms > 0) {
+    notes.push(
+      `the running statistics of ${norms} batch norms stay as they are; their scales and shifts are trained`,
+    );
+  }
+  return notes;
 }
 
 interface Plan {

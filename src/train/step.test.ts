@@ -252,9 +252,16 @@ describe('training step', () => {
     await trainer.dispose();
   });
 
+  it('trains what layers have learned in a graph that does not say what its parameters are', () => {
+    const unnamed = linear(filled([3, 2], () => 1));
+    unnamed.metadata.clear();
+    expect(trainingStep(unnamed).trained.map(({ name }) => name)).toEqual(['head.weight']);
+  });
+
   it('refuses models it can not train', () => {
-    const noParameters = linear(filled([3, 2], () => 1));
-    setParameters(noParameters, []);
+    const noParameters = new Graph();
+    const x = noParameters.addInput('pixel_values', 'float32', ['N', 3]);
+    noParameters.outputs.push(new Builder(noParameters).op('Mul', [x, Tensor.scalar(2)]));
     expect(() => trainingStep(noParameters)).toThrow(/no parameters/);
     const features = linear(filled([3, 2], () => 1));
     const [logits] = features.outputs.splice(0);

@@ -2,6 +2,7 @@ import { backward, gradientOpset } from '../autodiff/backward.ts';
 import { UserError } from '../common/errors.ts';
 import { Builder } from '../graph/builder.ts';
 import { Graph, type Value } from '../graph/graph.ts';
+import { learnedConstants } from '../graph/learned.ts';
 import { parameters } from '../graph/parameters.ts';
 import { raiseOpset } from '../graph/raise-opset.ts';
 import { undecayed } from '../zoo/model-family.ts';
@@ -61,6 +62,12 @@ export interface TrainingGraph {
   teacher: string[];
 }
 
+/** What is trained of a model: its parameters, or where none are on record what its layers have learned. */
+export function trainedConstants(model: Graph): Value[] {
+  const recorded = parameters(model);
+  return recorded.length ? recorded : learnedConstants(model);
+}
+
 /**
  * A whole training step as one graph: forward pass, loss, backward pass, AdamW.
  *
@@ -77,8 +84,8 @@ export function trainingStep(model: Graph, options: StepOptions = {}): TrainingG
   if (!images || graph.inputs.length !== 1) {
     throw new UserError(`${model.name} has ${graph.inputs.length} inputs; training needs one, the images`);
   }
-  const names = parameters(model).map((value) => value.name);
-  if (names.length === 0) throw new UserError(`${model.name} has no parameters on record to train`);
+  const names = trainedConstants(model).map((value) => value.name);
+  if (names.length === 0) throw new UserError(`${model.name} has no parameters that could be trained`);
   raiseOpset(graph, gradientOpset);
   lowerForTraining(graph);
   const trainable = names
@@ -125,14 +132,14 @@ interface Objective extends Pick<TrainingGraph, 'classes' | 'teacher'> {
 function classifying(b: Builder, { distillation }: StepOptions): Objective {
   const { graph } = b;
   const [logits] = graph.outputs;
-  const classes = logits?.shape?.at(-1);
-  if (logits?.shape?.length !== 2 || typeof classes !== 'number') {
+  const [batch, classes] = logits?.shape ?? [];
+  if (logits?.shape?.length !== 2 || batch === undefined || typeof classes !== 'number') {
     throw new UserError(
       `${graph.name} has no output logits [N, classes] to train; the task distill takes any outputs`,
     );
   }
-  const targets = graph.addInput('targets', 'float32', ['N', classes]);
-  const teacher = distillation && graph.addInput('teacher', 'float32', ['N', classes]);
+  const targets = graph.addInput('targets', 'float32', [batch, classes]);
+  const teacher = distillation && graph.addInput('teacher', 'float32', [batch, classes]);
   const loss = b.scope('loss', () =>
     teacher ? distillationLoss(b, logits, targets, teacher, distillation) : crossEntropy(b, logits, targets),
   );
