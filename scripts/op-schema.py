@@ -14,16 +14,16 @@ import onnx.defs
 import onnx.helper
 
 OPERATORS = """
-Abs Acos Add And ArgMax ArgMin Asin Atan AveragePool BatchNormalization Bernoulli BitShift Cast CastLike Ceil
+Abs Acos Add And ArgMax ArgMin Asin Atan Attention AveragePool BatchNormalization Bernoulli BitShift Cast CastLike Ceil
 Celu Clip Concat Constant ConstantOfShape Conv ConvInteger ConvTranspose Cos Cosh CumSum DequantizeLinear Div
 Dropout DynamicQuantizeLinear Einsum Elu Equal Erf Exp Expand Flatten Floor Gather GatherElements GatherND
 Gelu Gemm GlobalAveragePool GlobalMaxPool Greater GreaterOrEqual GroupNormalization HardSigmoid HardSwish Hardmax
 Identity InstanceNormalization IsInf IsNaN LayerNormalization LeakyRelu Less LessOrEqual Log LogSoftmax
 LpNormalization MatMul MatMulInteger Max MaxPool Mean Min Mish Mod Mul Multinomial Neg Not OneHot Or PRelu Pad
 Pow QLinearMatMul QuantizeLinear RMSNormalization RandomNormal RandomNormalLike RandomUniform
-RandomUniformLike Reciprocal ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin
-ReduceProd ReduceSum ReduceSumSquare Relu Reshape Resize Round ScatterElements ScatterND Selu Shape Sigmoid
-Sign Sin Sinh Size Slice Softmax Softplus Softsign Split Sqrt Squeeze Sub Sum Tan Tanh ThresholdedRelu Tile
+RandomUniformLike Range Reciprocal ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin
+ReduceProd ReduceSum ReduceSumSquare Relu Reshape Resize RotaryEmbedding Round ScatterElements ScatterND Selu Shape Sigmoid
+Sign Sin Sinh Size Slice Softmax Softplus Softsign Split Sqrt Squeeze Sub Sum Swish Tan Tanh ThresholdedRelu Tile
 TopK Transpose Unsqueeze Upsample Where Xor
 """.split()
 
@@ -31,10 +31,26 @@ TopK Transpose Unsqueeze Upsample Where Xor
 # the written table. SimplifiedLayerNormalization stands in the standard domain though ONNX does not have it.
 CONTRIB = {
     "SimplifiedLayerNormalization": ("X scale", "axis:i=-1 epsilon:f=0.00001 stash_type:i=1", "Y inv_std_var?"),
+    "com.microsoft.Attention": (
+        "input weights bias? mask_index? past? attention_bias? past_sequence_length?",
+        "do_rotary:i=0 mask_filter_value:f=-10000 num_heads:i qkv_hidden_sizes:I? scale:f? unidirectional:i=0",
+        "output present?",
+    ),
     "com.microsoft.BiasGelu": ("A B", "", "C"),
     "com.microsoft.BiasSoftmax": ("data bias", "axis:i=1 is_inner_broadcast:i", "output"),
     "com.microsoft.DynamicQuantizeMatMul": ("A B b_scale b_zero_point? bias?", "", "Y"),
     "com.microsoft.FastGelu": ("X bias?", "", "Y"),
+    "com.microsoft.FusedConv": (
+        "X W B? Z?",
+        "activation:s? activation_params:F? auto_pad:s=NOTSET dilations:I? group:i=1 kernel_shape:I? pads:I? strides:I?",
+        "Y",
+    ),
+    "com.microsoft.FusedGemm": (
+        "A B C?",
+        "activation:s? activation_alpha:f? activation_beta:f? activation_gamma:f? alpha:f=1 beta:f=1 transA:i=0"
+        " transB:i=0",
+        "Y",
+    ),
     "com.microsoft.FusedMatMul": (
         "A B",
         "alpha:f=1 transA:i=0 transB:i=0 transBatchA:i=0 transBatchB:i=0",
@@ -53,6 +69,11 @@ CONTRIB = {
         "output present_key? present_value? qk?",
     ),
     "com.microsoft.QuickGelu": ("X", "alpha:f=1.702", "Y"),
+    "com.microsoft.SkipSimplifiedLayerNormalization": (
+        "input skip gamma bias?",
+        "epsilon:f=0.00001",
+        "output mean? inv_std_var? input_skip_bias_sum?",
+    ),
     "com.microsoft.SkipLayerNormalization": (
         "input skip gamma beta? bias?",
         "epsilon:f=0.00001",

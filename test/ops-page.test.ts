@@ -2,12 +2,12 @@ import { expect, it } from 'vitest';
 import { gradientRules } from '../src/autodiff/rules.ts';
 import { torchscriptLowering } from '../src/export/torchscript/rules.ts';
 import { costRules } from '../src/graph/cost.ts';
+import { identityRules } from '../src/graph/eliminate-identities.ts';
 import { linearMatchers } from '../src/graph/linear.ts';
 import { opCases } from '../src/graph/op-cases/cases.ts';
 import { type OpName, opNames, signaturesOf } from '../src/graph/schema/signature.ts';
 import { randomOps } from '../src/graph/schema/traits.ts';
 import { shapeRules } from '../src/graph/shapes/rules.ts';
-import { identityRules } from '../src/optimize/eliminate-identities.ts';
 import { dependencyRules } from '../src/prune/dependency-rules/rules.ts';
 import { rewriteRules } from '../src/prune/rewrite-rules.ts';
 import { roleRules } from '../src/prune/roles.ts';
@@ -55,7 +55,7 @@ Written by \`test/ops-page.test.ts\` from the rule tables; \`npx vitest run test
 - **dependency**: channels can be pruned around it (\`prune/dependency-rules/\`); around any other op they stay.
   **rewrite**: numbers in it follow the channels (\`prune/rewrite-rules.ts\`). **role**: what its operands are to it, by
   which importance scores them (\`prune/roles.ts\`).
-- **identity**: it is left out where it does nothing (\`optimize/eliminate-identities.ts\`). **random**: it is neither
+- **identity**: it is left out where it does nothing (\`graph/eliminate-identities.ts\`). **random**: it is neither
   computed beforehand nor merged with its like (\`graph/schema/traits.ts\`).
 - **float16**: the type it computes in, in a float16 model, and why it stays in float32 (\`quantize/float16-policy.ts\`).
 - **quantize**: a linear layer that int8 replaces (\`graph/linear.ts\`), or one that is int8 (\`quantize/quantized-linear.ts\`).

@@ -9,6 +9,12 @@ export function subgraphs(node: Node): Graph[] {
   return found;
 }
 
+/** The subgraph that an `If` runs when its condition holds, or does not. */
+export function branchOf(node: Node, condition: boolean): Graph | undefined {
+  const attribute = node.attributes.get(condition ? 'then_branch' : 'else_branch');
+  return attribute?.kind === 'graph' ? attribute.value : undefined;
+}
+
 /** Values of enclosing graphs that the node's subgraphs read. */
 export function capturedValues(node: Node): Value[] {
   const captured: Value[] = [];

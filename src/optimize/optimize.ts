@@ -1,7 +1,7 @@
+import { eliminateIdentities } from '../graph/eliminate-identities.ts';
 import type { Graph } from '../graph/graph.ts';
 import type { Engine } from '../runtime/session.ts';
 import { deduplicate } from './deduplicate.ts';
-import { eliminateIdentities } from './eliminate-identities.ts';
 import { foldConstants } from './fold-constants.ts';
 import { foldScales } from './fold-scales.ts';
 import { fuseMatMul } from './fuse-matmul.ts';

@@ -32,7 +32,9 @@ export function applyPlan(graph: Graph, plan: Plan): Pruned {
       if (indices) axes.set(axis, indices);
     });
     if (axes.size === 0) continue;
-    copy.setConstant(copy.constants.get(constant.name)!, sliced(constant.tensor!, axes));
+    const twin = copy.constants.get(constant.name)!;
+    copy.setConstant(twin, sliced(constant.tensor!, axes));
+    for (const { node } of twin.uses) for (const output of node.outputs) if (output) output.shape = undefined;
     if (trained.size === 0 || trained.has(constant)) {
       kept[constant.name] = Object.fromEntries([...axes].map(([axis, indices]) => [String(axis), indices]));
     }

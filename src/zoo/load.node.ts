@@ -4,6 +4,7 @@ import { openSafetensors } from '../checkpoint/safetensors.node.ts';
 import { UserError } from '../common/errors.ts';
 import { fileError } from '../common/files.node.ts';
 import type { Graph } from '../graph/graph.ts';
+import { importGraph, isForeign } from '../import/import-graph.ts';
 import { loadOnnx } from '../onnx/file.node.ts';
 import { modelOfCheckpoint, modelWithWeights } from './checkpoint-model.ts';
 import type { LoadOptions } from './load-options.ts';
@@ -43,7 +44,7 @@ async function readModel(reference: string, options: LoadOptions): Promise<Graph
     throw new UserError(`--arch is for a .safetensors file; ${reference} says itself what it is`);
   }
   if (stat.isDirectory()) return loadFolder(reference);
-  if (extension === '.onnx') return loadOnnx(reference);
+  if (extension === '.onnx') return openOnnx(reference);
   if (extension === '.safetensors') return loadCheckpoint(reference, options.arch);
   if (pickles.has(extension)) throw new UserError(noPickle(reference));
   throw new UserError(
@@ -79,7 +80,7 @@ function entriesOf(folder: string): string[] {
 
 function loadFolder(folder: string): Graph {
   const has = (name: string) => existsSync(join(folder, name));
-  if (has('model.onnx')) return loadOnnx(join(folder, 'model.onnx'));
+  if (has('model.onnx')) return openOnnx(join(folder, 'model.onnx'));
   if (has('config.json')) {
     const config = configOf(join(folder, 'config.json'));
     const weights = join(folder, 'model.safetensors');
@@ -91,6 +92,13 @@ function loadFolder(folder: string): Graph {
   const stage = runStages.find((name) => has(join(name, 'model.onnx')) || has(join(name, 'config.json')));
   if (stage) return loadFolder(join(folder, stage));
   throw new UserError(`${folder} holds no model: neither model.onnx nor config.json with model.safetensors`);
+}
+
+/** An `.onnx` file; one that is not ours is brought to our form. */
+function openOnnx(path: string): Graph {
+  const graph = loadOnnx(path);
+  if (isForeign(graph)) importGraph(graph);
+  return graph;
 }
 
 function configOf(path: string): ModelConfig {

@@ -1,6 +1,7 @@
 import { inMemory, readSafetensors } from '../checkpoint/safetensors.ts';
 import { UserError } from '../common/errors.ts';
 import type { Graph } from '../graph/graph.ts';
+import { importGraph, isForeign } from '../import/import-graph.ts';
 import { readOnnx } from '../onnx/read.ts';
 import type { ExternalData } from '../onnx/tensor-proto.ts';
 import { modelOfCheckpoint, modelWithWeights } from './checkpoint-model.ts';
@@ -67,7 +68,9 @@ function readOnnxFile(name: string, files: ModelFiles): Graph {
     return () => bytes.subarray(offset, end);
   };
   try {
-    return readOnnx(files[name]!, external);
+    const graph = readOnnx(files[name]!, external);
+    if (isForeign(graph)) importGraph(graph);
+    return graph;
   } catch (error) {
     if (error instanceof UserError) throw new UserError(`${name}: ${error.message}`);
     throw error;

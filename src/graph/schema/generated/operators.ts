@@ -12,6 +12,7 @@ export interface OpArguments {
   ArgMin: { readonly axis: number; readonly keepdims: number; readonly select_last_index: number };
   Asin: {};
   Atan: {};
+  Attention: { readonly is_causal: number; readonly kv_num_heads: number | undefined; readonly left_window_size: number; readonly q_num_heads: number | undefined; readonly qk_matmul_output_mode: number; readonly right_window_size: number; readonly scale: number | undefined; readonly softcap: number; readonly softmax_precision: number | undefined };
   AveragePool: { readonly auto_pad: string; readonly ceil_mode: number; readonly count_include_pad: number; readonly dilations: readonly number[] | undefined; readonly kernel_shape: readonly number[]; readonly pads: readonly number[] | undefined; readonly strides: readonly number[] | undefined };
   BatchNormalization: { readonly epsilon: number; readonly momentum: number; readonly spatial: number; readonly training_mode: number };
   Bernoulli: { readonly dtype: number | undefined; readonly seed: number | undefined };
@@ -90,6 +91,7 @@ export interface OpArguments {
   RandomNormalLike: { readonly dtype: number | undefined; readonly mean: number; readonly scale: number; readonly seed: number | undefined };
   RandomUniform: { readonly dtype: number; readonly high: number; readonly low: number; readonly seed: number | undefined; readonly shape: readonly number[] };
   RandomUniformLike: { readonly dtype: number | undefined; readonly high: number; readonly low: number; readonly seed: number | undefined };
+  Range: { readonly stash_type: number };
   Reciprocal: {};
   ReduceL1: { readonly axes: readonly number[] | Value | undefined; readonly keepdims: number; readonly noop_with_empty_axes: number };
   ReduceL2: { readonly axes: readonly number[] | Value | undefined; readonly keepdims: number; readonly noop_with_empty_axes: number };
@@ -104,6 +106,7 @@ export interface OpArguments {
   Relu: {};
   Reshape: { readonly allowzero: number; readonly shape: readonly number[] | Value };
   Resize: { readonly antialias: number; readonly axes: readonly number[] | undefined; readonly coordinate_transformation_mode: string; readonly cubic_coeff_a: number; readonly exclude_outside: number; readonly extrapolation_value: number; readonly keep_aspect_ratio_policy: string; readonly mode: string; readonly nearest_mode: string; readonly scales: readonly number[] | Value | undefined; readonly sizes: readonly number[] | Value | undefined };
+  RotaryEmbedding: { readonly interleaved: number; readonly num_heads: number | undefined; readonly rotary_embedding_dim: number };
   Round: {};
   ScatterElements: { readonly axis: number; readonly reduction: string };
   ScatterND: { readonly reduction: string };
@@ -124,6 +127,7 @@ export interface OpArguments {
   Squeeze: { readonly axes: readonly number[] | Value | undefined };
   Sub: {};
   Sum: {};
+  Swish: { readonly alpha: number };
   Tan: {};
   Tanh: {};
   ThresholdedRelu: { readonly alpha: number };
@@ -134,16 +138,20 @@ export interface OpArguments {
   Upsample: { readonly mode: string; readonly scales: readonly number[] | Value };
   Where: {};
   Xor: {};
+  'com.microsoft.Attention': { readonly do_rotary: number; readonly mask_filter_value: number; readonly num_heads: number; readonly qkv_hidden_sizes: readonly number[] | undefined; readonly scale: number | undefined; readonly unidirectional: number };
   'com.microsoft.BiasGelu': {};
   'com.microsoft.BiasSoftmax': { readonly axis: number; readonly is_inner_broadcast: number };
   'com.microsoft.DynamicQuantizeMatMul': {};
   'com.microsoft.FastGelu': {};
+  'com.microsoft.FusedConv': { readonly activation: string | undefined; readonly activation_params: readonly number[] | undefined; readonly auto_pad: string; readonly dilations: readonly number[] | undefined; readonly group: number; readonly kernel_shape: readonly number[] | undefined; readonly pads: readonly number[] | undefined; readonly strides: readonly number[] | undefined };
+  'com.microsoft.FusedGemm': { readonly activation: string | undefined; readonly activation_alpha: number | undefined; readonly activation_beta: number | undefined; readonly activation_gamma: number | undefined; readonly alpha: number; readonly beta: number; readonly transA: number; readonly transB: number };
   'com.microsoft.FusedMatMul': { readonly alpha: number; readonly transA: number; readonly transB: number; readonly transBatchA: number; readonly transBatchB: number };
   'com.microsoft.Gelu': {};
   'com.microsoft.MatMulIntegerToFloat': {};
   'com.microsoft.MultiHeadAttention': { readonly mask_filter_value: number; readonly num_heads: number; readonly scale: number | undefined; readonly unidirectional: number };
   'com.microsoft.QuickGelu': { readonly alpha: number };
   'com.microsoft.SkipLayerNormalization': { readonly epsilon: number };
+  'com.microsoft.SkipSimplifiedLayerNormalization': { readonly epsilon: number };
 }
 
 /** For each operator its versions, oldest first: since which operator set, inputs, attributes, outputs. */
@@ -156,6 +164,7 @@ export const operators: { [O in keyof OpArguments]: readonly (readonly [number, 
   ArgMin: [[1, 'data', 'axis:i=0 keepdims:i=1', 'reduced'], [12, 'data', 'axis:i=0 keepdims:i=1 select_last_index:i=0', 'reduced']],
   Asin: [[7, 'input', '', 'output']],
   Atan: [[7, 'input', '', 'output']],
+  Attention: [[23, 'Q K V attn_mask? past_key? past_value?', 'is_causal:i=0 kv_num_heads:i? q_num_heads:i? qk_matmul_output_mode:i=0 scale:f? softcap:f=0 softmax_precision:i?', 'Y present_key? present_value? qk_matmul_output?'], [24, 'Q K V attn_mask? past_key? past_value? nonpad_kv_seqlen?', 'is_causal:i=0 kv_num_heads:i? q_num_heads:i? qk_matmul_output_mode:i=0 scale:f? softcap:f=0 softmax_precision:i?', 'Y present_key? present_value? qk_matmul_output?'], [25, 'Q K V attn_mask? past_key? past_value? nonpad_kv_seqlen?', 'is_causal:i=0 kv_num_heads:i? left_window_size:i=-1 q_num_heads:i? qk_matmul_output_mode:i=0 right_window_size:i=-1 scale:f? softcap:f=0 softmax_precision:i?', 'Y present_key? present_value? qk_matmul_output?']],
   AveragePool: [[7, 'X', 'auto_pad:s=NOTSET count_include_pad:i=0 kernel_shape:I pads:I? strides:I?', 'Y'], [10, 'X', 'auto_pad:s=NOTSET ceil_mode:i=0 count_include_pad:i=0 kernel_shape:I pads:I? strides:I?', 'Y'], [19, 'X', 'auto_pad:s=NOTSET ceil_mode:i=0 count_include_pad:i=0 dilations:I? kernel_shape:I pads:I? strides:I?', 'Y']],
   BatchNormalization: [[7, 'X scale B mean var', 'epsilon:f=1e-05 momentum:f=0.9 spatial:i=1', 'Y mean? var? saved_mean? saved_var?'], [9, 'X scale B mean var', 'epsilon:f=1e-05 momentum:f=0.9', 'Y mean? var? saved_mean? saved_var?'], [14, 'X scale B input_mean input_var', 'epsilon:f=1e-05 momentum:f=0.9 training_mode:i=0', 'Y running_mean? running_var?']],
   Bernoulli: [[15, 'input', 'dtype:i? seed:f?', 'output']],
@@ -234,6 +243,7 @@ export const operators: { [O in keyof OpArguments]: readonly (readonly [number, 
   RandomNormalLike: [[1, 'input', 'dtype:i? mean:f=0 scale:f=1 seed:f?', 'output']],
   RandomUniform: [[1, '', 'dtype:i=1 high:f=1 low:f=0 seed:f? shape:I', 'output']],
   RandomUniformLike: [[1, 'input', 'dtype:i? high:f=1 low:f=0 seed:f?', 'output']],
+  Range: [[11, 'start limit delta', '', 'output'], [27, 'start limit delta', 'stash_type:i=1', 'output']],
   Reciprocal: [[1, 'X', '', 'Y']],
   ReduceL1: [[1, 'data', 'axes:I? keepdims:i=1', 'reduced'], [18, 'data axes:I?', 'keepdims:i=1 noop_with_empty_axes:i=0', 'reduced']],
   ReduceL2: [[1, 'data', 'axes:I? keepdims:i=1', 'reduced'], [18, 'data axes:I?', 'keepdims:i=1 noop_with_empty_axes:i=0', 'reduced']],
@@ -248,6 +258,7 @@ export const operators: { [O in keyof OpArguments]: readonly (readonly [number, 
   Relu: [[1, 'X', '', 'Y']],
   Reshape: [[5, 'data shape:I', '', 'reshaped'], [14, 'data shape:I', 'allowzero:i=0', 'reshaped']],
   Resize: [[10, 'X scales:F', 'mode:s=nearest', 'Y'], [11, 'X roi scales:F sizes:I?', 'coordinate_transformation_mode:s=half_pixel cubic_coeff_a:f=-0.75 exclude_outside:i=0 extrapolation_value:f=0 mode:s=nearest nearest_mode:s=round_prefer_floor', 'Y'], [13, 'X roi? scales:F? sizes:I?', 'coordinate_transformation_mode:s=half_pixel cubic_coeff_a:f=-0.75 exclude_outside:i=0 extrapolation_value:f=0 mode:s=nearest nearest_mode:s=round_prefer_floor', 'Y'], [18, 'X roi? scales:F? sizes:I?', 'antialias:i=0 axes:I? coordinate_transformation_mode:s=half_pixel cubic_coeff_a:f=-0.75 exclude_outside:i=0 extrapolation_value:f=0 keep_aspect_ratio_policy:s=stretch mode:s=nearest nearest_mode:s=round_prefer_floor', 'Y']],
+  RotaryEmbedding: [[23, 'X cos_cache sin_cache position_ids?', 'interleaved:i=0 num_heads:i? rotary_embedding_dim:i=0', 'Y']],
   Round: [[11, 'X', '', 'Y']],
   ScatterElements: [[11, 'data indices updates', 'axis:i=0', 'output'], [16, 'data indices updates', 'axis:i=0 reduction:s=none', 'output']],
   ScatterND: [[11, 'data indices updates', '', 'output'], [16, 'data indices updates', 'reduction:s=none', 'output']],
@@ -268,6 +279,7 @@ export const operators: { [O in keyof OpArguments]: readonly (readonly [number, 
   Squeeze: [[1, 'data', 'axes:I?', 'squeezed'], [13, 'data axes:I?', '', 'squeezed']],
   Sub: [[7, 'A B', '', 'C']],
   Sum: [[1, 'data_0*', '', 'sum']],
+  Swish: [[24, 'X', 'alpha:f=1', 'Y']],
   Tan: [[7, 'input', '', 'output']],
   Tanh: [[1, 'input', '', 'output']],
   ThresholdedRelu: [[10, 'X', 'alpha:f=1', 'Y']],
@@ -278,14 +290,18 @@ export const operators: { [O in keyof OpArguments]: readonly (readonly [number, 
   Upsample: [[7, 'X', 'mode:s=nearest scales:F', 'Y'], [9, 'X scales:F', 'mode:s=nearest', 'Y']],
   Where: [[9, 'condition X Y', '', 'output']],
   Xor: [[7, 'A B', '', 'C']],
+  'com.microsoft.Attention': [[1, 'input weights bias? mask_index? past? attention_bias? past_sequence_length?', 'do_rotary:i=0 mask_filter_value:f=-10000 num_heads:i qkv_hidden_sizes:I? scale:f? unidirectional:i=0', 'output present?']],
   'com.microsoft.BiasGelu': [[1, 'A B', '', 'C']],
   'com.microsoft.BiasSoftmax': [[1, 'data bias', 'axis:i=1 is_inner_broadcast:i', 'output']],
   'com.microsoft.DynamicQuantizeMatMul': [[1, 'A B b_scale b_zero_point? bias?', '', 'Y']],
   'com.microsoft.FastGelu': [[1, 'X bias?', '', 'Y']],
+  'com.microsoft.FusedConv': [[1, 'X W B? Z?', 'activation:s? activation_params:F? auto_pad:s=NOTSET dilations:I? group:i=1 kernel_shape:I? pads:I? strides:I?', 'Y']],
+  'com.microsoft.FusedGemm': [[1, 'A B C?', 'activation:s? activation_alpha:f? activation_beta:f? activation_gamma:f? alpha:f=1 beta:f=1 transA:i=0 transB:i=0', 'Y']],
   'com.microsoft.FusedMatMul': [[1, 'A B', 'alpha:f=1 transA:i=0 transB:i=0 transBatchA:i=0 transBatchB:i=0', 'Y']],
   'com.microsoft.Gelu': [[1, 'X', '', 'Y']],
   'com.microsoft.MatMulIntegerToFloat': [[1, 'A B a_scale b_scale a_zero_point? b_zero_point? bias?', '', 'Y']],
   'com.microsoft.MultiHeadAttention': [[1, 'query key? value? bias? key_padding_mask? attention_bias? past_key? past_value? past_sequence_length? cache_indirection?', 'mask_filter_value:f=-10000 num_heads:i scale:f? unidirectional:i=0', 'output present_key? present_value? qk?']],
   'com.microsoft.QuickGelu': [[1, 'X', 'alpha:f=1.702', 'Y']],
   'com.microsoft.SkipLayerNormalization': [[1, 'input skip gamma beta? bias?', 'epsilon:f=0.00001', 'output mean? inv_std_var? input_skip_bias_sum?']],
+  'com.microsoft.SkipSimplifiedLayerNormalization': [[1, 'input skip gamma bias?', 'epsilon:f=0.00001', 'output mean? inv_std_var? input_skip_bias_sum?']],
 };

@@ -1,15 +1,28 @@
-import { sameShape } from '../graph/dim.ts';
-import type { Graph, Node, Value } from '../graph/graph.ts';
-import { permutation } from '../graph/patterns.ts';
-import { replaceValue } from '../graph/replace.ts';
-import { argumentsOf } from '../graph/schema/arguments.ts';
-import { type OpArguments, type OpName, rowOf, rowsFor } from '../graph/schema/signature.ts';
+import { sameShape } from './dim.ts';
+import type { Graph, Node, Value } from './graph.ts';
+import { permutation } from './patterns.ts';
+import { replaceValue } from './replace.ts';
+import { argumentsOf, isComputed } from './schema/arguments.ts';
+import { type OpArguments, type OpName, rowOf, rowsFor } from './schema/signature.ts';
 
 /** The value a node passes on unchanged; undefined when it does something. */
 type IdentityRule<O extends OpName> = (node: Node, args: OpArguments[O]) => Value | undefined;
 
 const keepsShape = (node: Node): Value | undefined =>
   sameShape(node.input(0).shape, node.output().shape) ? node.input(0) : undefined;
+
+/** For ops that could also shift an axis and keep its length: a `Slice` that begins at the end, a `Pad` that cuts. */
+const keepsKnownShape = (node: Node): Value | undefined => (forwards(node) ? keepsShape(node) : undefined);
+
+function forwards(node: Node): boolean {
+  if (node.op === 'Slice') {
+    const { steps } = argumentsOf<'Slice'>(node);
+    return steps === undefined || (!isComputed(steps) && steps.every((step) => step > 0));
+  }
+  if (node.op !== 'Pad') return true;
+  const { pads } = argumentsOf<'Pad'>(node);
+  return !isComputed(pads) && pads.every((length) => length === 0);
+}
 
 const keepsType = (node: Node): Value | undefined =>
   node.input(0).dtype !== undefined && node.input(0).dtype === node.output().dtype
@@ -43,14 +56,24 @@ const neutral =
     return undefined;
   };
 
-/** When an op passes on a value unchanged, keyed by `Node.op`. */
-export const identityRules: { readonly [O in OpName]?: IdentityRule<O> } = {
+type IdentityRules = { readonly [O in OpName]?: IdentityRule<O> };
+
+/** When an op that only moves or copies passes on a value unchanged, keyed by `Node.op`. */
+export const movementIdentities: IdentityRules = {
   Identity: (node) => node.input(0),
   Dropout: inferenceDropout,
   ...rowsFor('Cast CastLike', keepsType),
   Transpose: ordered,
   ...rowsFor('Reshape Flatten Expand Squeeze', keepsShape),
   ...rowsFor('Concat Sum Max Min Mean', lone),
+  Slice: keepsKnownShape,
+  Pad: keepsKnownShape,
+  Tile: keepsKnownShape,
+};
+
+/** The same of every op. */
+export const identityRules: IdentityRules = {
+  ...movementIdentities,
   Add: neutral(0, [1, 0]),
   Sub: neutral(0, [1]),
   Mul: neutral(1, [1, 0]),
@@ -60,7 +83,8 @@ export const identityRules: { readonly [O in OpName]?: IdentityRule<O> } = {
 /**
  * Removes nodes that pass a value on unchanged, in place.
  * 1. `Identity`; `Dropout` in inference; a `Cast` to the type it has; a `Transpose` that moves nothing.
- * 2. `Reshape`, `Flatten`, `Expand`, `Squeeze` to the shape it has; the variadic ops of one operand.
+ * 2. `Reshape`, `Flatten`, `Expand`, `Squeeze`, `Slice`, `Pad`, `Tile` to the shape it has; the variadic ops of one
+ *    operand.
  * 3. Adding zeros, multiplying by ones.
  * 4. Of two `Transpose`s in a row the first, if the second can do both.
  *
@@ -69,13 +93,14 @@ export const identityRules: { readonly [O in OpName]?: IdentityRule<O> } = {
  *   output, which keep their own names;
  * - on shapes that are not known, even when they turn out equal at run time.
  *
+ * @param rules `movementIdentities` leaves numbers alone, parameters that happen to be 0 or 1 among them
  * @returns how many nodes went
  */
-export function eliminateIdentities(graph: Graph): number {
+export function eliminateIdentities(graph: Graph, rules: IdentityRules = identityRules): number {
   let count = 0;
   for (const node of [...graph.nodes]) {
     if (node.op === 'Transpose') mergeTransposes(node);
-    const rule = rowOf(identityRules, node) as IdentityRule<OpName> | undefined;
+    const rule = rowOf(rules, node) as IdentityRule<OpName> | undefined;
     const passed = rule?.(node, argumentsOf(node));
     if (!passed || node.outputs.slice(1).some((value) => value && graph.outputs.includes(value))) continue;
     const output = node.output();

@@ -1,0 +1,81 @@
+import { Builder } from '../graph/builder.ts';
+import { sameDim } from '../graph/dim.ts';
+import type { Graph, Node, Value } from '../graph/graph.ts';
+import { replaceValue } from '../graph/replace.ts';
+import { argumentsOf } from '../graph/schema/arguments.ts';
+import { type OpName, rowOf, rowsFor } from '../graph/schema/signature.ts';
+
+/**
+ * Takes out what repeats a tensor for every image of the batch, in place.
+ * 1. An `Expand` or `Tile` along the first axis whose readers all broadcast is left out.
+ * 2. A `Concat` of such tensors and one other along a later axis becomes a sum: the other padded with zeros, and
+ *    they, joined and padded likewise, which then broadcasts. So our builders put a class token before the patches.
+ *
+ * It does not fire when several others are joined, or other axes are expanded too.
+ */
+export function batchExpansion(graph: Graph): void {
+  for (const node of [...graph.nodes]) if (node.op === 'Concat') joinedToSum(graph, node);
+  for (const node of [...graph.nodes]) {
+    const whole = repeated(node);
+    if (!whole || graph.outputs.includes(node.output())) continue;
+    const readers = node.output().uses.map((use) => use.node);
+    if (!readers.every((reader) => broadcasts(reader, node.output()))) continue;
+    graph.replaceUses(node.output(), whole);
+  }
+  graph.removeDead();
+}
+
+/** What an Expand or Tile repeats along the first axis and nowhere else. */
+function repeated(node: Node): Value | undefined {
+  if (node.op !== 'Expand' && node.op !== 'Tile') return undefined;
+  const [from, to] = [node.input(0).shape, node.output().shape];
+  if (!from || !to || from.length > to.length) return undefined;
+  const padded = [...Array(to.length - from.length).fill(1), ...from];
+  const alike = to.every((dim, i) => i === 0 || sameDim(dim, padded[i]));
+  return alike && padded[0] === 1 && from.length === to.length && to[0] !== 1 ? node.input(0) : undefined;
+}
+
+/** Ops that broadcast all that they read. */
+const broadcasting: { readonly [O in OpName]?: true } = rowsFor('Add Sub Mul Div Pow Where', true);
+
+/** Whether a reader gives the same when a value is not repeated for each image, since something else has them all. */
+function broadcasts(reader: Node, value: Value): boolean {
+  if (!rowOf(broadcasting, reader)) return false;
+  const to = value.shape!;
+  return reader.inputs.some(
+    (input) => input !== value && input?.shape?.length === to.length && sameDim(input.shape[0], to[0]),
+  );
+}
+
+function joinedToSum(graph: Graph, node: Node): void {
+  const shape = node.output().shape;
+  if (!shape) return;
+  const axis = (argumentsOf<'Concat'>(node).axis + shape.length) % shape.length;
+  const length = shape[axis];
+  const parts = node.inputs as readonly Value[];
+  const whole = parts.map((part) => (part.producer ? repeated(part.producer) : undefined));
+  const others = parts.flatMap((_, i) => (whole[i] ? [] : [i]));
+  const lengths = parts.map((part) => part.shape?.[axis]);
+  if (axis === 0 || others.length !== 1 || parts.length < 2) return;
+  if (typeof length !== 'number' || !lengths.every((part) => typeof part === 'number')) return;
+  const at = others[0]!;
+  const [before, after] = [lengths.slice(0, at), lengths.slice(at + 1)].map((side) =>
+    side.reduce((sum, part) => sum + part, 0),
+  ) as [number, number];
+  const b = new Builder(graph, node);
+  const pads = (front: number, back: number) => {
+    const all: number[] = Array(2 * shape.length).fill(0);
+    [all[axis], all[axis + shape.length]] = [front, back];
+    return b.ints(all);
+  };
+  const joined = (values: readonly Value[]) =>
+    values.length > 1 ? b.op('Concat', values, { axis }, 'prefix') : values[0]!;
+  const pieces: Value[] = [];
+  const [front, back] = [whole.slice(0, at), whole.slice(at + 1)] as [Value[], Value[]];
+  if (front.length) pieces.push(b.op('Pad', [joined(front), pads(0, length - before)], {}, 'prefix_padded'));
+  if (back.length) pieces.push(b.op('Pad', [joined(back), pads(length - after, 0)], {}, 'suffix_padded'));
+  const padded = b.op('Pad', [parts[at], pads(before, after)], {}, 'patches_padded');
+  const sum = pieces.reduce((total, piece) => b.op('Add', [total, piece], {}, 'embedded'), padded);
+  replaceValue(graph, node.output(), sum);
+  graph.removeNodes([node]);
+}

@@ -1,0 +1,172 @@
+import { describe, expect, it } from 'vitest';
+import { Builder } from '../graph/builder.ts';
+import { checkGraph } from '../graph/check.ts';
+import { type Dim, Graph, type Value } from '../graph/graph.ts';
+import { elementCount, Tensor } from '../graph/tensor.ts';
+import { onnxruntime } from '../runtime/onnxruntime.node.ts';
+import { runOnce, type Tensors } from '../runtime/session.ts';
+import { importGraph, isForeign } from './import-graph.ts';
+
+const numbers = (shape: readonly number[], seed = 1) =>
+  Tensor.float32(
+    shape,
+    Float32Array.from(
+      { length: elementCount(shape) },
+      (_, i) => (Math.sin((i + 1) * 12.9898 * seed) * 43758.5453) % 1,
+    ),
+  );
+
+interface Case {
+  opset?: number;
+  input: Dim[];
+  build(b: Builder, x: Value, graph: Graph): Value;
+}
+
+/** Imports a graph, which must compute what it did; its ops come back. */
+async function imported({ opset = 17, input, build }: Case) {
+  const source = new Graph('foreign');
+  source.opsets.set('', opset);
+  const x = source.addInput('x', 'float32', input);
+  source.outputs.push(build(new Builder(source), x, source));
+  expect(isForeign(source)).toBe(true);
+  const { graph } = source.clone();
+  const notes = importGraph(graph);
+  expect(checkGraph(graph)).toEqual([]);
+  expect(graph.outputs.map(({ name }) => name)).toEqual(source.outputs.map(({ name }) => name));
+  const feeds: Tensors = { x: numbers(input.map((dim) => (typeof dim === 'number' ? dim : 3))) };
+  const [before, after] = await Promise.all(
+    [source, graph].map((g) => runOnce(onnxruntime, g, feeds, { optimization: 'disabled' })),
+  );
+  for (const [name, tensor] of Object.entries(before!)) {
+    expect(after![name]!.shape).toEqual(tensor.shape);
+    tensor.floats.forEach((value, i) => {
+      expect(Math.abs(after![name]!.floats[i]! - value)).toBeLessThanOrEqual(1e-5 * (1 + Math.abs(value)));
+    });
+  }
+  return { graph, notes, ops: graph.nodes.map((node) => node.op) };
+}
+
+const int = (b: Builder, value: number) => b.constant(Tensor.scalar(value, 'int64'));
+/** Axis `i` of the shape of x, as a vector of one. */
+const lengthOf = (b: Builder, x: Value, i: number) =>
+  b.op('Unsqueeze', [b.op('Gather', [b.op('Shape', [x]), int(b, i)], { axis: 0 }), b.ints([0])]);
+
+describe('shape arithmetic', () => {
+  it('becomes constants, the batch 0 or -1', async () => {
+    const { graph, ops } = await imported({
+      input: ['images', 6, 4],
+      build(b, x) {
+        const target = b.op('Concat', [lengthOf(b, x, 0), lengthOf(b, x, 1), b.ints([2, 2])], { axis: 0 });
+        const heads = b.op('Transpose', [b.op('Reshape', [x, target])], { perm: [0, 2, 1, 3] });
+        const windows = b.op('Mul', [lengthOf(b, x, 0), b.ints([2])]);
+        return b.op('Reshape', [heads, b.op('Concat', [windows, b.ints([3, 4])], { axis: 0 })]);
+      },
+    });
+    expect(ops).toEqual(['Reshape', 'Transpose', 'Reshape']);
+    expect(graph.nodes.map((node) => node.inputs[1]?.tensor?.integers)).toEqual([
+      [0, 6, 2, 2],
+      undefined,
+      [-1, 3, 4],
+    ]);
+    expect(graph.outputs[0]!.shape).toEqual(['2*N', 3, 4]);
+  });
+
+  it('decides what Where, Equal and ConstantOfShape say of an Expand', async () => {
+    const { graph, ops } = await imported({
+      input: ['b', 3, 4],
+      build(b, x, graph) {
+        const token = graph.addConstant('cls_token', numbers([1, 1, 4], 3));
+        const wanted = b.op('Concat', [lengthOf(b, x, 0), b.ints([-1, -1])], { axis: 0 });
+        const ones = b.op('ConstantOfShape', [b.op('Shape', [wanted])], {
+          value: { kind: 'tensor', value: Tensor.int64([1]) },
+        });
+        const open = b.op('Equal', [wanted, b.op('Mul', [ones, int(b, -1)])]);
+        const tokens = b.op('Expand', [token, b.op('Where', [open, ones, wanted])]);
+        return b.op('Concat', [tokens, x], { axis: 1 });
+      },
+    });
+    expect(ops.toSorted()).toEqual(['Add', 'Pad', 'Pad']);
+    expect(graph.outputs[0]!.shape).toEqual(['N', 4, 4]);
+    expect(graph.constants.has('cls_token')).toBe(true);
+  });
+
+  it('keeps what it can not decide, with an unknown length', async () => {
+    const { graph } = await imported({
+      input: ['b', 3, 4],
+      build(b, x) {
+        const more = b.op('Add', [lengthOf(b, x, 0), b.ints([1])]);
+        const target = b.op('Concat', [more, b.ints([1])], { axis: 0 });
+        return b.op('Expand', [b.op('ReduceMean', [x], { axes: [0, 1, 2], keepdims: 0 }), target]);
+      },
+    });
+    expect(graph.outputs[0]!.shape).toEqual(['?', 1]);
+  });
+
+  it('leaves a scalar that was trained to the model', async () => {
+    const { graph } = await imported({
+      input: ['b', 3],
+      build: (b, x, graph) =>
+        b.op('Mul', [x, b.op('Exp', [graph.addConstant('logit_scale', Tensor.scalar(0.5))])]),
+    });
+    expect(graph.constants.has('logit_scale')).toBe(true);
+  });
+});
+
+describe('the form of a file', () => {
+  it('has its constants as constants, in our operator set', async () => {
+    const { graph, ops } = await imported({
+      opset: 11,
+      input: ['b', 3, 4],
+      build: (b, x) =>
+        b.op(
+          'Softmax',
+          [b.op('ReduceMean', [b.op('Unsqueeze', [b.op('Identity', [x])], { axes: [1] })], { axes: [-1] })],
+          { axis: 3 },
+        ),
+    });
+    expect(graph.opsets.get('')).toBe(20);
+    expect(ops).toEqual(['Unsqueeze', 'ReduceMean', 'Softmax']);
+  });
+
+  it('has the branch of an If that is taken', async () => {
+    const { ops } = await imported({
+      input: ['b', 1, 4],
+      build(b, x, graph) {
+        const condition = b.op('Equal', [b.op('Gather', [b.op('Shape', [x]), int(b, 1)]), int(b, 1)]);
+        const branch = (name: string, op: string) => {
+          const inner = new Graph(name, graph);
+          const value = new Builder(inner).op(op, [x], {}, `${name}_result`);
+          inner.outputs.push(value);
+          return { kind: 'graph' as const, value: inner };
+        };
+        const chosen = b.op('If', [condition], {
+          then_branch: branch('then', 'Neg'),
+          else_branch: branch('else', 'Abs'),
+        });
+        [chosen.dtype, chosen.shape] = ['float32', ['b', 1, 4]];
+        return b.op('Mul', [chosen, b.scalar(2)]);
+      },
+    });
+    expect(ops).toEqual(['Neg', 'Mul']);
+  });
+
+  it('has no Dropout, and no statistics of training', async () => {
+    const { ops, notes } = await imported({
+      input: ['b', 2, 3, 3],
+      build(b, x, graph) {
+        const vector = (name: string, seed: number) =>
+          graph.addConstant(name, Tensor.float32([2], [seed, 1 + seed]));
+        const norm = b.node('BatchNormalization', [
+          x,
+          vector('w', 1),
+          vector('b', 2),
+          vector('m', 0),
+          vector('v', 1),
+        ]);
+        return b.op('Dropout', [norm.output(), b.scalar(0)]);
+      },
+    });
+    expect(ops).toEqual(['BatchNormalization', 'Identity'].slice(0, ops.length));
+    expect(notes).toEqual([]);
+  });
+});
