@@ -28,5 +28,5 @@ export { onnxruntime } from './runtime/onnxruntime.node.ts';
 export { findPython } from './runtime/python.node.ts';
 export { fileCheckpoints } from './train/checkpoint.node.ts';
 export { loadModel } from './zoo/load.node.ts';
-export type { LoadOptions } from './zoo/load-options.ts';
+export type { LoadOptions, ModelReading } from './zoo/load-options.ts';
 export { saveModel, saveTimm } from './zoo/save.node.ts';

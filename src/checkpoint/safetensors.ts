@@ -1,4 +1,5 @@
 import { UserError } from '../common/errors.ts';
+import { quoted } from '../common/quoted.ts';
 import { type NumericType, storedBytes, Tensor, viewBytes } from '../graph/tensor.ts';
 
 /** Bytes that can be read at any place: a file, a buffer, a download. */
@@ -48,6 +49,8 @@ const dtypes: Record<string, NumericType> = {
 };
 const dtypeNames = new Map(Object.entries(dtypes).map(([name, dtype]) => [dtype, name]));
 
+/** The longest header that safetensors itself reads. */
+const headerLimit = 100_000_000;
 /** The 8 bytes before the header hold its length. */
 const prefixLength = 8;
 
@@ -77,6 +80,7 @@ export function readSafetensors(source: ByteSource): Checkpoint {
       `the header is larger than the file (${stated} bytes stated, ${source.size} in the file): truncated, or no safetensors file`,
     );
   }
+  if (stated > BigInt(headerLimit)) fail(`a header of ${stated} bytes is longer than any: damaged`);
   const dataStart = prefixLength + Number(stated);
   const header = parseHeader(source.read(prefixLength, Number(stated)), fail);
   const { __metadata__: metadata = {}, ...rest } = header;
@@ -114,22 +118,22 @@ function parseHeader(bytes: Uint8Array, fail: Fail): Record<string, unknown> {
 const isSize = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
 
 function checkedEntry(name: string, entry: unknown, fail: Fail): Entry {
-  const where = `tensor "${name}"`;
+  const where = `tensor ${quoted(name)}`;
   if (!isRecord(entry)) return fail(`${where} is not described by an object`);
   const { dtype, shape, data_offsets: offsets } = entry;
   const known = typeof dtype === 'string' && Object.hasOwn(dtypes, dtype) ? dtypes[dtype] : undefined;
-  if (!known) return fail(`${where} has an unknown dtype ${JSON.stringify(dtype)}`);
+  if (!known) return fail(`${where} has an unknown dtype ${quoted(dtype)}`);
   if (!Array.isArray(shape) || !shape.every(isSize)) {
-    return fail(`${where} has an impossible shape ${JSON.stringify(shape)}`);
+    return fail(`${where} has an impossible shape ${quoted(shape)}`);
   }
   const [begin, end, ...more] = (Array.isArray(offsets) ? offsets : []) as unknown[];
   if (!isSize(begin) || !isSize(end) || more.length || begin > end) {
-    return fail(`${where} has impossible data_offsets ${JSON.stringify(offsets)}`);
+    return fail(`${where} has impossible data_offsets ${quoted(offsets)}`);
   }
   const expected = storedBytes(known, shape);
   if (end - begin !== expected) {
     return fail(
-      `${where} is ${dtype}[${shape}], which takes ${expected} bytes, but has ${end - begin} in the file`,
+      `${where} is ${dtype}${quoted(shape)}, which takes ${expected} bytes, but has ${end - begin} in the file`,
     );
   }
   return { name, dtype: known, shape, begin, end };
@@ -142,10 +146,10 @@ function checkLayout(entries: readonly Entry[], dataLength: number, fail: Fail):
   for (const { name, begin, end } of entries) {
     if (end > dataLength) {
       fail(
-        `tensor "${name}" lies outside the file (bytes ${begin} to ${end} of ${dataLength}): the file is truncated`,
+        `tensor ${quoted(name)} lies outside the file (bytes ${begin} to ${end} of ${dataLength}): the file is truncated`,
       );
     }
-    if (begin < reached && end > begin) fail(`tensor "${name}" overlaps tensor "${last}"`);
+    if (begin < reached && end > begin) fail(`tensor ${quoted(name)} overlaps tensor ${quoted(last)}`);
     if (end > begin) {
       reached = end;
       last = name;

@@ -98,6 +98,16 @@ export function fileError(error: unknown, what: string): unknown {
   return reason ? new UserError(`${what}: ${reason}`) : error;
 }
 
+/**
+ * Only regular files are read: a pipe or a device may never end.
+ * @throws UserError on anything else that is there; the system's error when nothing is
+ */
+export function refuseDevices(path: string): void {
+  const stat = statSync(path);
+  if (stat.isDirectory()) throw Object.assign(new Error(), { code: 'EISDIR' });
+  if (!stat.isFile()) throw new UserError(`can't read ${path}: it is not a regular file`);
+}
+
 /** A file open for reading at any place. Reads are checked against its size. */
 export class FileReader {
   readonly path: string;
@@ -108,10 +118,10 @@ export class FileReader {
   constructor(path: string) {
     this.path = path;
     try {
+      // Before it is opened: to open a pipe waits for whoever writes into it.
+      refuseDevices(path);
       this.#descriptor = openSync(path, 'r');
-      const stat = fstatSync(this.#descriptor);
-      if (stat.isDirectory()) throw Object.assign(new Error(), { code: 'EISDIR' });
-      this.size = stat.size;
+      this.size = fstatSync(this.#descriptor).size;
     } catch (error) {
       throw fileError(error, `can't read ${path}`);
     }

@@ -53,7 +53,7 @@ export async function optimizeModel(
   const recipe = recipeOf(input);
   const { threads, seed, evalSamples } = recipe;
   const context = localContext({ threads, seed, progress, signal });
-  const source = await openModel(recipe.model, recipe);
+  const source = await openModel(recipe.model, { ...recipe, progress });
   assertClassifier(source);
   const data = await openModelData(source, recipe.data, progress, recipe);
   const run = new RunDirectory(directory, resume);

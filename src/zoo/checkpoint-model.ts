@@ -1,22 +1,42 @@
+import { UserError } from '../common/errors.ts';
+import type { Preprocessing } from '../dataset/preprocessing.ts';
 import type { Graph } from '../graph/graph.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import { toTimmLayout } from './checkpoint-layout.ts';
+import { CheckpointNotes } from './checkpoint-notes.ts';
+import { unwrapped } from './checkpoint-prefix.ts';
 import { buildModel, type ModelConfig } from './model.ts';
+import type { ModelArgs } from './model-args.ts';
 import { checkpointParameters } from './parameter-source.ts';
-import { findArchitecture } from './registry.ts';
+import { type Architecture, findArchitecture } from './registry.ts';
+
+/** Weights on their way into a model. */
+export interface CheckpointWeights {
+  readonly tensors: ReadonlyMap<string, Tensor>;
+  /** Where in their file they were, where it holds more: `model`. */
+  readonly entry?: string;
+  /** The checkpoint's name, in errors and news. */
+  readonly where: string;
+}
+
+export interface CheckpointOptions {
+  /** `[C, H, W]` of the model, where it is not the configuration's: positions are resampled. */
+  readonly inputSize?: Preprocessing['inputSize'] | undefined;
+  /** Told in one line what was done to the checkpoint, where it was not taken as it is. */
+  readonly say?: ((line: string) => void) | undefined;
+}
 
 /**
  * A configured architecture with the weights of a checkpoint, in timm's layout or one that its family knows.
- * @param where the checkpoint's name in errors
  * @throws UserError when the checkpoint does not fit the architecture
  */
 export function modelWithWeights(
   config: ModelConfig,
-  tensors: ReadonlyMap<string, Tensor>,
-  where: string,
+  weights: CheckpointWeights,
+  options: CheckpointOptions = {},
 ): Graph {
-  const { family } = findArchitecture(config.architecture);
-  return build(config, toTimmLayout(family.layouts ?? [], tensors), where);
+  const architecture = findArchitecture(config.architecture);
+  return build(architecture, () => config, weights, options);
 }
 
 /**
@@ -24,19 +44,58 @@ export function modelWithWeights(
  * channels are those of its tensors.
  * @throws UserError as `modelWithWeights`
  */
-export function modelOfCheckpoint(arch: string, tensors: ReadonlyMap<string, Tensor>, where: string): Graph {
-  const { name, family, classifier, firstConv, preprocessing } = findArchitecture(arch);
-  const state = toTimmLayout(family.layouts ?? [], tensors);
-  const shapeOf = (module: string) => state.get(`${module}.weight`)?.shape;
-  const numClasses = shapeOf(classifier[0]!)?.[0] ?? 0;
-  const channels = shapeOf(firstConv[0]!)?.[1] ?? preprocessing.inputSize[0];
-  const modelArgs = channels === preprocessing.inputSize[0] ? undefined : { in_chans: channels };
-  return build({ architecture: name, numClasses, modelArgs }, state, where);
+export function modelOfCheckpoint(
+  arch: string,
+  weights: CheckpointWeights,
+  options: CheckpointOptions = {},
+): Graph {
+  const architecture = findArchitecture(arch);
+  const { name, classifier, firstConv, preprocessing } = architecture;
+  const config = (state: ReadonlyMap<string, Tensor>): ModelConfig => {
+    const shapeOf = (module: string) => state.get(`${module}.weight`)?.shape;
+    const numClasses = shapeOf(classifier[0]!)?.[0] ?? 0;
+    const channels = shapeOf(firstConv[0]!)?.[1] ?? preprocessing.inputSize[0];
+    const modelArgs = channels === preprocessing.inputSize[0] ? undefined : { in_chans: channels };
+    return { architecture: name, numClasses, modelArgs };
+  };
+  return build(architecture, config, weights, options);
 }
 
-function build(config: ModelConfig, state: ReadonlyMap<string, Tensor>, where: string): Graph {
-  const { source, finish } = checkpointParameters(state, where);
-  const graph = buildModel(config, source);
+function build(
+  architecture: Architecture,
+  configOf: (state: ReadonlyMap<string, Tensor>) => ModelConfig,
+  { tensors, entry, where }: CheckpointWeights,
+  { inputSize, say }: CheckpointOptions,
+): Graph {
+  const notes = new CheckpointNotes(where);
+  if (entry) notes.add(`weights from its entry "${entry}"`);
+  const { tensors: own, prefix, beside } = unwrapped(tensors);
+  if (prefix) notes.add(`prefix "${prefix}" dropped`);
+  notes.leftOver(beside);
+  const state = toTimmLayout(architecture.family.layouts ?? [], own, notes);
+  const { source, finish } = checkpointParameters(state, where, notes);
+  const config = configOf(state);
+  const graph = buildModel(inputSize ? atSize(config, architecture, inputSize) : config, source);
   finish();
+  const line = notes.line();
+  if (line) say?.(line);
   return graph;
+}
+
+/** The configuration for images of another size. */
+function atSize(
+  config: ModelConfig,
+  { name, family, preprocessing: own }: Architecture,
+  inputSize: Preprocessing['inputSize'],
+): ModelConfig {
+  const { modelArgs, preprocessing = own } = config;
+  const channels = modelArgs?.in_chans ?? preprocessing.inputSize[0];
+  if (channels !== inputSize[0]) {
+    throw new UserError(`${name} here takes ${channels} channels, not the ${inputSize[0]} of the input size`);
+  }
+  const [, height, width] = inputSize;
+  const args: ModelArgs = family.takesImageSize
+    ? { ...modelArgs, img_size: [height, width] }
+    : { ...modelArgs };
+  return { ...config, modelArgs: args, preprocessing: { ...preprocessing, inputSize } };
 }

@@ -1,59 +1,55 @@
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, statSync } from 'node:fs';
 import { basename, dirname, extname, join } from 'node:path';
-import { openSafetensors } from '../checkpoint/safetensors.node.ts';
+import { indexEnding, openCheckpoint, readText } from '../checkpoint/open.node.ts';
 import { UserError } from '../common/errors.ts';
-import { fileError } from '../common/files.node.ts';
 import type { Graph } from '../graph/graph.ts';
 import { importGraph, isForeign } from '../import/import-graph.ts';
 import { loadOnnx } from '../onnx/file.node.ts';
-import { modelOfCheckpoint, modelWithWeights } from './checkpoint-model.ts';
-import type { LoadOptions } from './load-options.ts';
-import type { ModelConfig } from './model.ts';
+import { type CheckpointOptions, modelOfCheckpoint, modelWithWeights } from './checkpoint-model.ts';
+import { type ModelReading, parsedInputSize } from './load-options.ts';
 import { setPreprocessing } from './model-info.ts';
 import { nearestNames } from './names.ts';
-import { withoutArchitecture } from './read-model.ts';
+import { checkpointEndings, weightFiles, withoutArchitecture } from './read-model.ts';
 import { isArchitecture } from './registry.ts';
 import { readTimmConfig } from './timm-config.ts';
 import './timm-models.node.ts';
 
-const pickles = new Set(['.bin', '.pth', '.pt', '.ckpt', '.tar']);
 /** Files that hold a model, or the weights of one. */
-export const modelExtensions: ReadonlySet<string> = new Set(['.onnx', '.safetensors', ...pickles]);
+export const modelExtensions: ReadonlySet<string> = new Set(['.onnx', ...checkpointEndings]);
 /** The stages of a run, the last one first: a run directory stands for its latest model. */
 const runStages = ['quantized', 'finetuned', 'pruned', 'dense'];
 
 /**
  * Loads a model: a folder with `model.onnx` (ours; preferred, as it holds what was done to the model),
- * a folder in timm's layout (`config.json` + `model.safetensors`), a run directory (its latest stage),
- * an `.onnx` file, or a `.safetensors` file with `arch`. Weights are read when they are asked for.
+ * a folder in timm's layout (`config.json` + weights), a run directory (its latest stage), an `.onnx` file, or a
+ * checkpoint file with `arch`: safetensors or what `torch.save` wrote, in one file or several with an index. Weights
+ * are read when they are asked for.
  *
  * @param options what it does not say itself: `arch`, `mean`, `std`, `interpolation`, `cropPct`, `cropMode`
  * @throws UserError when there is no such model, it is damaged, or a checkpoint does not fit its architecture
  */
-export async function loadModel(reference: string, options: LoadOptions = {}): Promise<Graph> {
+export async function loadModel(reference: string, options: ModelReading = {}): Promise<Graph> {
   const graph = await readModel(reference, options);
   setPreprocessing(graph, options);
   return graph;
 }
 
-async function readModel(reference: string, options: LoadOptions): Promise<Graph> {
+async function readModel(reference: string, options: ModelReading): Promise<Graph> {
   const stat = statSync(reference, { throwIfNoEntry: false });
   if (!stat) throw new UserError(absent(reference));
   const extension = extname(reference).toLowerCase();
   if (options.arch && (stat.isDirectory() || extension === '.onnx')) {
-    throw new UserError(`--arch is for a .safetensors file; ${reference} says itself what it is`);
+    throw new UserError(`--arch is for a checkpoint file; ${reference} says itself what it is`);
   }
-  if (stat.isDirectory()) return loadFolder(reference);
+  if (stat.isDirectory()) return loadFolder(reference, options);
   if (extension === '.onnx') return openOnnx(reference);
-  if (extension === '.safetensors') return loadCheckpoint(reference, options.arch);
-  if (pickles.has(extension)) throw new UserError(noPickle(reference));
+  if (modelExtensions.has(extension) || reference.endsWith(indexEnding)) {
+    return loadCheckpoint(reference, options);
+  }
   throw new UserError(
-    `${reference} is no model: give a model folder, an .onnx file, or a .safetensors file with its architecture`,
+    `${reference} is no model: give a model folder, an .onnx file, or a checkpoint file with its architecture`,
   );
 }
-
-const noPickle = (path: string) =>
-  `${path}: pickled checkpoints are not supported yet; save the weights as safetensors`;
 
 function absent(reference: string): string {
   if (isArchitecture(reference)) {
@@ -78,19 +74,20 @@ function entriesOf(folder: string): string[] {
   }
 }
 
-function loadFolder(folder: string): Graph {
+/** The weights of a model folder, the first of them that is there. */
+const folderWeights = weightFiles.flatMap((name) => [name, `${name}${indexEnding}`]);
+
+function loadFolder(folder: string, options: ModelReading): Graph {
   const has = (name: string) => existsSync(join(folder, name));
   if (has('model.onnx')) return openOnnx(join(folder, 'model.onnx'));
   if (has('config.json')) {
-    const config = configOf(join(folder, 'config.json'));
-    const weights = join(folder, 'model.safetensors');
-    if (has('model.safetensors')) return modelWithWeights(config, openSafetensors(weights).tensors, weights);
-    const pickle = ['pytorch_model.bin', 'pytorch_model.pth', 'model.pth'].find(has);
-    if (pickle) throw new UserError(noPickle(join(folder, pickle)));
-    throw new UserError(`${folder} has a config.json but no model.safetensors`);
+    const config = readTimmConfig(readText(join(folder, 'config.json')), join(folder, 'config.json'));
+    const name = folderWeights.find(has);
+    if (!name) throw new UserError(`${folder} has a config.json but no ${weightFiles.join(' or ')}`);
+    return modelWithWeights(config, weightsOf(join(folder, name)), checkpointOptions(options));
   }
   const stage = runStages.find((name) => has(join(name, 'model.onnx')) || has(join(name, 'config.json')));
-  if (stage) return loadFolder(join(folder, stage));
+  if (stage) return loadFolder(join(folder, stage), options);
   throw new UserError(`${folder} holds no model: neither model.onnx nor config.json with model.safetensors`);
 }
 
@@ -101,18 +98,15 @@ function openOnnx(path: string): Graph {
   return graph;
 }
 
-function configOf(path: string): ModelConfig {
-  let text: string;
-  try {
-    text = readFileSync(path, 'utf8');
-  } catch (error) {
-    throw fileError(error, `can't read ${path}`);
-  }
-  return readTimmConfig(text, path);
-}
+const weightsOf = (path: string) => ({ ...openCheckpoint(path), where: path });
+
+const checkpointOptions = ({ inputSize, progress }: ModelReading): CheckpointOptions => ({
+  inputSize: parsedInputSize(inputSize),
+  say: (line) => progress?.note(line),
+});
 
 /** A bare checkpoint. */
-function loadCheckpoint(path: string, arch: string | undefined): Graph {
-  if (!arch) throw new UserError(withoutArchitecture(path, '--arch'));
-  return modelOfCheckpoint(arch, openSafetensors(path).tensors, path);
+function loadCheckpoint(path: string, options: ModelReading): Graph {
+  if (!options.arch) throw new UserError(withoutArchitecture(path, '--arch'));
+  return modelOfCheckpoint(options.arch, weightsOf(path), checkpointOptions(options));
 }

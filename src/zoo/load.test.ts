@@ -238,14 +238,14 @@ describe('saveModel and loadModel', () => {
       /tensor "head\.bias" is int64/,
     ],
     [
-      'a folder with a pickle',
+      'a pickle that is none',
       () => {
         const folder = folderWith(() => {});
         rmSync(join(folder, 'model.safetensors'));
         writeFileSync(join(folder, 'pytorch_model.bin'), 'x');
         return folder;
       },
-      /pytorch_model\.bin: pickled checkpoints are not supported yet/,
+      /pytorch_model\.bin: truncated/,
     ],
     [
       'a folder without weights',
@@ -254,7 +254,7 @@ describe('saveModel and loadModel', () => {
         rmSync(join(folder, 'model.safetensors'));
         return folder;
       },
-      /no model\.safetensors/,
+      /no model\.safetensors or pytorch_model\.bin/,
     ],
   ];
   it.each(references)('refuse %s in one line', async (_what, make, message) => {

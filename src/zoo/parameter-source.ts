@@ -2,7 +2,9 @@ import { toFloat32 } from '../checkpoint/to-float32.ts';
 import { UserError } from '../common/errors.ts';
 import { Random } from '../common/random.ts';
 import { elementCount, Tensor } from '../graph/tensor.ts';
+import type { CheckpointNotes } from './checkpoint-notes.ts';
 import { fillNormal, fillUniform } from './random-fill.ts';
+import { type Positions, resampledPositions } from './resample-positions.ts';
 
 /** How timm initializes a parameter; `normal` and `uniform` are centred on 0. */
 export type Initializer =
@@ -25,6 +27,8 @@ export interface StateOptions {
   dtype?: StateType;
   /** Another name of the same tensor, which was asked for before. */
   sameAs?: string;
+  /** What the table is of, where it is one of positions. */
+  positions?: Positions;
 }
 
 /**
@@ -81,28 +85,37 @@ function fill(data: Float32Array, initializer: Initializer, keys: readonly numbe
 }
 
 /**
- * Parameters of a checkpoint, which must fit the architecture exactly; float16, bfloat16 and float64 become
- * float32. It may lack counters, which are then 0, and further names of one tensor. Call `finish` after building.
+ * Parameters of a checkpoint, which must fit the architecture; float16, bfloat16 and float64 become float32, and
+ * tables of positions of another size are resampled. It may lack counters, which are then 0, and further names of
+ * one tensor. Call `finish` after building.
  * @param where the checkpoint's name in errors
+ * @param notes what was done to the tensors is added to
  */
 export function checkpointParameters(
   tensors: ReadonlyMap<string, Tensor>,
   where: string,
+  notes: CheckpointNotes,
 ): { source: ParameterSource; finish(): void } {
   const used = new Set<string>();
   const missing: string[] = [];
   return {
-    source(name, shape, initializer, { dtype = 'float32', sameAs } = {}) {
+    source(name, shape, initializer, { dtype = 'float32', sameAs, positions } = {}) {
       const tensor = tensors.get(name);
       if (!tensor) {
         if (!sameAs && !isCounter(shape, dtype)) missing.push(`${name} [${shape}]`);
         return zeroParameters(name, shape, initializer, { dtype });
       }
       used.add(name);
+      if (dtype === 'float32') notes.stored(tensor.dtype);
       if (`${tensor.shape}` !== `${shape}`) {
-        throw new UserError(
-          `${where}: tensor "${name}" has shape [${tensor.shape}], the architecture expects [${shape}]`,
-        );
+        const resampled = positions && resampledPositions(name, tensor, shape, positions);
+        if (!resampled) {
+          throw new UserError(
+            `${where}: tensor "${name}" has shape [${tensor.shape}], the architecture expects [${shape}]`,
+          );
+        }
+        notes.resampled(name, resampled.from, resampled.to);
+        return resampled.tensor;
       }
       if (dtype === 'float32') return toFloat32(name, tensor);
       if (tensor.dtype === dtype) return tensor;

@@ -1,4 +1,5 @@
-import { inMemory, readSafetensors } from '../checkpoint/safetensors.ts';
+import { readCheckpoint } from '../checkpoint/read-checkpoint.ts';
+import { inMemory } from '../checkpoint/safetensors.ts';
 import { UserError } from '../common/errors.ts';
 import type { Graph } from '../graph/graph.ts';
 import { importGraph, isForeign } from '../import/import-graph.ts';
@@ -13,12 +14,14 @@ export type ModelFiles = Readonly<Record<string, Uint8Array>>;
 export interface ReadModelOptions {
   /** timm's name, for a checkpoint that comes without a configuration. */
   arch?: string;
+  /** Told in one line what was done to a checkpoint that was not taken as it is. */
+  say?: (line: string) => void;
 }
 
 /**
  * A model from the bytes of its files: an `.onnx` file (with those that hold its weights, where they are
- * beside it), timm's `config.json` with `model.safetensors`, or one `.safetensors` file with `arch`. The
- * bytes are kept, and weights are made of them when they are asked for.
+ * beside it), timm's `config.json` with its weights (`model.safetensors` or `pytorch_model.bin`), or one checkpoint
+ * (`.safetensors`, or what `torch.save` wrote) with `arch`. The bytes are kept, and weights are made of them when they are asked for.
  *
  * @example
  * ```js
@@ -28,23 +31,38 @@ export interface ReadModelOptions {
  * @throws UserError when there is no model among the files, it is damaged, or a checkpoint does not fit its
  *   architecture
  */
-export function readModel(files: ModelFiles, { arch }: ReadModelOptions = {}): Graph {
+export function readModel(files: ModelFiles, { arch, say }: ReadModelOptions = {}): Graph {
   const onnx = 'model.onnx' in files ? 'model.onnx' : only(files, '.onnx');
   if (onnx) return readOnnxFile(onnx, files);
-  const path = 'model.safetensors' in files ? 'model.safetensors' : only(files, '.safetensors');
+  const path =
+    weightFiles.find((name) => name in files) ??
+    checkpointEndings.map((ending) => only(files, ending)).find((name) => name !== undefined);
   if (!path) {
     throw new UserError(
       `no model among the files (${Object.keys(files).join(', ') || 'there are none'}): give an .onnx file, or config.json with model.safetensors`,
     );
   }
-  const { tensors } = readSafetensors(inMemory(files[path]!, path));
+  const weights = { ...readCheckpoint(inMemory(files[path]!, path)), where: path };
   const config = files['config.json'];
   if (config && !arch) {
-    return modelWithWeights(readTimmConfig(new TextDecoder().decode(config), 'config.json'), tensors, path);
+    return modelWithWeights(readTimmConfig(new TextDecoder().decode(config), 'config.json'), weights, {
+      say,
+    });
   }
   if (!arch) throw new UserError(withoutArchitecture(path, 'the option arch'));
-  return modelOfCheckpoint(arch, tensors, path);
+  return modelOfCheckpoint(arch, weights, { say });
 }
+
+/** Names of the weights in a model folder, the safer form first. */
+export const weightFiles = [
+  'model.safetensors',
+  'pytorch_model.bin',
+  'pytorch_model.pth',
+  'model.pth',
+] as const;
+
+/** How files of weights end, the safer form first. */
+export const checkpointEndings = ['.safetensors', '.bin', '.pth', '.pt', '.ckpt', '.tar'] as const;
 
 /** What is wrong with weights alone. @param option how the architecture is given */
 export const withoutArchitecture = (path: string, option: string): string =>

@@ -4,6 +4,7 @@ import { Tensor } from '../graph/tensor.ts';
 import type { Graph } from '../graph/types.ts';
 import { readOnnx } from '../onnx/read.ts';
 import { writeOnnx } from '../onnx/write.ts';
+import { CheckpointNotes } from './checkpoint-notes.ts';
 import { Layers } from './layers/layers.ts';
 import {
   checkpointParameters,
@@ -54,7 +55,7 @@ describe('a state dict', () => {
   it('is read from a checkpoint that may lack counters and further names', () => {
     const tensors = stateDict(build(randomParameters(1)));
     const read = (changed: ReadonlyMap<string, Tensor>) => {
-      const { source, finish } = checkpointParameters(changed, 'file');
+      const { source, finish } = checkpointParameters(changed, 'file', new CheckpointNotes('file'));
       const graph = build(source);
       finish();
       return stateDict(graph);

@@ -2,7 +2,14 @@ import { type Command, Option } from 'commander';
 import { optionsOf } from '../../common/options.ts';
 import { formats } from '../../export/formats.node.ts';
 import { formatArtifact } from '../format.ts';
-import { type CommonOptions, command, print, withCommonOptions, withModelOptions } from '../options.ts';
+import {
+  type CommonOptions,
+  command,
+  print,
+  progressFor,
+  withCommonOptions,
+  withModelOptions,
+} from '../options.ts';
 import { addOptions, valuesOf } from '../schema-options.ts';
 
 interface Options extends CommonOptions {
@@ -33,7 +40,8 @@ export function exportCommand(): Command {
   return withCommonOptions(withModelOptions(write)).action(async (model: string, options: Options) => {
     const { exportModel } = await import('../../pipeline/commands/export.node.ts');
     const { output, format } = options;
-    const artifact = await exportModel(model, output, format, valuesOf(write, formatOptions), options);
+    const command = { ...options, progress: await progressFor(options) };
+    const artifact = await exportModel(model, output, format, valuesOf(write, formatOptions), command);
     print(options, artifact, () => formatArtifact(artifact));
   });
 }

@@ -1,6 +1,13 @@
 import type { Command } from 'commander';
 import { formatInspection } from '../format-inspection.ts';
-import { type CommonOptions, command, print, withCommonOptions, withModelOptions } from '../options.ts';
+import {
+  type CommonOptions,
+  command,
+  print,
+  progressFor,
+  withCommonOptions,
+  withModelOptions,
+} from '../options.ts';
 
 interface Options extends CommonOptions {
   groups?: boolean;
@@ -16,7 +23,7 @@ export function inspectCommand(): Command {
     .option('--groups', 'list the groups of channels that pruning can remove');
   return withCommonOptions(withModelOptions(inspect)).action(async (model: string, options: Options) => {
     const { inspectModel } = await import('../../pipeline/commands/inspect.node.ts');
-    const found = await inspectModel(model, options);
+    const found = await inspectModel(model, { ...options, progress: await progressFor(options) });
     print(options, found, () => formatInspection(found));
   });
 }

@@ -1,6 +1,3 @@
-import { UserError } from '../../common/errors.ts';
-import type { Graph } from '../../graph/graph.ts';
-import { elementCount, type NumericType, type Tensor } from '../../graph/tensor.ts';
 import {
   Call,
   Float,
@@ -11,23 +8,13 @@ import {
   Tuple,
   tuple,
   writePickle,
-} from './pickle.ts';
+} from '../../checkpoint/torch/pickle.ts';
+import { storageClasses } from '../../checkpoint/torch/storage-types.ts';
+import { writeZip, type ZipSource } from '../../checkpoint/torch/zip.ts';
+import { UserError } from '../../common/errors.ts';
+import type { Graph } from '../../graph/graph.ts';
+import { elementCount, type Tensor } from '../../graph/tensor.ts';
 import type { PackedLinear, Prepacked, Stored } from './program.ts';
-import { writeZip, type ZipSource } from './zip.ts';
-
-/** PyTorch's storage classes. Quantized int8 has one of its own. */
-const storageClasses: Partial<Record<NumericType, string>> = {
-  float32: 'FloatStorage',
-  float64: 'DoubleStorage',
-  float16: 'HalfStorage',
-  bfloat16: 'BFloat16Storage',
-  int64: 'LongStorage',
-  int32: 'IntStorage',
-  int16: 'ShortStorage',
-  int8: 'CharStorage',
-  uint8: 'ByteStorage',
-  bool: 'BoolStorage',
-};
 
 const orderedDict = new Call(new Global('collections', 'OrderedDict'), tuple());
 
@@ -48,7 +35,7 @@ export class TensorStore {
 
   /** A dense tensor. The same `Tensor` object is stored once. */
   tensor(tensor: Tensor, requiresGrad = false): Pickled {
-    const storage = tensor.dtype === 'string' ? undefined : storageClasses[tensor.dtype];
+    const storage = tensor.dtype === 'string' ? undefined : storageClasses.get(tensor.dtype);
     if (!storage) throw new UserError(`PyTorch has no ${tensor.dtype} tensors; can't export this graph`);
     const layout = this.#layout(tensor, storage);
     return new Call(

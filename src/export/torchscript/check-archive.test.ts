@@ -1,4 +1,7 @@
 import { describe, expect, it } from 'vitest';
+import { type Pickled, Tuple, tuple, writePickle } from '../../checkpoint/torch/pickle.ts';
+import { readPickle } from '../../checkpoint/torch/unpickle.ts';
+import { readZip, writeZip } from '../../checkpoint/torch/zip.ts';
 import { Builder } from '../../graph/builder.ts';
 import { Graph } from '../../graph/graph.ts';
 import { Tensor } from '../../graph/tensor.ts';
@@ -7,10 +10,7 @@ import { onnxruntime } from '../../runtime/onnxruntime.node.ts';
 import { initModel } from '../../zoo/model.ts';
 import { checkArchive } from './check-archive.ts';
 import { exportLite } from './lite.ts';
-import { type Pickled, Tuple, tuple, writePickle } from './pickle.ts';
 import { exportTorchScript } from './script.ts';
-import { readPickle } from './unpickle.ts';
-import { readZip, writeZip } from './zip.ts';
 
 const model = () =>
   initModel({

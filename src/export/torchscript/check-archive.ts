@@ -1,22 +1,8 @@
+import { Call, everyPart, Global, Persistent, type Pickled, Tuple } from '../../checkpoint/torch/pickle.ts';
+import { storageTypes } from '../../checkpoint/torch/storage-types.ts';
+import { readPickle } from '../../checkpoint/torch/unpickle.ts';
+import { readZip, type ZipEntry, type ZipInput } from '../../checkpoint/torch/zip.ts';
 import { broken, checkBytecode } from './check-bytecode.ts';
-import { Call, Global, Persistent, type Pickled, Tuple } from './pickle.ts';
-import { readPickle } from './unpickle.ts';
-import { readZip, type ZipEntry, type ZipInput } from './zip.ts';
-
-/** Bytes of one element in each of PyTorch's storage classes. */
-const elementBytes: Record<string, number> = {
-  FloatStorage: 4,
-  DoubleStorage: 8,
-  HalfStorage: 2,
-  BFloat16Storage: 2,
-  LongStorage: 8,
-  IntStorage: 4,
-  ShortStorage: 2,
-  CharStorage: 1,
-  ByteStorage: 1,
-  BoolStorage: 1,
-  QInt8Storage: 1,
-};
 
 /**
  * Reads a written archive back and checks that it holds together: the entries a loader asks for are
@@ -52,18 +38,12 @@ export function checkArchive(input: ZipInput, format: 'torchscript' | 'lite'): v
 }
 
 /** Every storage and every tensor inside a pickled value. */
-function checkStorages(value: Pickled | undefined, folder: string, take: (name: string) => ZipEntry): void {
-  const each = (items: Iterable<Pickled>) => {
-    for (const item of items) checkStorages(item, folder, take);
-  };
-  if (Array.isArray(value)) each(value);
-  else if (value instanceof Tuple) each(value.items);
-  else if (value instanceof Map) each(value.values());
-  else if (value instanceof Persistent) checkStorage(value, folder, take);
-  else if (value instanceof Call) {
-    if (/^torch\._utils\._rebuild_q?tensor/.test(`${value.callee}`)) checkTensor(value);
-    each(value.args.items);
-    if (value.state !== undefined) checkStorages(value.state, folder, take);
+function checkStorages(value: Pickled, folder: string, take: (name: string) => ZipEntry): void {
+  for (const part of everyPart(value)) {
+    if (part instanceof Persistent) checkStorage(part, folder, take);
+    else if (part instanceof Call && /^torch\._utils\._rebuild_q?tensor/.test(`${part.callee}`)) {
+      checkTensor(part);
+    }
   }
 }
 
@@ -82,7 +62,7 @@ function storageParts({ id }: Persistent): { type: string; key: string; count: n
 
 function checkStorage(storage: Persistent, folder: string, take: (name: string) => ZipEntry): void {
   const { type, key, count } = storageParts(storage);
-  const width = elementBytes[type];
+  const width = storageTypes.get(type)?.bytes;
   if (width === undefined) throw broken(`storage ${key} is of an unknown type ${type}`);
   const { size } = take(`${folder}/${key}`);
   if (size !== count * width) throw broken(`${folder}/${key} has ${size} bytes, not ${count} x ${width}`);

@@ -1,4 +1,4 @@
-import { type Pickled, Tuple } from './pickle.ts';
+import { type Pickled, Tuple } from '../../checkpoint/torch/pickle.ts';
 
 export const broken = (what: string): Error => new Error(`the written PyTorch archive is broken: ${what}`);
 

@@ -1,8 +1,8 @@
 import { z } from 'zod';
+import { Float, Global, instance, type Pickled, Tuple, tuple } from '../../checkpoint/torch/pickle.ts';
 import type { Graph } from '../../graph/graph.ts';
 import { archive, className, file, intListPickle, TensorStore } from './archive.ts';
 import { lowerGraph } from './lower-graph.ts';
-import { Float, Global, instance, type Pickled, Tuple, tuple } from './pickle.ts';
 import { type Call, type Operand, operands, type Program, usedWeights, type Variable } from './program.ts';
 import { prepackForXnnpack } from './xnnpack.ts';
 

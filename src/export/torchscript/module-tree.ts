@@ -1,5 +1,5 @@
+import { Global, instance, type Pickled } from '../../checkpoint/torch/pickle.ts';
 import { identifier, type TensorStore } from './archive.ts';
-import { Global, instance, type Pickled } from './pickle.ts';
 import type { Stored } from './program.ts';
 
 /** Words that TorchScript's source can't use as attribute names; `getattr` reaches them. */

@@ -1,8 +1,8 @@
+import { type Pickled, Tuple } from '../../checkpoint/torch/pickle.ts';
 import type { Graph } from '../../graph/graph.ts';
 import { archive, className, file, TensorStore } from './archive.ts';
 import { lowerGraph } from './lower-graph.ts';
 import { attributePath, ModuleTree, pythonKeywords } from './module-tree.ts';
-import { type Pickled, Tuple } from './pickle.ts';
 import { type Call, type Operand, type Stored, usedWeights, type Variable, type Weight } from './program.ts';
 
 /**

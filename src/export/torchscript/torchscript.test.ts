@@ -1,4 +1,7 @@
 import { describe, expect, it } from 'vitest';
+import { Call, Float, type Pickled, type Tuple } from '../../checkpoint/torch/pickle.ts';
+import { readPickle } from '../../checkpoint/torch/unpickle.ts';
+import { readZip } from '../../checkpoint/torch/zip.ts';
 import { float } from '../../graph/attribute.ts';
 import { Builder } from '../../graph/builder.ts';
 import { Graph } from '../../graph/graph.ts';
@@ -6,10 +9,7 @@ import { setParameters } from '../../graph/parameters.ts';
 import { Tensor } from '../../graph/tensor.ts';
 import { exportLite } from './lite.ts';
 import { lowerGraph } from './lower-graph.ts';
-import { Call, Float, type Pickled, type Tuple } from './pickle.ts';
 import { exportTorchScript } from './script.ts';
-import { readPickle } from './unpickle.ts';
-import { readZip } from './zip.ts';
 
 const ramp = (shape: number[]) =>
   Tensor.float32(

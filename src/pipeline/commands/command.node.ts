@@ -8,16 +8,15 @@ import type { DataOptions } from '../../dataset/data-options.ts';
 import { countMacs } from '../../graph/cost.ts';
 import type { Graph } from '../../graph/graph.ts';
 import { parameterCount } from '../../zoo/describe.ts';
-import type { LoadOptions } from '../../zoo/load-options.ts';
+import type { ModelReading } from '../../zoo/load-options.ts';
 import { modelFiles } from '../../zoo/save.node.ts';
 import { type ModelData, openModelData } from '../context.node.ts';
 import type { Stage } from '../stages/stage.ts';
 
 /** What every command takes beside its own options. */
-export interface CommandOptions extends LoadOptions, DataOptions {
+export interface CommandOptions extends ModelReading, DataOptions {
   threads: number;
   seed: number;
-  progress?: Progress;
   signal?: AbortSignal;
 }
 

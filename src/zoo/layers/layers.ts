@@ -4,6 +4,7 @@ import { Graph, type Value } from '../../graph/graph.ts';
 import { setBuffers, setParameters } from '../../graph/parameters.ts';
 import type { Tensor } from '../../graph/tensor.ts';
 import type { Initializer, ParameterSource, StateType } from '../parameter-source.ts';
+import type { Positions } from '../resample-positions.ts';
 import { setAliases, setCounters } from '../state.ts';
 import { type ActivationName, activations, type NormSpec } from './layer-spec.ts';
 
@@ -70,11 +71,14 @@ export class Layers {
     return this.graph.addInput('pixel_values', 'float32', ['N', channels, ...size]);
   }
 
-  /** A trainable parameter, in the state dict. */
-  parameter(name: string, shape: readonly number[], initializer: Initializer): Value {
+  /**
+   * A trainable parameter, in the state dict.
+   * @param positions what it is a table of, so that checkpoints of other image sizes can be read
+   */
+  parameter(name: string, shape: readonly number[], initializer: Initializer, positions?: Positions): Value {
     const full = this.builder.scoped(name);
     this.#parameters.push(full);
-    return this.graph.addConstant(full, this.#source(full, shape, initializer));
+    return this.graph.addConstant(full, this.#source(full, shape, initializer, positions && { positions }));
   }
 
   /** A tensor of the state dict that is not trained: running statistics, indices. */

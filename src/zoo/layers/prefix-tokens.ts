@@ -1,9 +1,42 @@
 import type { Value } from '../../graph/graph.ts';
+import type { Initializer } from '../parameter-source.ts';
 import { dimOf, type Layers } from './layers.ts';
 
 /** How many tokens there are in values `[1, count, C]`. */
 export const countTokens = (tokens: readonly Value[]): number =>
   tokens.reduce((sum, token) => sum + dimOf(token, 1), 0);
+
+type Size = readonly [height: number, width: number];
+
+/**
+ * Rows and columns of the patches of an image: as many as fit in, or where a backbone made them, the grid of so many
+ * that has the image's aspect ratio.
+ */
+export function patchGrid(count: number, imageSize: Size, patchSize: Size): Size {
+  const [rows, columns] = [0, 1].map((axis) => Math.floor(imageSize[axis]! / patchSize[axis]!)) as [
+    number,
+    number,
+  ];
+  if (rows * columns === count) return [rows, columns];
+  const tall = Math.max(1, Math.round(Math.sqrt((count * imageSize[0]) / imageSize[1])));
+  return [tall, count / tall];
+}
+
+/**
+ * A position embedding `[1, P, C]` of patches, with or without places for the tokens before them.
+ * @param grid rows and columns of the patches
+ * @param prefix how many tokens before them have a place
+ */
+export function positionEmbedding(
+  layers: Layers,
+  patches: Value,
+  grid: Size,
+  prefix: number,
+  initializer: Initializer,
+): Value {
+  const shape = [1, prefix + dimOf(patches, 1), dimOf(patches, 2)];
+  return layers.parameter('pos_embed', shape, initializer, { kind: 'grid', size: grid, prefix });
+}
 
 /**
  * Puts tokens `[1, count, C]`, the same for every image, before the patches `[N, P, C]`, and adds a position

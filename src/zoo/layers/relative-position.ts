@@ -39,7 +39,7 @@ export function relativePositionBias(layers: Layers, options: RelativePositionOp
   const { window, heads, classToken = false, name = 'relative_position_bias_table' } = options;
   const { initializer = { kind: 'normal', std: 0.02 } } = options;
   const rows = (2 * window[0] - 1) * (2 * window[1] - 1) + (classToken ? 3 : 0);
-  const table = layers.parameter(name, [rows, heads], initializer);
+  const table = layers.parameter(name, [rows, heads], initializer, { kind: 'offsets', window });
   return biasByPair(layers, table, window, classToken);
 }
 

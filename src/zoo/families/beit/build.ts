@@ -4,7 +4,7 @@ import { Layers, scaledStart } from '../../layers/layers.ts';
 import { mlp } from '../../layers/mlp.ts';
 import { patchEmbed } from '../../layers/patch-embed.ts';
 import { meanOver, tokenAt, withoutPrefix } from '../../layers/pool.ts';
-import { embedTokens } from '../../layers/prefix-tokens.ts';
+import { embedTokens, positionEmbedding } from '../../layers/prefix-tokens.ts';
 import { relativePositionBias } from '../../layers/relative-position.ts';
 import { preNormBlock } from '../../layers/transformer-block.ts';
 import type { ModelArgs } from '../../model-args.ts';
@@ -27,7 +27,7 @@ export function buildBeit(modelArgs: ModelArgs, source: ParameterSource): Graph 
   const window = args.img_size.map((size, i) => Math.floor(size / patch_size[i]!)) as [number, number];
   const token = layers.parameter('cls_token', [1, 1, width], tokenStart);
   const position = args.use_abs_pos_emb
-    ? layers.parameter('pos_embed', [1, window[0] * window[1] + 1, width], tokenStart)
+    ? positionEmbedding(layers, patches, window, 1, tokenStart)
     : undefined;
   let x = embedTokens(layers, patches, [token], position);
   const bias = () =>

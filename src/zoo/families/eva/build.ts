@@ -4,7 +4,7 @@ import { Layers, scaledStart } from '../../layers/layers.ts';
 import { type MlpSpec, mlp } from '../../layers/mlp.ts';
 import { patchEmbed } from '../../layers/patch-embed.ts';
 import { globalPools, tokenAt, withoutPrefix } from '../../layers/pool.ts';
-import { countTokens, embedTokens } from '../../layers/prefix-tokens.ts';
+import { countTokens, embedTokens, positionEmbedding } from '../../layers/prefix-tokens.ts';
 import { type Rotary, rotate } from '../../layers/rotary.ts';
 import { postNormBlock, preNormBlock } from '../../layers/transformer-block.ts';
 import type { ModelArgs } from '../../model-args.ts';
@@ -31,9 +31,8 @@ export function buildEva(modelArgs: ModelArgs, source: ParameterSource): Graph {
   if (args.class_token) token('cls_token', 1);
   if (args.num_reg_tokens) token('reg_token', args.num_reg_tokens);
   const prefixCount = countTokens(prefix);
-  const positions = grid[0] * grid[1] + (args.no_embed_class ? 0 : prefixCount);
   const position = args.use_abs_pos_emb
-    ? layers.parameter('pos_embed', [1, positions, width], tokenStart)
+    ? positionEmbedding(layers, patches, grid, args.no_embed_class ? 0 : prefixCount, tokenStart)
     : undefined;
   let x = embedTokens(layers, patches, prefix, position);
   const rotary = args.use_rot_pos_emb ? rotaryPositions(layers, args, grid, prefixCount) : undefined;

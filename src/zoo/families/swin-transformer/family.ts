@@ -4,6 +4,7 @@ import { inferStageArgs } from '../../infer-stages.ts';
 import { attentionQueryRows } from '../../layers/query-rows.ts';
 import { transformerReading } from '../../layers/transformer-reading.ts';
 import { buildSwinTransformer } from './build.ts';
+import { layouts } from './layouts.ts';
 
 /** timm's SwinTransformer. */
 export const swinTransformer: Family = {
@@ -14,4 +15,5 @@ export const swinTransformer: Family = {
   blocks: (graph) => measuredBlocks(graph, transformerReading),
   inferArgs: inferStageArgs,
   queryRows: attentionQueryRows,
+  layouts,
 };

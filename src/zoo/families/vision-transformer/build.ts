@@ -5,7 +5,7 @@ import { dimOf, Layers, lastDim } from '../../layers/layers.ts';
 import { mlp } from '../../layers/mlp.ts';
 import { patchEmbed } from '../../layers/patch-embed.ts';
 import { type GlobalPoolName, globalPools, meanOver, tokenAt, withoutPrefix } from '../../layers/pool.ts';
-import { countTokens, embedTokens } from '../../layers/prefix-tokens.ts';
+import { countTokens, embedTokens, patchGrid, positionEmbedding } from '../../layers/prefix-tokens.ts';
 import type { ModelArgs } from '../../model-args.ts';
 import type { ParameterSource } from '../../parameter-source.ts';
 import { type GlobalPool, type VisionTransformerArgs, visionTransformerArgs } from './arguments.ts';
@@ -99,9 +99,10 @@ function withPrefixAndPosition(
   args: VisionTransformerArgs,
   prefix: readonly Value[],
 ): Value {
-  const count = dimOf(patches, 1) + (args.no_embed_class ? 0 : countTokens(prefix));
+  const grid = patchGrid(dimOf(patches, 1), args.img_size, args.patch_size);
+  const places = args.no_embed_class ? 0 : countTokens(prefix);
   const position = args.pos_embed
-    ? layers.parameter('pos_embed', [1, count, args.embed_dim], { kind: 'normal', std: 0.02 })
+    ? positionEmbedding(layers, patches, grid, places, { kind: 'normal', std: 0.02 })
     : undefined;
   return embedTokens(layers, patches, prefix, position);
 }

@@ -9,16 +9,16 @@ import { type CheckpointLayout, renamed } from '../../checkpoint-layout.ts';
  */
 const dinov2: CheckpointLayout = {
   name: 'DINOv2',
-  matches: (state) => state.has('mask_token'),
-  convert(tensors) {
-    const state = renamed(tensors, (name) =>
+  matches: (state) => state.has('mask_token') && !state.has('decoder_embed.weight'),
+  convert(tensors, leftOver) {
+    const rename = (name: string) =>
       name === 'mask_token'
         ? undefined
         : name
             .replace(/^register_tokens$/, 'reg_token')
             .replace(/\.mlp\.w12\.(weight|bias)$/, '.mlp.fc1.$1')
-            .replace(/\.mlp\.w3\.(weight|bias)$/, '.mlp.fc2.$1'),
-    );
+            .replace(/\.mlp\.w3\.(weight|bias)$/, '.mlp.fc2.$1');
+    const state = renamed(tensors, rename, leftOver);
     const [position, token] = [state.get('pos_embed'), state.get('cls_token')];
     if (state.has('reg_token') && position && token) {
       const [whole, own] = [toFloat32('pos_embed', position), toFloat32('cls_token', token)];
@@ -48,7 +48,16 @@ const deit3: CheckpointLayout = {
 const preLogits: CheckpointLayout = {
   name: 'ViT with pre-logits',
   matches: (state) => [...state.keys()].some((name) => name.startsWith('pre_logits.')),
-  convert: (tensors) => renamed(tensors, (name) => (name.startsWith('pre_logits.') ? undefined : name)),
+  convert: (tensors, leftOver) =>
+    renamed(tensors, (name) => (name.startsWith('pre_logits.') ? undefined : name), leftOver),
 };
 
-export const layouts: readonly CheckpointLayout[] = [dinov2, deit3, preLogits];
+/** As masked autoencoders are published after pretraining: with the decoder that is of no use afterwards. */
+const maskedAutoencoder: CheckpointLayout = {
+  name: 'a masked autoencoder',
+  matches: (state) => state.has('decoder_embed.weight'),
+  convert: (tensors, leftOver) =>
+    renamed(tensors, (name) => (/^(decoder_|mask_token$)/.test(name) ? undefined : name), leftOver),
+};
+
+export const layouts: readonly CheckpointLayout[] = [dinov2, maskedAutoencoder, deit3, preLogits];

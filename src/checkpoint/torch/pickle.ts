@@ -79,6 +79,32 @@ export class Persistent {
   }
 }
 
+/** A value and all that is in it, each once: parts may be shared, and a list may hold itself. */
+export function* everyPart(value: Pickled): Generator<Pickled> {
+  const seen = new Set<object>();
+  const waiting: Pickled[] = [value];
+  for (let part = waiting.pop(); part !== undefined; part = waiting.pop()) {
+    if (typeof part === 'object' && part !== null) {
+      if (seen.has(part)) continue;
+      seen.add(part);
+    }
+    yield part;
+    for (const inner of partsOf(part)) waiting.push(inner);
+  }
+}
+
+function* partsOf(value: Pickled): Generator<Pickled> {
+  if (Array.isArray(value)) yield* value;
+  else if (value instanceof Tuple) yield* value.items;
+  else if (value instanceof Map) {
+    for (const entry of value) yield* entry;
+  } else if (value instanceof Persistent) yield value.id;
+  else if (value instanceof Call) {
+    yield* [value.callee, value.args, value.items, value.entries];
+    if (value.state !== undefined) yield value.state;
+  }
+}
+
 /** An instance of a class with a state, without its constructor run. */
 export const instance = (type: Global, state: Pickled): Call => new Call(type, tuple(), true, state);
 

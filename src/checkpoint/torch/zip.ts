@@ -119,7 +119,9 @@ export interface ZipEntry {
   readonly name: string;
   readonly size: number;
   readonly crc: number;
-  /** Where the data start in the archive. */
+  /** Whether the data lie in the archive as they are. */
+  readonly stored: boolean;
+  /** Where the data start in the archive. @throws UserError when they lie outside it */
   offset(): number;
   /** The data. @throws UserError when the entry is compressed or lies outside the archive */
   bytes(): Uint8Array;
@@ -156,21 +158,26 @@ export function readZip(input: ZipInput): ZipEntry[] {
     const method = directory.getUint16(at + 10, true);
     const crc = directory.getUint32(at + 16, true);
     const [size, stored, local] = wide(directory, at, nameLength, extraLength, name);
+    const isStored = method === 0 && stored === size;
     const offset = () => {
       const header = take(local, 30, `the header of ${name}`);
       if (header.getUint32(0, true) !== localSignature) {
         throw new UserError(`damaged zip archive: ${name} has no local header`);
       }
-      return local + 30 + header.getUint16(26, true) + header.getUint16(28, true);
+      const start = local + 30 + header.getUint16(26, true) + header.getUint16(28, true);
+      if (start + stored > input.size) {
+        throw new UserError(`damaged zip archive: ${name} lies outside its ${input.size} bytes`);
+      }
+      return start;
     };
     const bytes = () => {
-      if (method !== 0 || stored !== size) {
+      if (!isStored) {
         throw new UserError(`${name} is compressed (method ${method}); only stored entries are read`);
       }
       const view = take(offset(), size, name);
       return new Uint8Array(view.buffer as ArrayBuffer, view.byteOffset, view.byteLength);
     };
-    entries.push({ name, size, crc, offset, bytes });
+    entries.push({ name, size, crc, stored: isStored, offset, bytes });
     at = next;
   }
   return entries;

@@ -1,17 +1,47 @@
 import { UserError } from '../../common/errors.ts';
 import { Call, Float, Global, Persistent, type Pickled, Tuple, tuple } from './pickle.ts';
 
+/** Bytes that a pickle is read from, in pieces: the one in front of a legacy checkpoint does not say its length. */
+interface PickleBytes {
+  readonly size: number;
+  read(offset: number, length: number): Uint8Array;
+}
+
+/**
+ * Steps that a pickle may take. A state dict takes some fifty a tensor; beyond a million somebody wants to use up
+ * our memory, as each byte may stand for an empty dict.
+ */
+const stepLimit = 1_000_000;
+/** Bytes of a whole number. Python's hash of a file would fit; the time to read one grows with the square. */
+const longLimit = 256;
+/** Characters of the name of a module or class. */
+const lineLimit = 1024;
+/** Bytes that are asked for at a time. */
+const windowBytes = 1 << 16;
+
 /**
  * Reads a binary pickle (protocols 2 to 5, as torch.save and TorchScript write) into plain data. A
- * parser, not an unpickler: globals stay names, calls stay descriptions, nothing is executed.
- * @throws UserError when it is truncated, damaged, or uses an opcode that such files have no need of
+ * parser, not an unpickler: globals stay names, calls stay descriptions, nothing is executed. What comes back may
+ * share parts and hold itself: whoever walks it must remember where it was.
+ * @throws UserError when it is truncated, damaged, takes more steps than any checkpoint, or uses an opcode that
+ *   such files have no need of
  */
 export function readPickle(bytes: Uint8Array): Pickled {
-  const machine = new Machine(bytes);
-  for (;;) {
+  const read = (offset: number, length: number) => bytes.subarray(offset, offset + length);
+  return readPickleAt({ size: bytes.length, read }, 0).value;
+}
+
+/**
+ * The pickle that begins at a place in a file, and where it ends.
+ * @throws UserError as `readPickle`
+ */
+export function readPickleAt(source: PickleBytes, start: number): { value: Pickled; end: number } {
+  const machine = new Machine(source, start);
+  for (let steps = 0; ; steps++) {
+    if (steps === stepLimit) throw machine.damaged(`takes more than ${stepLimit} steps`);
     const at = machine.at;
     const code = machine.byte();
-    if (code === stop) return machine.pop();
+    if (code === stop) return { value: machine.pop(), end: machine.at };
     const step = opcodes.get(code);
     if (!step) throw machine.damaged(`has an opcode 0x${code.toString(16)} that is not read here`, at);
     step(machine);
@@ -21,17 +51,21 @@ export function readPickle(bytes: Uint8Array): Pickled {
 const stop = 0x2e;
 const mark = Symbol('mark');
 type Item = Pickled | typeof mark;
+const utf8 = new TextDecoder();
 
 class Machine {
   readonly memo = new Map<number, Pickled>();
-  at = 0;
-  readonly #bytes: Uint8Array;
-  readonly #view: DataView;
+  at: number;
+  readonly #source: PickleBytes;
   readonly #stack: Item[] = [];
+  /** What was read of the source, and where it begins. */
+  #window: Uint8Array = new Uint8Array(0);
+  #view = new DataView(this.#window.buffer);
+  #from = 0;
 
-  constructor(bytes: Uint8Array) {
-    this.#bytes = bytes;
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  constructor(source: PickleBytes, start: number) {
+    this.#source = source;
+    this.at = start;
   }
 
   damaged(what: string, at = this.at): UserError {
@@ -69,34 +103,38 @@ class Machine {
   /** The next `length` bytes. */
   take(length: number): Uint8Array {
     const from = this.#advance(length);
-    return this.#bytes.subarray(from, from + length);
+    return this.#window.subarray(from, from + length);
   }
 
   text(length: number): string {
-    return new TextDecoder().decode(this.take(length));
+    return utf8.decode(this.take(length));
   }
 
   line(): string {
-    const end = this.#bytes.indexOf(10, this.at);
-    if (end < 0) throw this.damaged('is truncated');
-    const text = this.text(end - this.at);
-    this.at = end + 1;
-    return text;
+    for (let length = 0; length <= lineLimit; length++) {
+      if (this.byte() !== 10) continue;
+      this.at -= length + 1;
+      const text = this.text(length);
+      this.at++;
+      return text;
+    }
+    throw this.damaged('has a name without end');
   }
 
-  byte = () => this.#view.getUint8(this.#advance(1));
-  u16 = () => this.#view.getUint16(this.#advance(2), true);
-  u32 = () => this.#view.getUint32(this.#advance(4), true);
-  i32 = () => this.#view.getInt32(this.#advance(4), true);
-  f64 = () => this.#view.getFloat64(this.#advance(8), false);
+  byte = () => this.#number(1, (view, at) => view.getUint8(at));
+  u16 = () => this.#number(2, (view, at) => view.getUint16(at, true));
+  u32 = () => this.#number(4, (view, at) => view.getUint32(at, true));
+  i32 = () => this.#number(4, (view, at) => view.getInt32(at, true));
+  f64 = () => this.#number(8, (view, at) => view.getFloat64(at, false));
   u64 = () => {
-    const value = this.#view.getBigUint64(this.#advance(8), true);
-    if (value > BigInt(this.#bytes.length)) throw this.damaged('is truncated');
+    const value = this.#number(8, (view, at) => view.getBigUint64(at, true));
+    if (value > BigInt(this.#source.size)) throw this.damaged('is truncated');
     return Number(value);
   };
 
   /** A two's complement integer of `length` bytes, as a number where it is exact. */
   long(length: number): number | bigint {
+    if (length > longLimit) throw this.damaged(`has a whole number of ${length} bytes`);
     let value = 0n;
     const bytes = this.take(length);
     for (let i = length - 1; i >= 0; i--) value = (value << 8n) | BigInt(bytes[i]!);
@@ -134,11 +172,23 @@ class Machine {
     return made;
   }
 
+  #number<T>(length: number, read: (view: DataView, at: number) => T): T {
+    const at = this.#advance(length);
+    return read(this.#view, at);
+  }
+
+  /** Steps over some bytes, which are in the window then; returns where in it they begin. */
   #advance(length: number): number {
-    const from = this.at;
-    if (from + length > this.#bytes.length) throw this.damaged('is truncated');
+    const { at } = this;
+    if (at + length > this.#source.size) throw this.damaged('is truncated');
     this.at += length;
-    return from;
+    const end = this.#from + this.#window.length;
+    if (at < this.#from || this.at > end) {
+      this.#from = at;
+      this.#window = this.#source.read(at, Math.min(Math.max(length, windowBytes), this.#source.size - at));
+      this.#view = new DataView(this.#window.buffer, this.#window.byteOffset, this.#window.byteLength);
+    }
+    return at - this.#from;
   }
 }
 
@@ -209,6 +259,17 @@ const opcodes = new Map<number, Step>([
     },
   ],
 
+  // A set is a list whose order says nothing.
+  [0x8f, (m) => m.push([])],
+  [
+    0x90,
+    (m) => {
+      const items = m.popMarked();
+      m.append(m.top(), items);
+    },
+  ],
+  [0x91, (m) => m.push(m.popMarked())],
+
   [code('('), (m) => m.push(mark)],
   [code('0'), (m) => m.drop()],
   [code('1'), (m) => m.popMarked()],
@@ -224,6 +285,13 @@ const opcodes = new Map<number, Step>([
   [0x93, pushNamedGlobal],
   [code('R'), (m) => pushCall(m, false)],
   [0x81, (m) => pushCall(m, true)],
+  [
+    0x92,
+    (m) => {
+      m.pop();
+      pushCall(m, true);
+    },
+  ],
   [code('b'), build],
   [code('Q'), (m) => m.push(new Persistent(m.pop()))],
 ]);
