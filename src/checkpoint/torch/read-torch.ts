@@ -45,7 +45,7 @@ function readArchive(source: ByteSource): TorchFile {
     readZip(source).map((entry) => [entry.name.slice(entry.name.indexOf('/') + 1), entry] as const),
   );
   if (entries.has('constants.pkl') || entries.has('bytecode.pkl')) {
-    throw new UserError('it is a TorchScript program, not weights: give the model that it was exported from');
+    throw new UserError('it is a TorchScript program, not weights: give the model it is the export of');
   }
   const pickle = entries.get('data.pkl');
   if (!pickle) throw new UserError('the zip archive has no data.pkl, so torch.save did not write it');

@@ -3,8 +3,10 @@ import { basename, dirname } from 'node:path';
 import type { z } from 'zod';
 import { UserError } from '../../common/errors.ts';
 import type { OptionsSchema } from '../../common/options.ts';
+
 import { type Progress, silent } from '../../common/progress.ts';
 import type { DataOptions } from '../../dataset/data-options.ts';
+
 import { countMacs } from '../../graph/cost.ts';
 import type { Graph } from '../../graph/graph.ts';
 import { parameterCount } from '../../zoo/describe.ts';
