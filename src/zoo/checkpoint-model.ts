@@ -69,7 +69,7 @@ function build(
 ): Graph {
   const notes = new CheckpointNotes(where);
   if (entry) notes.add(`weights from its entry "${entry}"`);
-  const { tensors: own, prefix, beside } = unwrapped(tensors);
+  const { tensors: own, prefix, beside } = unwrapped(tensors, architecture.firstConv);
   if (prefix) notes.add(`prefix "${prefix}" dropped`);
   notes.leftOver(beside);
   const state = toTimmLayout(architecture.family.layouts ?? [], own, notes);
