@@ -4,7 +4,7 @@ import type { z } from 'zod';
 import { UserError } from '../../common/errors.ts';
 import type { OptionsSchema } from '../../common/options.ts';
 
-import { type Progress, silent } from '../../common/progress.ts';
+import { silent } from '../../common/progress.ts';
 import type { DataOptions } from '../../dataset/data-options.ts';
 
 import { countMacs } from '../../graph/cost.ts';
