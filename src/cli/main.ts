@@ -1,17 +1,12 @@
 #!/usr/bin/env node
-import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { InterruptedError, UserError } from '../common/errors.ts';
 import { fileError } from '../common/files.node.ts';
 import { printable } from '../common/printable.ts';
+import { version } from '../pipeline/version.node.ts';
 import { commands } from './commands/index.ts';
 
 const exitCodes = { done: 0, internal: 1, user: 2, interrupted: 130 } as const;
-
-function version(): string {
-  const manifest = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
-  return (JSON.parse(manifest) as { version: string }).version;
-}
 
 /** @param wanted the command that is named; without one, all are there for help and suggestions */
 async function program(wanted: string | undefined): Promise<Command> {
@@ -19,7 +14,7 @@ async function program(wanted: string | undefined): Promise<Command> {
     .description(
       'Make Vision Transformers small and fast for phones, browsers and edge boxes, and measure it.',
     )
-    .version(version())
+    .version(version)
     .showSuggestionAfterError()
     .exitOverride()
     .configureOutput({

@@ -13,6 +13,7 @@ import {
 } from 'node:fs';
 import { dirname } from 'node:path';
 import { UserError } from './errors.ts';
+import { temporaryFile } from './leftovers.node.ts';
 
 /**
  * Makes a folder and those above it that are missing. One by one: where the system refuses with "no such
@@ -25,36 +26,56 @@ export function makeFolder(path: string): void {
   mkdirSync(path);
 }
 
+/** What a file is to hold; pieces are made as they are written. */
+export type Content = string | Uint8Array | Iterable<Uint8Array>;
+
 /**
  * Writes a file so that it appears whole or not at all: under a temporary name beside it, renamed at
  * the end. Missing folders are made.
  * @throws UserError when the disk is full or the place can't be written
  */
-export function writeFileWhole(path: string, content: string | Uint8Array | Iterable<Uint8Array>): void {
-  assertReplaceable(path);
-  const temporary = `${path}.${process.pid}.tmp`;
-  let descriptor: number | undefined;
-  let opened = false;
+export const writeFileWhole = (path: string, content: Content): void => writeFilesWhole([[path, content]]);
+
+/**
+ * Writes files that belong together: none takes its place before all are written.
+ * @throws UserError when the disk is full or a place can't be written; what was there before is there still
+ */
+export function writeFilesWhole(files: readonly (readonly [path: string, content: Content])[]): void {
+  const written: string[] = [];
   try {
-    makeFolder(dirname(path));
-    descriptor = openSync(temporary, 'w');
-    opened = true;
-    const pieces =
-      typeof content === 'string'
-        ? [Buffer.from(content)]
-        : content instanceof Uint8Array
-          ? [content]
-          : content;
-    for (const piece of pieces) {
-      for (let at = 0; at < piece.length; ) at += writeSync(descriptor, piece, at, piece.length - at);
+    for (const [path, content] of files) {
+      assertReplaceable(path);
+      writing(path, () => {
+        makeFolder(dirname(path));
+        const temporary = temporaryFile(path);
+        const descriptor = openSync(temporary, 'w');
+        written.push(temporary);
+        try {
+          writePieces(descriptor, content);
+        } finally {
+          closeSync(descriptor);
+        }
+      });
     }
-    closeSync(descriptor);
-    descriptor = undefined;
-    renameSync(temporary, path);
+    for (const [path] of files) writing(path, () => renameSync(temporaryFile(path), path));
   } catch (error) {
-    if (descriptor !== undefined) closeSync(descriptor);
-    if (opened) rmSync(temporary, { force: true });
+    for (const temporary of written) rmSync(temporary, { force: true });
+    throw error;
+  }
+}
+
+function writing(path: string, work: () => void): void {
+  try {
+    work();
+  } catch (error) {
     throw fileError(error, `can't write ${path}`);
+  }
+}
+
+function writePieces(descriptor: number, content: Content): void {
+  const bytes = typeof content === 'string' ? Buffer.from(content) : content;
+  for (const piece of bytes instanceof Uint8Array ? [bytes] : bytes) {
+    for (let at = 0; at < piece.length; ) at += writeSync(descriptor, piece, at, piece.length - at);
   }
 }
 

@@ -31,6 +31,8 @@ export interface Dataset {
   readonly train: Split;
   /** The held-out images, on which accuracy is measured. */
   readonly val: Split;
+  /** What changes when the content does, found without reading it: names, sizes and times of the files. */
+  version?(): Promise<string>;
 }
 
 /** What a model takes for a step: normalized pixels and what they show. */

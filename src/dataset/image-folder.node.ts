@@ -5,6 +5,7 @@ import { UserError } from '../common/errors.ts';
 import type { DataOptions } from './data-options.ts';
 import type { Dataset, Split } from './dataset.ts';
 import { decodeFile } from './decode.node.ts';
+import { fileVersions } from './file-versions.node.ts';
 import { holdOut } from './hold-out.ts';
 import { trainNames, valNames } from './split-names.ts';
 
@@ -61,6 +62,7 @@ export async function openImageFolder(folder: string, options?: DataOptions): Pr
     classes,
     train: fileSplit(`${folder} (train)`, folder, train, options),
     val: fileSplit(`${folder} (val)`, folder, val, options),
+    version: () => fileVersions([...train, ...val].map(({ path }) => join(folder, path))),
   };
 }
 

@@ -4,6 +4,7 @@ import { ByteCache } from './byte-cache.ts';
 import type { DataOptions } from './data-options.ts';
 import type { Dataset, Split } from './dataset.ts';
 import { decodeImage } from './decode.node.ts';
+import { fileVersions } from './file-versions.node.ts';
 import { holdOut } from './hold-out.ts';
 import { ParquetFile } from './parquet-file.node.ts';
 import { splitOf, trainNames, valNames } from './split-names.ts';
@@ -61,6 +62,7 @@ export async function openParquet(
     classes,
     train: split('train', train),
     val: split('val', val),
+    version: () => fileVersions(paths),
   };
 }
 

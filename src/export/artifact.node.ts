@@ -1,6 +1,7 @@
 import { mkdtempSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { assertReplaceable, fileError, makeFolder } from '../common/files.node.ts';
+import { removeLeftovers, temporaryFolder } from '../common/leftovers.node.ts';
 
 /**
  * Writes an artifact beside its place, and moves it there once `check` is content with it. What was
@@ -20,7 +21,8 @@ export async function writeChecked<R>(
   let draft = path;
   try {
     makeFolder(folder);
-    temporary = mkdtempSync(join(folder, `.${basename(path)}.`));
+    removeLeftovers(folder);
+    temporary = mkdtempSync(join(folder, temporaryFolder(basename(path))));
     draft = join(temporary, basename(path));
     await write(draft);
     const result = await check(draft);

@@ -1,9 +1,9 @@
 import { basename, dirname, isAbsolute, join, normalize } from 'node:path';
 import { UserError } from '../common/errors.ts';
-import { FileReader, writeFileWhole } from '../common/files.node.ts';
+import { FileReader, writeFilesWhole } from '../common/files.node.ts';
 import type { Graph } from '../graph/graph.ts';
 import { readOnnx } from './read.ts';
-import { encodeOnnx, externalAbove, weightBytes } from './write.ts';
+import { type EncodedModel, encodeOnnx, externalAbove, weightBytes } from './write.ts';
 
 /**
  * Loads an `.onnx` file; weights in external files are read when they are asked for.
@@ -38,8 +38,17 @@ export function loadOnnx(path: string): Graph {
 
 /** Writes an `.onnx` file, above 1 GiB with its weights beside it in `NAME.data`. Whole or not at all. */
 export function saveOnnx(graph: Graph, path: string): void {
+  writeFilesWhole(onnxFiles(graph, path));
+}
+
+/** The files of `saveOnnx`, encoded when they are written. */
+export function onnxFiles(graph: Graph, path: string): [path: string, content: Iterable<Uint8Array>][] {
   const external = weightBytes(graph) > externalAbove ? `${basename(path)}.data` : undefined;
-  const { model, weights } = encodeOnnx(graph, external);
-  if (external && weights) writeFileWhole(join(dirname(path), external), weights);
-  writeFileWhole(path, model);
+  let encoded: EncodedModel | undefined;
+  function* part(name: keyof EncodedModel) {
+    encoded ??= encodeOnnx(graph, external);
+    yield* encoded[name]!;
+  }
+  const model: [string, Iterable<Uint8Array>] = [path, part('model')];
+  return external ? [[join(dirname(path), external), part('weights')], model] : [model];
 }

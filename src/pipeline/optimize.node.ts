@@ -16,11 +16,14 @@ import { layerChannels } from './channels.ts';
 import { compareBackends } from './compare-backends.node.ts';
 import { assertClassifier, localContext, openModelData } from './context.node.ts';
 import { deployStage, type StageResult, writeArtifacts } from './deploy.node.ts';
+import { withDirectory } from './directory-lock.node.ts';
+import { modelDigest } from './model-digest.node.ts';
 import { openModel } from './open.node.ts';
 import { type Recipe, recipeOf } from './recipe.node.ts';
 import { recipeText } from './recipe-file.node.ts';
 import { fingerprint, RunDirectory } from './run-directory.node.ts';
 import { stepsOf } from './steps.node.ts';
+import { version } from './version.node.ts';
 
 export interface OptimizeOptions {
   /** Take over the finished stages of an earlier run in the same directory. */
@@ -51,19 +54,28 @@ export async function optimizeModel(
   { resume, progress, signal }: OptimizeOptions,
 ): Promise<OptimizeResult> {
   const recipe = recipeOf(input);
+  return withDirectory(directory, () => run(recipe, directory, { resume, progress, signal }));
+}
+
+async function run(
+  recipe: Recipe,
+  directory: string,
+  { resume, progress, signal }: OptimizeOptions,
+): Promise<OptimizeResult> {
   const { threads, seed, evalSamples } = recipe;
   const context = localContext({ threads, seed, progress, signal });
   const source = await openModel(recipe.model, { ...recipe, progress });
   assertClassifier(source);
   const data = await openModelData(source, recipe.data, progress, recipe);
-  const run = new RunDirectory(directory, resume);
+  const runs = new RunDirectory(directory, resume);
   writeFileWhole(join(directory, 'recipe.yaml'), recipeText(recipe));
   const resumed = (name: string) => progress.note(`${name}: taken over from the earlier run`);
   const steps = stepsOf(recipe);
   const finished: StageResult[] = [];
   let graph: Graph = source;
   let trained = { graph: source, key: '' };
-  let key = fingerprint(recipe.model, data.preprocessing, recipe.data, seed, evalSamples);
+  const content = [version, modelDigest(source), await data.dataset.version?.()];
+  let key = fingerprint(content, recipe.model, recipe.data, recipe.maxPixels, seed, evalSamples);
   for (const step of steps) {
     signal?.throwIfAborted();
     const format = step === steps.at(-1) ? recipe.export.onnx : {};
@@ -75,14 +87,14 @@ export async function optimizeModel(
       saveModel(graph, folder);
       return deployStage(context, step.name, made, data, { directory, folder, format, evalSamples });
     };
-    const result = await run.stage<StageResult>(step.name, key, work, resumed);
+    const result = await runs.stage<StageResult>(step.name, key, work, resumed);
     const takenOver = graph === before && step.name !== 'dense';
-    if (takenOver) graph = loadOnnx(join(run.folder(step.name), 'model.onnx'));
+    if (takenOver) graph = loadOnnx(join(runs.folder(step.name), 'model.onnx'));
     if (result.entry.precision === 'fp32') trained = { graph, key };
     finished.push(result);
   }
   const last = finished.at(-1)!;
-  const artifacts = await run.stage(
+  const artifacts = await runs.stage(
     'artifacts',
     fingerprint(key, recipe.formats, recipe.export),
     (folder) => writeArtifacts(context, graph, last.entry, recipe, { directory, folder }),
@@ -91,7 +103,7 @@ export async function optimizeModel(
   const { weights, assumeVnni, observer, samples } = recipe.quantize;
   const choices = { weights, assumeVnni, observer, samples };
   const backends = recipe.compareBackends
-    ? await run.stage(
+    ? await runs.stage(
         'backends',
         fingerprint(trained.key, choices),
         (folder) => compareBackends(context, trained.graph, { data, folder, choices, evalSamples }),

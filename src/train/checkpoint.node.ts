@@ -1,28 +1,56 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { z } from 'zod';
 import { encodeSafetensors, readSafetensors } from '../checkpoint/safetensors.ts';
-import { UserError } from '../common/errors.ts';
 import { FileReader, writeFileWhole } from '../common/files.node.ts';
-import type { CheckpointStore, TrainingProgress } from './checkpoint.ts';
+import { type Progress, silent } from '../common/progress.ts';
+import type { CheckpointStore, TrainingCheckpoint, TrainingProgress } from './checkpoint.ts';
+
+const record = z.object({ step: z.number(), epoch: z.number(), loss: z.number() });
+
+/** `TrainingProgress`, for files that anything may have happened to. */
+const progressSchema: z.ZodType<TrainingProgress> = z.object({
+  recipe: z.string(),
+  step: z.number().int().min(0),
+  epoch: z.number().int().min(0),
+  batch: z.number().int().min(0),
+  lossSum: z.number(),
+  correct: z.number(),
+  images: z.number().int().min(0),
+  history: z.object({
+    steps: z.array(record.extend({ lr: z.number(), gradNorm: z.number() })),
+    epochs: z.array(
+      record.omit({ step: true }).extend({ trainTop1: z.number().optional(), top1: z.number().optional() }),
+    ),
+  }),
+});
+
+/** @throws Error when it is damaged, of an older version, or something else */
+function checkpointIn(file: FileReader): TrainingCheckpoint {
+  const { tensors, metadata } = readSafetensors(file);
+  if (!metadata.progress) throw new Error('it is no training checkpoint');
+  const progress = progressSchema.safeParse(JSON.parse(metadata.progress));
+  if (!progress.success)
+    throw new Error(`its record of the training has no usable ${progress.error.issues[0]?.path.join('.')}`);
+  for (const tensor of tensors.values()) tensor.data;
+  return { tensors: Object.fromEntries(tensors), progress: progress.data };
+}
 
 /**
  * Keeps the last training checkpoint in `checkpoint.safetensors` of a folder: parameters and moments as
- * tensors, the rest as JSON in the file's metadata, so that both change at once.
+ * tensors, the rest as JSON in the file's metadata, so that both change at once. A damaged one counts as none.
  */
-export function fileCheckpoints(folder: string): CheckpointStore {
+export function fileCheckpoints(folder: string, progress: Progress = silent): CheckpointStore {
   const path = join(folder, 'checkpoint.safetensors');
   return {
     async load() {
       if (!existsSync(path)) return undefined;
       const file = new FileReader(path);
       try {
-        const { tensors, metadata } = readSafetensors(file);
-        if (!metadata.progress) throw new UserError(`${path} is no training checkpoint`);
-        for (const tensor of tensors.values()) tensor.data;
-        return {
-          tensors: Object.fromEntries(tensors),
-          progress: JSON.parse(metadata.progress) as TrainingProgress,
-        };
+        return checkpointIn(file);
+      } catch (error) {
+        progress.note(`${path} can't be gone on from (${(error as Error).message}): training starts anew`);
+        return undefined;
       } finally {
         file.close();
       }

@@ -1,10 +1,11 @@
 import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { saveSafetensors } from '../checkpoint/safetensors.node.ts';
+import { encodeSafetensors } from '../checkpoint/safetensors.ts';
 import { UserError } from '../common/errors.ts';
-import { writeFileWhole } from '../common/files.node.ts';
+import { type Content, writeFilesWhole } from '../common/files.node.ts';
+import { removeLeftovers } from '../common/leftovers.node.ts';
 import type { Graph } from '../graph/graph.ts';
-import { saveOnnx } from '../onnx/file.node.ts';
+import { onnxFiles } from '../onnx/file.node.ts';
 import { inferModelArgs } from './infer-arguments.ts';
 import type { ModelArgs } from './model-args.ts';
 import { architectureOf } from './model-family.ts';
@@ -23,7 +24,7 @@ export const modelFiles = {
 
 /**
  * Writes a model folder: `model.onnx`, and where timm can build the model also `model.safetensors` and
- * `config.json`. Each file appears whole or not at all; what the folder held of another model is removed.
+ * `config.json`. They appear together or not at all; what the folder held of another model is removed.
  * @returns the names of the files
  * @throws UserError when the folder can't be written, or what would be removed is no model of ours
  */
@@ -36,10 +37,13 @@ export function saveModel(graph: Graph, folder: string): string[] {
       `${folder} holds another model (${foreign}), which would be lost: write to another folder`,
     );
   }
-  const written = args ? writeTimm(graph, args, folder) : [];
-  saveOnnx(graph, join(folder, modelFiles.onnx));
+  removeLeftovers(folder);
+  writeFilesWhole([
+    ...(args ? timmFiles(graph, args, folder) : []),
+    ...onnxFiles(graph, join(folder, modelFiles.onnx)),
+  ]);
   if (!args) for (const name of timms) rmSync(join(folder, name), { force: true });
-  return [modelFiles.onnx, ...written];
+  return [modelFiles.onnx, ...(args ? timms : [])];
 }
 
 /**
@@ -50,18 +54,18 @@ export function saveModel(graph: Graph, folder: string): string[] {
 export function saveTimm(graph: Graph, folder: string): string[] {
   const args = inferModelArgs(graph);
   if (!args) throw new UserError('timm has no arguments for a model of these shapes; save it as ONNX');
-  const written = writeTimm(graph, args, folder);
+  writeFilesWhole(timmFiles(graph, args, folder));
   rmSync(join(folder, modelFiles.onnx), { force: true });
-  return written;
+  return [modelFiles.weights, modelFiles.config];
 }
 
-function writeTimm(graph: Graph, args: ModelArgs, folder: string): string[] {
+function timmFiles(graph: Graph, args: ModelArgs, folder: string): [path: string, content: Content][] {
   const architecture = architectureOf(graph)!;
-  const state = timmState(graph);
-  saveSafetensors(join(folder, modelFiles.weights), state);
   const config = writeTimmConfig(architecture, modelInfo(graph), args, featuresOf(graph, architecture));
-  writeFileWhole(join(folder, modelFiles.config), config);
-  return [modelFiles.weights, modelFiles.config];
+  return [
+    [join(folder, modelFiles.weights), encodeSafetensors(timmState(graph))],
+    [join(folder, modelFiles.config), config],
+  ];
 }
 
 /** Channels that the classifier reads; without one, those of the output. */

@@ -3,6 +3,7 @@ import { evaluate } from '../../measure/accuracy.ts';
 import { isClassifier } from '../../zoo/model-info.ts';
 import { saveModel } from '../../zoo/save.node.ts';
 import { localContext, openModelData } from '../context.node.ts';
+import { withDirectory } from '../directory-lock.node.ts';
 import { openModel } from '../open.node.ts';
 import { finetuneStage } from '../stages/finetune.node.ts';
 import { assertElsewhere, type CommandOptions } from './command.node.ts';
@@ -30,7 +31,9 @@ export async function finetuneModel(
   const graph = await openModel(reference, command);
   const data = await openModelData(graph, command.data, progress, command);
   const { resume } = command;
-  const tuned = await finetuneStage.run({ context, graph, options, data, folder: output, resume });
+  const tuned = await withDirectory(output, () =>
+    finetuneStage.run({ context, graph, options, data, folder: output, resume }),
+  );
   const files = [...saveModel(tuned.graph, output), ...tuned.files];
   const { preprocessing, dataset } = data;
   const accuracy = { preprocessing, batchSize: 32, threads, progress };

@@ -31,7 +31,7 @@ export const finetuneStage: Stage<typeof options> = {
       data: data.dataset,
       augment: augmentationOf({ crop, shift, cropScale, flip, erase }),
       teacher: named ? await openModel(named) : training.distill ? dense : undefined,
-      checkpoints: fileCheckpoints(folder),
+      checkpoints: fileCheckpoints(folder, context.progress),
       resume,
     });
     const points = tuned.history.steps.map(({ step, loss, lr }) => ({ step, loss, lr }));
