@@ -4,7 +4,7 @@ import { Tensor } from '../../../graph/tensor.ts';
 import { joinHeads, scaledDotProduct, splitPacked } from '../../layers/attention.ts';
 import { dimOf, type Layers, lastDim } from '../../layers/layers.ts';
 import type { Mvitv2Config } from './arguments.ts';
-import type { BlockPlan, TokenImage } from './block.ts';
+import type { BlockPlan, TokenImage } from './plan.ts';
 import { cut, type HeadImage, pooledHeads } from './pooling.ts';
 
 /** timm's `MultiScaleAttention`: queries, keys and values pooled; the pooled queries are added to what comes out. */

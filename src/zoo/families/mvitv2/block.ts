@@ -5,22 +5,7 @@ import { mlp } from '../../layers/mlp.ts';
 import { leadingTokens, maxPool, withoutPrefix } from '../../layers/pool.ts';
 import type { Mvitv2Config } from './arguments.ts';
 import { pooledAttention } from './attention.ts';
-import type { Strided } from './pooling.ts';
-
-/** Tokens `[N, T, C]`: `prefix` of them, then the pixels of an image of `size`. */
-export interface TokenImage {
-  tokens: Value;
-  size: readonly [height: number, width: number];
-  prefix: number;
-}
-
-export interface BlockPlan {
-  /** Channels of what comes out. */
-  width: number;
-  heads: number;
-  q: Strided;
-  kv: Strided;
-}
+import type { BlockPlan, TokenImage } from './plan.ts';
 
 /** timm's `MultiScaleBlock`: attention that makes the image smaller, then an MLP; one of the two widens. */
 export function block(layers: Layers, x: TokenImage, cfg: Mvitv2Config, plan: BlockPlan): TokenImage {

@@ -7,7 +7,8 @@ import { embedTokens } from '../../layers/prefix-tokens.ts';
 import type { ModelArgs } from '../../model-args.ts';
 import type { Initializer, ParameterSource } from '../../parameter-source.ts';
 import { mvitv2Args } from './arguments.ts';
-import { type BlockPlan, block, type TokenImage } from './block.ts';
+import { block } from './block.ts';
+import type { BlockPlan, TokenImage } from './plan.ts';
 import { strided } from './pooling.ts';
 
 const start: Initializer = { kind: 'truncatedNormal', std: 0.02 };
