@@ -14,6 +14,7 @@ import { hiera } from './hiera/family.ts';
 import { levit } from './levit/family.ts';
 import { mobileVit } from './mobilevit/family.ts';
 import { mvitv2 } from './mvitv2/family.ts';
+import { nest } from './nest/family.ts';
 import { pit } from './pit/family.ts';
 import { pvtV2 } from './pvt-v2/family.ts';
 import { repVit } from './repvit/family.ts';
@@ -40,6 +41,7 @@ export const families: readonly Family[] = [
   volo,
   hiera,
   mvitv2,
+  nest,
   pvtV2,
   pit,
   xcit,

@@ -28,6 +28,8 @@ export interface AttentionOptions extends ScoreOptions {
   prepare?(x: Value): Value;
   /** Channels of a head, where they are not what the heads have of the width. */
   headDim?: number;
+  /** Whether the first channels of all heads come first when they are joined, then the second ones, and so on. */
+  interleaved?: boolean;
 }
 
 /** Queries, keys and values `[N, H, T, D]` of `x` `[N, T, C]`. */
@@ -38,8 +40,8 @@ export type Projection = (
 ) => readonly [q: Value, k: Value, v: Value];
 
 /**
- * softmax(q k^T / sqrt(D)) v for `[N, H, T, D]` operands ("Attention Is All You Need", 2017). The
- * query is scaled rather than the scores: it is the smaller of the two.
+ * softmax(q k^T / sqrt(D)) v for `[..., H, T, D]` operands ("Attention Is All You Need", 2017), of which one may have
+ * 1 where others have more. The query is scaled rather than the scores: it is the smaller of the two.
  */
 export function scaledDotProduct(
   layers: Layers,
@@ -51,12 +53,9 @@ export function scaledDotProduct(
   const b = layers.builder;
   const { scale = lastDim(q) ** -0.5, biases = [], onScores, onWeights } = options;
   const scaled = b.op('Mul', [q, typeof scale === 'number' ? b.scalar(scale) : scale], {}, 'q_scaled');
-  const product = b.op(
-    'MatMul',
-    [scaled, b.op('Transpose', [k], { perm: [0, 1, 3, 2] }, 'k_t')],
-    {},
-    'scores',
-  );
+  const rank = k.shape!.length;
+  const perm = [...Array(rank - 2).keys(), rank - 1, rank - 2];
+  const product = b.op('MatMul', [scaled, b.op('Transpose', [k], { perm }, 'k_t')], {}, 'scores');
   const scores = biases.reduce((sum, bias) => b.op('Add', [sum, bias], {}, 'scores_biased'), product);
   const weights = b.op('Softmax', [onScores ? onScores(scores) : scores], { axis: -1 }, 'softmax');
   return b.op('MatMul', [onWeights ? onWeights(weights) : weights, v], {}, 'context');
@@ -76,9 +75,14 @@ export function splitHeads(
 }
 
 /** `[N, H, T, D] -> [N, T, H*D]`. */
-export function joinHeads(layers: Layers, x: Value): Value {
+export const joinHeads = (layers: Layers, x: Value): Value => joined(layers, x, [0, 2, 1, 3]);
+
+/** `[N, H, T, D] -> [N, T, D*H]`: the first channels of all heads, then the second ones, and so on. */
+const interleavedHeads = (layers: Layers, x: Value): Value => joined(layers, x, [0, 2, 3, 1]);
+
+function joined(layers: Layers, x: Value, perm: number[]): Value {
   const b = layers.builder;
-  const tokensFirst = b.op('Transpose', [x], { perm: [0, 2, 1, 3] }, 'tokens_first');
+  const tokensFirst = b.op('Transpose', [x], { perm }, 'tokens_first');
   return b.op('Reshape', [tokensFirst, b.ints([0, 0, -1])], {}, 'joined');
 }
 
@@ -131,7 +135,8 @@ export function attention(layers: Layers, x: Value, options: AttentionOptions): 
   }
   if (prepare) [q, k] = [layers.scope('q', () => prepare(q)), layers.scope('k', () => prepare(k))];
   const context = scaledDotProduct(layers, q, k, v, options);
-  return projected(layers, joinHeads(layers, context), width, options);
+  const join = options.interleaved ? interleavedHeads : joinHeads;
+  return projected(layers, join(layers, context), width, options);
 }
 
 /** timm's `Attention` with its usual arguments, in the present scope. */

@@ -29,6 +29,12 @@ export const pytorchStart: LinearStart = (_name, inputs) => {
   return { weight: start, bias: start };
 };
 
+/** As timm's `jax` scheme: U(-1, 1) sqrt(6 / (fan in + fan out)), biases of MLPs almost at zero. */
+export const xavierStart: LinearStart = (name, inputs, outputs) => ({
+  weight: { kind: 'uniform', bound: Math.sqrt(6 / (inputs + outputs)) },
+  bias: name.includes('mlp') ? { kind: 'normal', std: 1e-6 } : zeros,
+});
+
 /** As BEiT and EVA start: what goes back into the residuals by its depth, and the head almost at zero. */
 export const scaledStart =
   (headScale: number): LinearStart =>

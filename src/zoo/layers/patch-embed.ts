@@ -26,9 +26,9 @@ export function patchEmbed(layers: Layers, name: string, image: Value, options: 
 
 /** The same, left in their places: `[N, C, H, W] -> [N, rows, columns, width]`. */
 export function imagePatches(layers: Layers, name: string, image: Value, options: PatchEmbedOptions): Value {
-  const { patchSize, width, bias = true, norm } = options;
+  const { patchSize, width, norm, ...rest } = options;
   return layers.scope(name, () => {
-    const convolved = conv(layers, 'proj', image, width, { kernel: patchSize, stride: patchSize, bias });
+    const convolved = conv(layers, 'proj', image, width, { kernel: patchSize, stride: patchSize, ...rest });
     const patches = channelsLast(layers, convolved);
     return norm ? layers.norm('norm', patches, norm) : patches;
   });

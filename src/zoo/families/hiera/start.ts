@@ -1,5 +1,4 @@
-import type { LinearStart } from '../../layers/layers.ts';
-import { pytorchStart } from '../../layers/layers.ts';
+import { type LinearStart, pytorchStart, xavierStart } from '../../layers/layers.ts';
 import type { Initializer } from '../../parameter-source.ts';
 import type { HieraArgs } from './arguments.ts';
 
@@ -8,10 +7,7 @@ const zeros: Initializer = { kind: 'constant', value: 0 };
 /** As timm's `init_weight_vit` and `init_weight_jax`, and PyTorch itself. */
 const starts: Record<HieraArgs['weight_init'], LinearStart> = {
   '': () => ({ weight: { kind: 'normal', std: 0.02 }, bias: { kind: 'constant', value: 0.02 } }),
-  jax: (name, inputs, outputs) => ({
-    weight: { kind: 'uniform', bound: Math.sqrt(6 / (inputs + outputs)) },
-    bias: name.includes('mlp') ? { kind: 'normal', std: 1e-6 } : zeros,
-  }),
+  jax: xavierStart,
   skip: pytorchStart,
 };
 
