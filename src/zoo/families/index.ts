@@ -12,6 +12,7 @@ import { eva } from './eva/family.ts';
 import { fastVit } from './fastvit/family.ts';
 import { hiera } from './hiera/family.ts';
 import { levit } from './levit/family.ts';
+import { maxxVit } from './maxxvit/family.ts';
 import { mobileVit } from './mobilevit/family.ts';
 import { mvitv2 } from './mvitv2/family.ts';
 import { nest } from './nest/family.ts';
@@ -66,4 +67,5 @@ export const families: readonly Family[] = [
   swinTransformerV2Cr,
   davit,
   coat,
+  maxxVit,
 ];

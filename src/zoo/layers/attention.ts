@@ -86,11 +86,32 @@ function joined(layers: Layers, x: Value, perm: number[]): Value {
   return b.op('Reshape', [tokensFirst, b.ints([0, 0, -1])], {}, 'joined');
 }
 
-/** `[N, T, parts*H*D] ->` `parts` of `[N, H, T, D]`: one Reshape, one Transpose, cut along the first axis. */
-export function splitPacked(layers: Layers, x: Value, parts: readonly string[], heads: number): Value[] {
+/**
+ * `[N, T, parts*H*D] ->` `parts` of `[N, H, T, D]`: one Reshape, one Transpose, cut along the first axis.
+ * @param headsFirst whether the channels are by head and then by part
+ */
+export function splitPacked(
+  layers: Layers,
+  x: Value,
+  parts: readonly string[],
+  heads: number,
+  headsFirst = false,
+): Value[] {
   const b = layers.builder;
-  const boxed = b.op('Reshape', [x, b.ints([0, 0, parts.length, heads, -1])], {}, 'packed');
-  const partsFirst = b.op('Transpose', [boxed], { perm: [2, 0, 3, 1, 4] }, 'parts_first');
+  const box = headsFirst ? [heads, parts.length] : [parts.length, heads];
+  const boxed = b.op('Reshape', [x, b.ints([0, 0, ...box, -1])], {}, 'packed');
+  return unpack(layers, boxed, headsFirst ? [3, 0, 2, 1, 4] : [2, 0, 3, 1, 4], parts);
+}
+
+/** Parts of a packed value, cut along the axis that `perm` brings to the front. */
+export function unpack(
+  layers: Layers,
+  boxed: Value,
+  perm: readonly number[],
+  parts: readonly string[],
+): Value[] {
+  const b = layers.builder;
+  const partsFirst = b.op('Transpose', [boxed], { perm: [...perm] }, 'parts_first');
   const cut = b.node('Split', [partsFirst], { axis: 0, num_outputs: parts.length }, parts.length, 'part');
   return parts.map((name, i) => b.op('Squeeze', [cut.output(i), b.ints([0])], {}, name));
 }

@@ -1,6 +1,6 @@
 import type { Value } from '../../graph/graph.ts';
 import { batchNorm } from './convolution.ts';
-import type { NormSpec } from './layer-spec.ts';
+import type { ImageNormSpec } from './image-norm.ts';
 import { type Layers, type LinearOptions, linearInitializer } from './layers.ts';
 import { type GlobalPoolName, globalPools } from './pool.ts';
 
@@ -11,7 +11,9 @@ export interface ClassifierHeadOptions extends LinearOptions {
   /** Axes of the positions: `[2, 3]` of `[N, C, H, W]`, `[1, 2]` with channels last, `[1]` of tokens. */
   axes: readonly number[];
   /** Norm of the pooled features, `NAME.norm`. */
-  norm?: NormSpec;
+  norm?: ImageNormSpec;
+  /** Units of a layer with a tanh before the classes, `NAME.pre_logits.fc`. */
+  hidden?: number | undefined;
 }
 
 /** timm's `ClassifierHead`, and with a norm its `NormMlpClassifierHead`: pool, norm, `NAME.fc`. */
@@ -19,14 +21,22 @@ export function classifierHead(
   layers: Layers,
   name: string,
   x: Value,
-  { classes, pool, axes, norm, ...linear }: ClassifierHeadOptions,
+  { classes, pool, axes, norm, hidden, ...linear }: ClassifierHeadOptions,
 ): Value {
   return layers.scope(name, () => {
     const pooled = globalPools[pool](layers, x, axes);
-    const features = norm ? layers.norm('norm', pooled, norm) : pooled;
+    const normed = norm ? featureNorm(layers, pooled, norm) : pooled;
+    const features = hidden
+      ? layers.activation(layers.linear('pre_logits.fc', normed, hidden), 'tanh')
+      : normed;
     return classes > 0 ? layers.linear('fc', features, classes, linear) : features;
   });
 }
+
+const featureNorm = (layers: Layers, features: Value, norm: ImageNormSpec): Value =>
+  norm.kind === 'batch'
+    ? batchNorm(layers, 'norm', features, { epsilon: norm.epsilon })
+    : layers.norm('norm', features, norm);
 
 /** What a model distilled by a token says outside distillation: the mean of its two heads. */
 export function meanOfHeads(layers: Layers, heads: readonly [Value, Value]): Value {

@@ -68,6 +68,37 @@ export function windowReverse(
   return b.op('Reshape', [ordered, b.ints([-1, height, width, channels])], {}, 'image');
 }
 
+/**
+ * `[N, H, W, C] -> [N * H/h * W/w, h*w, C]`: places as far apart as a grid of `[h, w]` over the image lets them be, in
+ * reading order. H and W are multiples of h and w.
+ */
+export function gridPartition(layers: Layers, x: Value, [h, w]: readonly [number, number]): Value {
+  const b = layers.builder;
+  const [rows, columns] = [dimOf(x, 1) / h, dimOf(x, 2) / w];
+  const cut = b.op('Reshape', [x, b.ints([0, h, rows, w, columns, -1])], {}, 'grid_cut');
+  const ordered = transpose(layers, cut, [0, 2, 4, 1, 3, 5], 'grids_first');
+  return b.op('Reshape', [ordered, b.ints([-1, h * w, dimOf(x, 3)])], {}, 'grids');
+}
+
+/** The inverse of `gridPartition`, for an image of `[height, width]`. */
+export function gridReverse(
+  layers: Layers,
+  grids: Value,
+  [h, w]: readonly [number, number],
+  [height, width]: readonly [number, number],
+): Value {
+  const b = layers.builder;
+  const channels = dimOf(grids, 2);
+  const cut = b.op(
+    'Reshape',
+    [grids, b.ints([-1, height / h, width / w, h, w, channels])],
+    {},
+    'grid_places',
+  );
+  const ordered = transpose(layers, cut, [0, 3, 1, 4, 2, 5], 'places_first');
+  return b.op('Reshape', [ordered, b.ints([-1, height, width, channels])], {}, 'image');
+}
+
 /** Rows and columns moved by as many places, what leaves at one end comes in at the other: `[N, H, W, C]`, as torch.roll. */
 export function roll(layers: Layers, x: Value, shifts: readonly [rows: number, columns: number]): Value {
   const b = layers.builder;

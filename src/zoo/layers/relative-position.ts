@@ -60,6 +60,26 @@ function biasByPair(
   return b.op('Transpose', [picked], { perm: [2, 0, 1] }, 'position_bias');
 }
 
+/**
+ * The same from a table `[heads, 2 height - 1, 2 width - 1]`, as TensorFlow's MaxViT has it (arXiv 2204.01697): an
+ * offset is that of the key from the query.
+ */
+export function relativePositionGrid(
+  layers: Layers,
+  [height, width]: readonly [number, number],
+  heads: number,
+): Value {
+  const b = layers.builder;
+  const shape = [heads, 2 * height - 1, 2 * width - 1];
+  const table = layers.parameter('relative_position_bias_table', shape, { kind: 'normal', std: 0.02 });
+  const flat = b.op('Reshape', [table, b.ints([0, -1])], {}, 'offsets');
+  const tokens = height * width;
+  const toQuery = relativePositionIndex([height, width]);
+  const fromQuery = toQuery.map((_, i) => toQuery[(i % tokens) * tokens + Math.floor(i / tokens)]!);
+  const index = layers.constant('relative_position_index', Tensor.int64(fromQuery, [tokens, tokens]));
+  return b.op('Gather', [flat, index], { axis: 1 }, 'position_bias');
+}
+
 /** sign(x) log(1 + |x|): far offsets are told apart less than near ones. */
 export const signedLog = (x: number): number => Math.sign(x) * Math.log1p(Math.abs(x));
 
