@@ -63,6 +63,7 @@ export class Layers {
   readonly #buffers: string[] = [];
   readonly #counters: Record<string, number> = {};
   readonly #aliases: Record<string, string> = {};
+  readonly #shared = new Map<string, Value>();
 
   /** @param linearStart asked with the full name of each Linear */
   constructor(name: string, source: ParameterSource, linearStart: LinearStart = timmStart) {
@@ -127,6 +128,13 @@ export class Layers {
   /** A named constant outside the state dict: what PyTorch registers as a buffer that is not persistent. */
   constant(name: string, tensor: Tensor): Value {
     return this.graph.addConstant(this.graph.uniqueName(this.builder.scoped(name)), tensor);
+  }
+
+  /** Such a constant that layers anywhere in the model read, made once. `name` is its name, and says what it is. */
+  sharedConstant(name: string, make: () => Tensor): Value {
+    const value = this.#shared.get(name) ?? this.graph.addConstant(this.graph.uniqueName(name), make());
+    this.#shared.set(name, value);
+    return value;
   }
 
   scope<T>(name: string, body: () => T): T {

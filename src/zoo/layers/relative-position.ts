@@ -52,9 +52,9 @@ function biasByPair(
 ): Value {
   const b = layers.builder;
   const tokens = window[0] * window[1] + (classToken ? 1 : 0);
-  const index = layers.constant(
-    'relative_position_index',
-    Tensor.int64(relativePositionIndex(window, classToken), [tokens, tokens]),
+  const index = layers.sharedConstant(
+    `relative_position_index_${window.join('x')}${classToken ? '_with_class' : ''}`,
+    () => Tensor.int64(relativePositionIndex(window, classToken), [tokens, tokens]),
   );
   const picked = b.op('Gather', [table, index], { axis: 0 }, 'position_bias_by_pair');
   return b.op('Transpose', [picked], { perm: [2, 0, 1] }, 'position_bias');
@@ -74,9 +74,11 @@ export function relativePositionGrid(
   const table = layers.parameter('relative_position_bias_table', shape, { kind: 'normal', std: 0.02 });
   const flat = b.op('Reshape', [table, b.ints([0, -1])], {}, 'offsets');
   const tokens = height * width;
-  const toQuery = relativePositionIndex([height, width]);
-  const fromQuery = toQuery.map((_, i) => toQuery[(i % tokens) * tokens + Math.floor(i / tokens)]!);
-  const index = layers.constant('relative_position_index', Tensor.int64(fromQuery, [tokens, tokens]));
+  const index = layers.sharedConstant(`position_from_query_index_${height}x${width}`, () => {
+    const toQuery = relativePositionIndex([height, width]);
+    const fromQuery = toQuery.map((_, i) => toQuery[(i % tokens) * tokens + Math.floor(i / tokens)]!);
+    return Tensor.int64(fromQuery, [tokens, tokens]);
+  });
   return b.op('Gather', [flat, index], { axis: 1 }, 'position_bias');
 }
 
