@@ -1,6 +1,6 @@
 import type { Value } from '../../graph/graph.ts';
 import { batchNorm } from './convolution.ts';
-import type { ImageNormSpec } from './image-norm.ts';
+import { featureNorm, type ImageNormSpec } from './image-norm.ts';
 import { type Layers, type LinearOptions, linearInitializer } from './layers.ts';
 import { type GlobalPoolName, globalPools } from './pool.ts';
 
@@ -25,18 +25,13 @@ export function classifierHead(
 ): Value {
   return layers.scope(name, () => {
     const pooled = globalPools[pool](layers, x, axes);
-    const normed = norm ? featureNorm(layers, pooled, norm) : pooled;
+    const normed = norm ? featureNorm(layers, 'norm', pooled, norm) : pooled;
     const features = hidden
       ? layers.activation(layers.linear('pre_logits.fc', normed, hidden), 'tanh')
       : normed;
     return classes > 0 ? layers.linear('fc', features, classes, linear) : features;
   });
 }
-
-const featureNorm = (layers: Layers, features: Value, norm: ImageNormSpec): Value =>
-  norm.kind === 'batch'
-    ? batchNorm(layers, 'norm', features, { epsilon: norm.epsilon })
-    : layers.norm('norm', features, norm);
 
 /** What a model distilled by a token says outside distillation: the mean of its two heads. */
 export function meanOfHeads(layers: Layers, heads: readonly [Value, Value]): Value {

@@ -11,3 +11,7 @@ export const imageNorm = (layers: Layers, name: string, x: Value, spec: ImageNor
   spec.kind === 'batch'
     ? batchNorm(layers, name, x, { epsilon: spec.epsilon })
     : layers.channelNorm(name, x, spec);
+
+/** The same norm of features `[N, C]`. */
+export const featureNorm = (layers: Layers, name: string, x: Value, spec: ImageNormSpec): Value =>
+  spec.kind === 'batch' ? batchNorm(layers, name, x, { epsilon: spec.epsilon }) : layers.norm(name, x, spec);

@@ -10,9 +10,17 @@ import { attention } from './attention.ts';
 import { batchNorm, conv, convNormAct } from './convolution.ts';
 import { classifierHead } from './head.ts';
 import { Layers } from './layers.ts';
-import { imageToTokens, roll, tokensToImage, windowPartition, windowReverse } from './layout.ts';
+import {
+  gridPartition,
+  gridReverse,
+  imageToTokens,
+  roll,
+  tokensToImage,
+  windowPartition,
+  windowReverse,
+} from './layout.ts';
 import { averagePool, maxPool } from './pool.ts';
-import { relativePositionBias, relativePositionIndex } from './relative-position.ts';
+import { relativePositionBias, relativePositionGrid, relativePositionIndex } from './relative-position.ts';
 import { squeezeExcite } from './squeeze-excite.ts';
 
 /** Random where a builder would start at 0 or 1, so that nothing hides; variances are above 0. */
@@ -160,12 +168,22 @@ describe('layouts', () => {
       windowReverse(layers, windowPartition(layers, x, [2, 3]), [2, 3], [4, 6]),
     );
     expect(windows.y).toEqual(windows.x);
+    const grids = await run(4, [6, 3], (layers, x) =>
+      gridReverse(layers, gridPartition(layers, x, [2, 3]), [2, 3], [4, 6]),
+    );
+    expect(grids.y).toEqual(grids.x);
   });
 
   it('cut windows in reading order', async () => {
     const { x, y, shape } = await run(2, [4, 1], (layers, image) => windowPartition(layers, image, [1, 2]));
     expect(shape).toEqual([8, 2, 1]);
     expect([...y.subarray(0, 4)]).toEqual([...x.subarray(0, 4)]);
+  });
+
+  it('cut grids of places half an image apart', async () => {
+    const { x, y, shape } = await run(4, [1, 1], (layers, image) => gridPartition(layers, image, [2, 1]));
+    expect(shape).toEqual([4, 2, 1]);
+    expect([...y.subarray(0, 4)]).toEqual([0, 2, 1, 3].map((place) => x[place]));
   });
 
   it('roll as torch does', async () => {
@@ -189,6 +207,24 @@ describe('relative positions', () => {
     expect(relativePositionIndex([1, 2], true)).toEqual([5, 3, 3, 4, 1, 0, 4, 2, 1]);
   });
 
+  it('are read from a table by rows and columns, from the query to the key', async () => {
+    const { y, state } = await run(1, [1, 1], (layers, x) => {
+      const bias = relativePositionGrid(layers, [1, 2], 2);
+      const first = layers.scope('again', () => relativePositionGrid(layers, [1, 2], 2));
+      const indices = [...layers.graph.constants.keys()].filter((name) => name.includes('index'));
+      expect(indices).toHaveLength(1);
+      const sum = layers.builder.op('Add', [
+        bias,
+        layers.builder.op('Mul', [first, layers.builder.scalar(0)]),
+      ]);
+      return layers.builder.op('Add', [sum, layers.builder.op('Mul', [x, layers.builder.scalar(0)])]);
+    });
+    const table = state.get('relative_position_bias_table')!;
+    expect(table.shape).toEqual([2, 1, 3]);
+    const expected = [0, 1].flatMap((head) => [1, 2, 0, 1].map((i) => table.floats[3 * head + i]));
+    expect([...y]).toEqual([...expected, ...expected].slice(0, y.length));
+  });
+
   it('are added to the scores of every head', async () => {
     const { shape, state } = await run(4, [2, 2], (layers, x) => {
       const bias = relativePositionBias(layers, { window: [2, 2], heads: 2 });
@@ -204,5 +240,22 @@ describe('relative positions', () => {
     expect(shape).toEqual([2, 4, 4]);
     expect(state.get('relative_position_bias_table')!.shape).toEqual([9, 2]);
     expect([...state.keys()]).not.toContain('relative_position_index');
+  });
+});
+
+describe('modules in two places', () => {
+  it('have all their parameters under both names, and one tensor', async () => {
+    const { state } = await run(2, [2, 2], (layers, x) => {
+      const y = conv(layers, 'shared.proj', x, 2, { kernel: 1 });
+      layers.scope('block', () => layers.moduleAlias('cpe', 'shared'));
+      return y;
+    });
+    expect([...state.keys()].sort()).toEqual([
+      'block.cpe.proj.bias',
+      'block.cpe.proj.weight',
+      'shared.proj.bias',
+      'shared.proj.weight',
+    ]);
+    expect(state.get('block.cpe.proj.weight')).toBe(state.get('shared.proj.weight'));
   });
 });

@@ -6,8 +6,8 @@ import { imageScale } from '../../layers/image-scale.ts';
 import type { ActivationName } from '../../layers/layer-spec.ts';
 import { dimOf, type Layers } from '../../layers/layers.ts';
 import { averagePool, maxPool } from '../../layers/pool.ts';
-import { makeDivisible } from '../../layers/widths.ts';
 import { squeezeExcite } from '../../layers/squeeze-excite.ts';
+import { makeDivisible } from '../../layers/widths.ts';
 import type { ConvArgs, MaxxVitArgs, PoolType } from './arguments.ts';
 import { convStart, type WeightScheme } from './initializers.ts';
 
