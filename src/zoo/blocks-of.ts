@@ -126,6 +126,20 @@ function weighedSizes(softmax: Node): readonly [number | undefined, number | und
   return [axis(softmax.input(0), -3), axis(values, -1)];
 }
 
+/**
+ * Blocks with the head widths of attention between channels: the product behind the scores is over tokens there, and
+ * the width of a head is the scores' own.
+ * @param softmaxes matches the names of what such attentions' softmaxes make; what attends else is left as it is
+ */
+export function channelHeads(graph: Graph, blocks: readonly BlockShape[], softmaxes: RegExp): BlockShape[] {
+  const outputs = graph.nodes.filter(({ op }) => op === 'Softmax').map((node) => node.output());
+  return blocks.map((block) => {
+    const own = outputs.find(({ name }) => name.startsWith(`${block.name}.`) && softmaxes.test(name));
+    const width = axis(own, -1);
+    return width === undefined ? block : { ...block, headDim: width };
+  });
+}
+
 type Sizes = (node: Node) => readonly [number | undefined, number | undefined];
 const known = (value: unknown) => (typeof value === 'number' ? value : undefined);
 const axis = (value: Value | undefined, index: number) => known(value?.shape?.at(index));

@@ -145,6 +145,16 @@ export const projectionsApart =
     return [project('q_proj', qkvBias), project('k_proj', qkvBias && keyBias), project('v_proj', qkvBias)];
   };
 
+/** One Linear `qk` for queries and keys, and one for values, `v`, whose weight may start in its own way. */
+export const valuesApart =
+  (valueStart?: Initializer): Projection =>
+  (layers, x, { heads, qkvBias: bias }) => {
+    const width = lastDim(x);
+    const [q, k] = splitPacked(layers, layers.linear('qk', x, 2 * width, { bias }), ['q', 'k'], heads);
+    const start = valueStart ? { weightInitializer: valueStart } : {};
+    return [q!, k!, splitHeads(layers, layers.linear('v', x, width, { bias, ...start }), heads)];
+  };
+
 /** Multi-head self-attention as timm's `Attention`. */
 export function attention(layers: Layers, x: Value, options: AttentionOptions): Value {
   const width = lastDim(x);

@@ -20,6 +20,8 @@ export interface MlpOptions {
   norm: NormSpec | undefined;
   /** Channels of what comes out; default: as many as went in. */
   outputs?: number;
+  /** The scope it is in; default `mlp`. */
+  name?: string;
 }
 
 /** timm starts gates open: almost no weight and a bias of 1. */
@@ -75,10 +77,10 @@ export function mlpSpec(value: unknown, activation: ActivationName): MlpSpec {
   return { kind, activation, gateLast: kwargs.gate_last !== false };
 }
 
-/** The MLP of a transformer block, `[..., C] -> [..., outputs]`, in the scope `mlp`. */
+/** The MLP of a transformer block, `[..., C] -> [..., outputs]`. */
 export function mlp(layers: Layers, x: Value, spec: MlpSpec, options: MlpOptions): Value {
   const width = options.outputs ?? lastDim(x);
-  return layers.scope('mlp', () => {
+  return layers.scope(options.name ?? 'mlp', () => {
     const hidden = hiddenLayers[spec.kind](layers, x, spec, options);
     if (spec.kind === 'GeGluMlp') return layers.linear('w2', hidden, width, { bias: options.bias });
     const normed = options.norm ? layers.norm('norm', hidden, options.norm) : hidden;
@@ -92,5 +94,6 @@ export const plainMlp = (
   x: Value,
   hidden: number,
   activation: ActivationName = 'gelu',
+  name = 'mlp',
 ): Value =>
-  mlp(layers, x, { kind: 'Mlp', activation, gateLast: true }, { hidden, bias: true, norm: undefined });
+  mlp(layers, x, { kind: 'Mlp', activation, gateLast: true }, { hidden, bias: true, norm: undefined, name });

@@ -100,3 +100,10 @@ export function withoutPrefix(layers: Layers, x: Value, count: number): Value {
   const b = layers.builder;
   return b.op('Slice', [x, b.ints([count]), b.ints([Number.MAX_SAFE_INTEGER]), b.ints([1])], {}, 'patches');
 }
+
+/** timm's `global_pool` names for tokens that a class token is before, `[N, T, C] -> [N, C]`; '' leaves them. */
+export const tokenPools = {
+  '': (_layers, x) => x,
+  token: (layers, x) => tokenAt(layers, x, 0),
+  avg: (layers, x) => meanOver(layers, withoutPrefix(layers, x, 1), [1]),
+} satisfies Record<string, (layers: Layers, x: Value) => Value>;

@@ -1,10 +1,10 @@
 import type { Value } from '../../../graph/graph.ts';
+import { channelAttention } from '../../layers/channel-attention.ts';
 import { classAttention } from '../../layers/class-attention.ts';
 import { batchNorm, conv } from '../../layers/convolution.ts';
 import { type Layers, lastDim } from '../../layers/layers.ts';
 import { imageToTokens, tokensToImage } from '../../layers/layout.ts';
 import { plainMlp } from '../../layers/mlp.ts';
-import { unitLength } from '../../layers/normalize.ts';
 import { leadingTokens, withoutPrefix } from '../../layers/pool.ts';
 import type { XcitArgs } from './arguments.ts';
 
@@ -25,36 +25,12 @@ export function xcaBlock(layers: Layers, x: Value, args: XcitArgs, size: Size): 
     return layers.builder.op('Add', [input, output], {}, `residual${index}`);
   };
   const attended = branch(x, 1, (normed) =>
-    layers.scope('attn', () => channelAttention(layers, normed, args)),
+    layers.scope('attn', () => channelAttention(layers, normed, args.num_heads, args.qkv_bias)),
   );
   const mixed = branch(attended, 3, (normed) =>
     layers.scope('local_mp', () => localInteraction(layers, normed, args, size)),
   );
   return branch(mixed, 2, (normed) => plainMlp(layers, normed, hiddenUnits(x, args), args.activation));
-}
-
-/**
- * Softmax of how channels of a head vary together over the tokens, each at unit length and times a learned
- * temperature: `[N, T, C] -> [N, T, C]`.
- */
-function channelAttention(layers: Layers, x: Value, { num_heads: heads, qkv_bias: bias }: XcitArgs): Value {
-  const b = layers.builder;
-  const width = lastDim(x);
-  const temperature = layers.parameter('temperature', [heads, 1, 1], { kind: 'constant', value: 1 });
-  const packed = layers.linear('qkv', x, 3 * width, { bias });
-  const boxed = b.op('Reshape', [packed, b.ints([0, 0, 3, heads, -1])], {}, 'packed');
-  const partsFirst = b.op('Transpose', [boxed], { perm: [2, 0, 3, 4, 1] }, 'parts_first');
-  const cut = b.node('Split', [partsFirst], { axis: 0, num_outputs: 3 }, 3, 'part');
-  const [q, k, v] = ['q', 'k', 'v'].map((name, i) =>
-    b.op('Squeeze', [cut.output(i), b.ints([0])], {}, name),
-  ) as [Value, Value, Value];
-  const keys = b.op('Transpose', [unitLength(layers, k)], { perm: [0, 1, 3, 2] }, 'k_t');
-  const queries = b.op('Mul', [unitLength(layers, q), temperature], {}, 'q_scaled');
-  const scores = b.op('MatMul', [queries, keys], {}, 'scores');
-  const weights = b.op('Softmax', [scores], { axis: -1 }, 'softmax');
-  const context = b.op('MatMul', [weights, v], {}, 'context');
-  const tokensFirst = b.op('Transpose', [context], { perm: [0, 3, 1, 2] }, 'tokens_first');
-  return layers.linear('proj', b.op('Reshape', [tokensFirst, b.ints([0, 0, -1])], {}, 'joined'), width);
 }
 
 function localInteraction(layers: Layers, x: Value, args: XcitArgs, size: Size): Value {

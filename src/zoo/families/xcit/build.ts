@@ -1,14 +1,14 @@
 import type { Graph, Value } from '../../../graph/graph.ts';
 import { batchNorm, conv } from '../../layers/convolution.ts';
+import { fourierPositions } from '../../layers/fourier-positions.ts';
 import { dimOf, Layers } from '../../layers/layers.ts';
 import { imageToTokens } from '../../layers/layout.ts';
-import { meanOver, tokenAt, withoutPrefix } from '../../layers/pool.ts';
+import { tokenPools } from '../../layers/pool.ts';
 import { embedTokens } from '../../layers/prefix-tokens.ts';
 import type { ModelArgs } from '../../model-args.ts';
 import type { ParameterSource } from '../../parameter-source.ts';
 import { type XcitArgs, xcitArgs } from './arguments.ts';
 import { classAttentionBlock, xcaBlock } from './blocks.ts';
-import { fourierPositions } from './positions.ts';
 
 /**
  * timm's Xcit ("XCiT: Cross-Covariance Image Transformers", arXiv 2106.09681): attention between channels instead of
@@ -37,8 +37,7 @@ export function buildXcit(modelArgs: ModelArgs, source: ParameterSource): Graph 
     x = layers.scope(`cls_attn_blocks.${i}`, () => classAttentionBlock(layers, x, args));
   }
   x = layers.norm('norm', x, args.norm);
-  if (args.global_pool === 'token') x = tokenAt(layers, x, 0);
-  if (args.global_pool === 'avg') x = meanOver(layers, withoutPrefix(layers, x, 1), [1]);
+  x = tokenPools[args.global_pool](layers, x);
   return layers.finish(args.num_classes > 0 ? layers.linear('head', x, args.num_classes) : x);
 }
 

@@ -1,8 +1,8 @@
-import type { Value } from '../../../graph/graph.ts';
-import { Tensor } from '../../../graph/tensor.ts';
-import { conv } from '../../layers/convolution.ts';
-import type { Layers } from '../../layers/layers.ts';
-import { imageToTokens } from '../../layers/layout.ts';
+import type { Value } from '../../graph/graph.ts';
+import { Tensor } from '../../graph/tensor.ts';
+import { conv } from './convolution.ts';
+import type { Layers } from './layers.ts';
+import { imageToTokens } from './layout.ts';
 
 /** Waves for each direction. */
 const waves = 32;
@@ -24,7 +24,7 @@ function waveTable([height, width]: readonly [number, number]): Tensor {
   return Tensor.float32([1, 2 * waves, height, width], data);
 }
 
-/** A projection of waves to `channels`: `[1, H*W, channels]`. */
+/** Positions of XCiT and after it EdgeNeXt, a projection of waves to `channels`: `[1, H*W, channels]`. */
 export function fourierPositions(layers: Layers, size: readonly [number, number], channels: number): Value {
   const table = layers.constant('waves', waveTable(size));
   return imageToTokens(layers, conv(layers, 'token_projection', table, channels, { kernel: 1 }), 'positions');
