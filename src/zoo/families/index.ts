@@ -12,6 +12,7 @@ import { efficientVitMit } from './efficientvit-mit/family.ts';
 import { efficientVitMsra } from './efficientvit-msra/family.ts';
 import { eva } from './eva/family.ts';
 import { fastVit } from './fastvit/family.ts';
+import { gcvit } from './gcvit/family.ts';
 import { hiera } from './hiera/family.ts';
 import { levit } from './levit/family.ts';
 import { maxxVit } from './maxxvit/family.ts';
@@ -48,6 +49,7 @@ export const families: readonly Family[] = [
   hiera,
   mvitv2,
   nest,
+  gcvit,
   pvtV2,
   pit,
   xcit,
