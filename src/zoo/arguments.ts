@@ -51,6 +51,11 @@ export function readArguments(
       }
       return list;
     },
+    text(name: string, fallback: string): string {
+      const value = args[name] ?? fallback;
+      if (typeof value !== 'string') throw wrong(name, 'text');
+      return value;
+    },
     boolean(name: string, fallback: boolean): boolean {
       const value = args[name] ?? fallback;
       if (typeof value !== 'boolean') throw wrong(name, 'true or false');

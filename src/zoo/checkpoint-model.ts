@@ -9,6 +9,7 @@ import { buildModel, type ModelConfig } from './model.ts';
 import type { ModelArgs } from './model-args.ts';
 import { checkpointParameters } from './parameter-source.ts';
 import { type Architecture, findArchitecture } from './registry.ts';
+import type { ResampleStyle } from './resample-positions.ts';
 
 /** Weights on their way into a model. */
 export interface CheckpointWeights {
@@ -22,6 +23,8 @@ export interface CheckpointWeights {
 export interface CheckpointOptions {
   /** `[C, H, W]` of the model, where it is not the configuration's: positions are resampled. */
   readonly inputSize?: Preprocessing['inputSize'] | undefined;
+  /** Whose resampling of positions; default timm's. */
+  readonly style?: ResampleStyle | undefined;
   /** Told in one line what was done to the checkpoint, where it was not taken as it is. */
   readonly say?: ((line: string) => void) | undefined;
 }
@@ -64,17 +67,42 @@ export function modelOfCheckpoint(
 function build(
   architecture: Architecture,
   configOf: (state: ReadonlyMap<string, Tensor>) => ModelConfig,
-  { tensors, entry, where }: CheckpointWeights,
-  { inputSize, say }: CheckpointOptions,
+  weights: CheckpointWeights,
+  options: CheckpointOptions,
 ): Graph {
+  const { tensors, notes } = opened(weights, architecture.firstConv);
+  const state = toTimmLayout(architecture.family.layouts ?? [], tensors, notes);
+  return assembled(architecture, configOf(state), state, notes, options);
+}
+
+/**
+ * Weights without what people keep them in, and notes that say so.
+ * @param known modules of the model, in front of which nothing stands
+ */
+export function opened(
+  { tensors, entry, where }: CheckpointWeights,
+  known: readonly string[],
+): { tensors: ReadonlyMap<string, Tensor>; notes: CheckpointNotes } {
   const notes = new CheckpointNotes(where);
   if (entry) notes.add(`weights from its entry "${entry}"`);
-  const { tensors: own, prefix, beside } = unwrapped(tensors, architecture.firstConv);
+  const { tensors: own, prefix, beside } = unwrapped(tensors, known);
   if (prefix) notes.add(`prefix "${prefix}" dropped`);
   notes.leftOver(beside);
-  const state = toTimmLayout(architecture.family.layouts ?? [], own, notes);
-  const { source, finish } = checkpointParameters(state, where, notes);
-  const config = configOf(state);
+  return { tensors: own, notes };
+}
+
+/**
+ * A configured architecture with a state dict under timm's names; what the notes have is said.
+ * @throws UserError as `modelWithWeights`
+ */
+export function assembled(
+  architecture: Architecture,
+  config: ModelConfig,
+  state: ReadonlyMap<string, Tensor>,
+  notes: CheckpointNotes,
+  { inputSize, say, style }: CheckpointOptions,
+): Graph {
+  const { source, finish } = checkpointParameters(state, notes, style);
   const graph = buildModel(inputSize ? atSize(config, architecture, inputSize) : config, source);
   finish();
   const line = notes.line();

@@ -3,15 +3,15 @@ import type { Size } from './resample-positions.ts';
 
 /** What was done to a checkpoint on its way into a model, for one line of news. */
 export class CheckpointNotes {
-  readonly #where: string;
+  /** The checkpoint's name. */
+  readonly where: string;
   readonly #lines: string[] = [];
   readonly #types = new Map<DataType, number>();
   readonly #resampled: { name: string; change: string }[] = [];
   readonly #leftOver: string[] = [];
 
-  /** @param where the checkpoint's name */
   constructor(where: string) {
-    this.#where = where;
+    this.where = where;
   }
 
   add(line: string): void {
@@ -41,7 +41,7 @@ export class CheckpointNotes {
       ...this.#positions(),
       ...(this.#leftOver.length ? [`left over: ${listed(this.#leftOver)}`] : []),
     ];
-    return lines.length ? `${this.#where}: ${lines.join('; ')}` : undefined;
+    return lines.length ? `${this.where}: ${lines.join('; ')}` : undefined;
   }
 
   #positions(): string[] {

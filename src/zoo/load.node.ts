@@ -5,13 +5,13 @@ import { UserError } from '../common/errors.ts';
 import type { Graph } from '../graph/graph.ts';
 import { importGraph, isForeign } from '../import/import-graph.ts';
 import { loadOnnx } from '../onnx/file.node.ts';
-import { type CheckpointOptions, modelOfCheckpoint, modelWithWeights } from './checkpoint-model.ts';
+import { type CheckpointOptions, modelOfCheckpoint } from './checkpoint-model.ts';
+import { configuredModel } from './configured-model.ts';
 import { type ModelReading, parsedInputSize } from './load-options.ts';
 import { setPreprocessing } from './model-info.ts';
 import { nearestNames } from './names.ts';
-import { checkpointEndings, weightFiles, withoutArchitecture } from './read-model.ts';
+import { checkpointEndings, preprocessorFile, weightFiles, withoutArchitecture } from './read-model.ts';
 import { isArchitecture } from './registry.ts';
-import { readTimmConfig } from './timm-config.ts';
 import './timm-models.node.ts';
 
 /** Files that hold a model, or the weights of one. */
@@ -21,7 +21,7 @@ const runStages = ['quantized', 'finetuned', 'pruned', 'dense'];
 
 /**
  * Loads a model: a folder with `model.onnx` (ours; preferred, as it holds what was done to the model),
- * a folder in timm's layout (`config.json` + weights), a run directory (its latest stage), an `.onnx` file, or a
+ * a folder of timm's or transformers' (`config.json` + weights), a run directory (its latest stage), an `.onnx` file, or a
  * checkpoint file with `arch`: safetensors or what `torch.save` wrote, in one file or several with an index. Weights
  * are read when they are asked for.
  *
@@ -81,10 +81,12 @@ function loadFolder(folder: string, options: ModelReading): Graph {
   const has = (name: string) => existsSync(join(folder, name));
   if (has('model.onnx')) return openOnnx(join(folder, 'model.onnx'));
   if (has('config.json')) {
-    const config = readTimmConfig(readText(join(folder, 'config.json')), join(folder, 'config.json'));
+    const file = (name: string) => ({ text: readText(join(folder, name)), path: join(folder, name) });
     const name = folderWeights.find(has);
     if (!name) throw new UserError(`${folder} has a config.json but no ${weightFiles.join(' or ')}`);
-    return modelWithWeights(config, weightsOf(join(folder, name)), checkpointOptions(options));
+    const preprocessor = has(preprocessorFile) ? file(preprocessorFile) : undefined;
+    const weights = weightsOf(join(folder, name));
+    return configuredModel(file('config.json'), preprocessor, weights, checkpointOptions(options));
   }
   const stage = runStages.find((name) => has(join(name, 'model.onnx')) || has(join(name, 'config.json')));
   if (stage) return loadFolder(join(folder, stage), options);

@@ -4,7 +4,7 @@ import { Random } from '../common/random.ts';
 import { elementCount, Tensor } from '../graph/tensor.ts';
 import type { CheckpointNotes } from './checkpoint-notes.ts';
 import { fillNormal, fillUniform } from './random-fill.ts';
-import { type Positions, resampledPositions } from './resample-positions.ts';
+import { type Positions, type ResampleStyle, resampledPositions } from './resample-positions.ts';
 
 /** How timm initializes a parameter; `normal` and `uniform` are centred on 0. */
 export type Initializer =
@@ -88,14 +88,14 @@ function fill(data: Float32Array, initializer: Initializer, keys: readonly numbe
  * Parameters of a checkpoint, which must fit the architecture; float16, bfloat16 and float64 become float32, and
  * tables of positions of another size are resampled. It may lack counters, which are then 0, and further names of
  * one tensor. Call `finish` after building.
- * @param where the checkpoint's name in errors
- * @param notes what was done to the tensors is added to
+ * @param notes have the checkpoint's name; what was done to the tensors is added
  */
 export function checkpointParameters(
   tensors: ReadonlyMap<string, Tensor>,
-  where: string,
   notes: CheckpointNotes,
+  style: ResampleStyle = 'timm',
 ): { source: ParameterSource; finish(): void } {
+  const { where } = notes;
   const used = new Set<string>();
   const missing: string[] = [];
   return {
@@ -108,7 +108,7 @@ export function checkpointParameters(
       used.add(name);
       if (dtype === 'float32') notes.stored(tensor.dtype);
       if (`${tensor.shape}` !== `${shape}`) {
-        const resampled = positions && resampledPositions(name, tensor, shape, positions);
+        const resampled = positions && resampledPositions(name, tensor, shape, positions, style);
         if (!resampled) {
           throw new UserError(
             `${where}: tensor "${name}" has shape [${tensor.shape}], the architecture expects [${shape}]`,

@@ -5,8 +5,8 @@ import type { Graph } from '../graph/graph.ts';
 import { importGraph, isForeign } from '../import/import-graph.ts';
 import { readOnnx } from '../onnx/read.ts';
 import type { ExternalData } from '../onnx/tensor-proto.ts';
-import { modelOfCheckpoint, modelWithWeights } from './checkpoint-model.ts';
-import { readTimmConfig } from './timm-config.ts';
+import { modelOfCheckpoint } from './checkpoint-model.ts';
+import { configuredModel } from './configured-model.ts';
 
 /** The files of a model by their names, as they lie in its folder. */
 export type ModelFiles = Readonly<Record<string, Uint8Array>>;
@@ -20,7 +20,7 @@ export interface ReadModelOptions {
 
 /**
  * A model from the bytes of its files: an `.onnx` file (with those that hold its weights, where they are
- * beside it), timm's `config.json` with its weights (`model.safetensors` or `pytorch_model.bin`), or one checkpoint
+ * beside it), the `config.json` of timm or of transformers with its weights (`model.safetensors` or `pytorch_model.bin`), or one checkpoint
  * (`.safetensors`, or what `torch.save` wrote) with `arch`. The bytes are kept, and weights are made of them when they are asked for.
  *
  * @example
@@ -45,13 +45,16 @@ export function readModel(files: ModelFiles, { arch, say }: ReadModelOptions = {
   const weights = { ...readCheckpoint(inMemory(files[path]!, path)), where: path };
   const config = files['config.json'];
   if (config && !arch) {
-    return modelWithWeights(readTimmConfig(new TextDecoder().decode(config), 'config.json'), weights, {
-      say,
-    });
+    const file = (name: string) => ({ text: new TextDecoder().decode(files[name]), path: name });
+    const preprocessor = preprocessorFile in files ? file(preprocessorFile) : undefined;
+    return configuredModel(file('config.json'), preprocessor, weights, { say });
   }
   if (!arch) throw new UserError(withoutArchitecture(path, 'the option arch'));
   return modelOfCheckpoint(arch, weights, { say });
 }
+
+/** How images are prepared for a model of transformers. */
+export const preprocessorFile = 'preprocessor_config.json';
 
 /** Names of the weights in a model folder, the safer form first. */
 export const weightFiles = [

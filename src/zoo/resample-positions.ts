@@ -11,6 +11,9 @@ export type Positions =
   | { readonly kind: 'grid'; readonly size: Size; readonly prefix: number }
   | { readonly kind: 'offsets'; readonly window: Size };
 
+/** Whose way of resampling a grid of positions: timm smooths, transformers does not. */
+export type ResampleStyle = 'timm' | 'transformers';
+
 /**
  * A table of positions for another size, as timm resamples it when it loads a checkpoint; what it was made for is
  * taken to be square, as timm does. Tables are small (some hundred rows), so no engine is asked.
@@ -23,6 +26,7 @@ export function resampledPositions(
   tensor: Tensor,
   shape: readonly number[],
   positions: Positions,
+  style: ResampleStyle,
 ): { tensor: Tensor; from: Size; to: Size } | undefined {
   const axis = positions.kind === 'grid' ? 1 : 0;
   const width = shape[axis + 1]!;
@@ -33,7 +37,7 @@ export function resampledPositions(
   const whole = [edge, ...to].every((length) => Number.isInteger(length) && length > 0);
   if (!fits || !whole) return undefined;
   const from: Size = [edge, edge];
-  const weights = positions.kind === 'grid' ? bicubicWeights : geometricWeights;
+  const weights = positions.kind === 'grid' ? gridWeights[style] : geometricWeights;
   const source = toFloat32(name, tensor);
   return {
     from,
@@ -89,16 +93,15 @@ function mixed(data: Float32Array, weights: readonly number[][], outer: number, 
   return result;
 }
 
-/** Keys' cubic with a = -0.5, which PyTorch takes where it smooths what it shrinks. */
-function cubic(x: number): number {
-  const a = -0.5;
+/** Keys' cubic. PyTorch has a = -0.5 where it smooths what it shrinks, -0.75 where it does not. */
+function cubic(x: number, a: number): number {
   const t = Math.abs(x);
   if (t < 1) return ((a + 2) * t - (a + 3)) * t * t + 1;
   return t < 2 ? ((t - 5) * t + 8) * t * a - 4 * a : 0;
 }
 
 /** `F.interpolate(mode='bicubic', antialias=True)` along one axis. */
-const bicubicWeights: Weights = (from, to) => {
+const smoothWeights: Weights = (from, to) => {
   const scale = from / to;
   const stretch = Math.max(scale, 1);
   return Array.from({ length: to }, (_, i) => {
@@ -106,12 +109,26 @@ const bicubicWeights: Weights = (from, to) => {
     const first = Math.max(Math.trunc(center - 2 * stretch + 0.5), 0);
     const end = Math.min(Math.trunc(center + 2 * stretch + 0.5), from);
     const row = Array.from({ length: from }, (_, j) =>
-      j >= first && j < end ? cubic((j - center + 0.5) / stretch) : 0,
+      j >= first && j < end ? cubic((j - center + 0.5) / stretch, -0.5) : 0,
     );
     const sum = row.reduce((total, weight) => total + weight, 0);
     return row.map((weight) => weight / sum);
   });
 };
+
+/** `F.interpolate(mode='bicubic')` along one axis: four neighbours, those beyond the edge are the edge. */
+const sharpWeights: Weights = (from, to) =>
+  Array.from({ length: to }, (_, i) => {
+    const center = (from / to) * (i + 0.5) - 0.5;
+    const left = Math.floor(center);
+    const row = Array.from({ length: from }, () => 0);
+    for (let j = left - 1; j <= left + 2; j++) {
+      row[Math.min(Math.max(j, 0), from - 1)]! += cubic(j - center, -0.75);
+    }
+    return row;
+  });
+
+const gridWeights: Record<ResampleStyle, Weights> = { timm: smoothWeights, transformers: sharpWeights };
 
 /**
  * Offsets of the old window lie at 0, 1, 1 + q, 1 + q + q^2..., so that the outermost ones meet those of the new;

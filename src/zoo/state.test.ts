@@ -55,7 +55,7 @@ describe('a state dict', () => {
   it('is read from a checkpoint that may lack counters and further names', () => {
     const tensors = stateDict(build(randomParameters(1)));
     const read = (changed: ReadonlyMap<string, Tensor>) => {
-      const { source, finish } = checkpointParameters(changed, 'file', new CheckpointNotes('file'));
+      const { source, finish } = checkpointParameters(changed, new CheckpointNotes('file'));
       const graph = build(source);
       finish();
       return stateDict(graph);
