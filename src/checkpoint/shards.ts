@@ -1,4 +1,5 @@
 import { UserError } from '../common/errors.ts';
+import { parseJson } from '../common/json.ts';
 import { quoted } from '../common/quoted.ts';
 import type { Tensor } from '../graph/tensor.ts';
 
@@ -11,12 +12,7 @@ const shardLimit = 1000;
  * @throws UserError when it is no such index, or names a file that is not beside it
  */
 export function readShardIndex(text: string, path: string): Map<string, string> {
-  let parsed: unknown;
-  try {
-    parsed = JSON.parse(text);
-  } catch {
-    throw new UserError(`${path} is not JSON`);
-  }
+  const parsed = parseJson(text, path);
   const table = (parsed as { weight_map?: unknown } | null)?.weight_map;
   if (typeof table !== 'object' || table === null || Array.isArray(table)) {
     throw new UserError(`${path} has no weight_map`);

@@ -1,4 +1,6 @@
+import { z } from 'zod';
 import { UserError } from '../common/errors.ts';
+import { checkedAs } from '../common/json.ts';
 
 /** Filters a resize may use. The names are timm's. */
 export const interpolations = ['bicubic', 'bilinear'] as const;
@@ -25,6 +27,32 @@ export interface Preprocessing {
   readonly cropMode: CropMode;
 }
 
+const edge = z
+  .number()
+  .int()
+  .min(1)
+  .max(1 << 16);
+
+/** `Preprocessing`, where it comes from a file. */
+export const preprocessingSchema: z.ZodType<Preprocessing> = z.object({
+  inputSize: z.tuple([z.union([z.literal(1), z.literal(3)]), edge, edge]),
+  mean: z.array(z.number()).min(1).max(3),
+  std: z.array(z.number().gt(0)).min(1).max(3),
+  interpolation: z.enum(interpolations),
+  cropPct: z.number().gt(0),
+  cropMode: z.enum(cropModes),
+});
+
+/** `TimmInputConfig`, of which a file may hold anything. */
+const timmInputSchema = z.object({
+  input_size: z.array(z.number()).nullish(),
+  mean: z.array(z.number()).nullish(),
+  std: z.array(z.number()).nullish(),
+  interpolation: z.string().nullish(),
+  crop_pct: z.number().nullish(),
+  crop_mode: z.string().nullish(),
+});
+
 /** The fields of timm's `pretrained_cfg` that say how images are prepared. */
 export interface TimmInputConfig {
   input_size?: readonly number[] | null;
@@ -44,7 +72,8 @@ const imagenetStd = [0.229, 0.224, 0.225];
  * @param where named in errors: the file the configuration came from
  * @throws UserError on a field with a value that can't be honoured
  */
-export function fromTimmConfig(config: TimmInputConfig, where: string): Preprocessing {
+export function fromTimmConfig(input: TimmInputConfig, where: string): Preprocessing {
+  const config = checkedAs(timmInputSchema, input, where);
   const inputSize = config.input_size ?? [3, 224, 224];
   const [channels, height, width] = inputSize;
   if (inputSize.length !== 3 || (channels !== 1 && channels !== 3) || !isSize(height) || !isSize(width)) {
@@ -96,8 +125,8 @@ export function describePreprocessing(preprocessing: Preprocessing): string {
   ].join(', ');
 }
 
-function isSize(edge: number | undefined): edge is number {
-  return edge !== undefined && Number.isInteger(edge) && edge > 0;
+function isSize(size: number | undefined): size is number {
+  return edge.safeParse(size).success;
 }
 
 function perChannel(

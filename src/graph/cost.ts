@@ -1,3 +1,4 @@
+import { contradiction } from './infer.ts';
 import { argumentsOf } from './schema/arguments.ts';
 import { einsumLabels, einsumLengths } from './schema/einsum.ts';
 import { type OpArguments, type OpName, rowOf, rowsFor } from './schema/signature.ts';
@@ -61,6 +62,11 @@ export const costRules: { readonly [O in OpName]?: CostRule<O> } = {
 export function countMacs(graph: Graph, shapeOf: ShapeOf = (value) => value.shape): number {
   return graph.nodes.reduce((total, node) => {
     const rule = rowOf(costRules, node) as CostRule<OpName> | undefined;
-    return total + (rule ? rule(node, argumentsOf(node), shapeOf) : 0);
+    if (!rule) return total;
+    try {
+      return total + rule(node, argumentsOf(node), shapeOf);
+    } catch (error) {
+      throw contradiction(node, error);
+    }
   }, 0);
 }

@@ -23,9 +23,9 @@ export function inferNode(node: Node, found: Found = new Map()): void {
     if (told && inferred[0] && !inferred[0].shape) {
       inferred = [{ dtype: inferred[0].dtype, shape: symbolicShape(told, node, args, found) }];
     }
+    for (const { shape } of inferred) assertShape(shape);
   } catch (error) {
-    const shapes = node.inputs.map((v) => (v ? `${v.name} [${v.shape ?? '?'}]` : '-')).join(', ');
-    throw new UserError(`${node.label}: ${(error as Error).message} (inputs: ${shapes})`);
+    throw contradiction(node, error);
   }
   node.outputs.forEach((output, i) => {
     const found = inferred[i];
@@ -33,6 +33,17 @@ export function inferNode(node: Node, found: Found = new Map()): void {
     if (found.dtype) output.dtype = found.dtype;
     if (found.shape) output.shape = found.shape;
   });
+}
+
+/** Says of what a rule fell over that the node's inputs contradict its op. */
+export function contradiction(node: Node, error: unknown): UserError {
+  const shapes = node.inputs.map((v) => (v ? `${v.name} [${v.shape ?? '?'}]` : '-')).join(', ');
+  return new UserError(`${node.label}: ${(error as Error).message} (inputs: ${shapes})`);
+}
+
+function assertShape(shape: Shape | undefined): void {
+  const wrong = shape?.some((dim) => typeof dim !== 'string' && !(Number.isSafeInteger(dim) && dim >= 0));
+  if (wrong) throw new Error(`it would give [${shape}]`);
 }
 
 /**

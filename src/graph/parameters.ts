@@ -1,3 +1,5 @@
+import { z } from 'zod';
+import { parseJsonAs } from '../common/json.ts';
 import type { Graph, Value } from './types.ts';
 
 /** Where the names are kept in a graph's metadata, JSON arrays. */
@@ -27,5 +29,6 @@ export function setBuffers(graph: Graph, names: readonly string[]): void {
 function recorded(graph: Graph, kind: keyof typeof keys): Value[] {
   const names = graph.metadata.get(keys[kind]);
   if (!names) return [];
-  return (JSON.parse(names) as string[]).flatMap((name) => graph.constants.get(name) ?? []);
+  const recordedNames = parseJsonAs(z.array(z.string()), names, `the model's note "${keys[kind]}"`);
+  return recordedNames.flatMap((name) => graph.constants.get(name) ?? []);
 }

@@ -154,17 +154,24 @@ const attributeReaders: Record<
   1: ({ f }) => ({ kind: 'float', value: f }),
   2: ({ i }) => ({ kind: 'int', value: narrow(i) }),
   3: ({ s }) => ({ kind: 'string', value: text(s) }),
-  4: ({ t }, _graph, _scope, external) => ({ kind: 'tensor', value: tensorFromProto(t!, external) }),
+  4: ({ t }, _graph, _scope, external) => ({ kind: 'tensor', value: tensorFromProto(given(t), external) }),
   5: ({ g }, graph, scope, external) => {
-    const nested = new Graph(g!.name, graph);
-    fillGraph(nested, g!, scope, external);
-    nested.carried = { graph: emptied(g!) };
+    const proto = given(g);
+    const nested = new Graph(proto.name, graph);
+    fillGraph(nested, proto, scope, external);
+    nested.carried = { graph: emptied(proto) };
     return { kind: 'graph', value: nested };
   },
   6: ({ floats }) => ({ kind: 'floats', value: floats }),
   7: ({ ints }) => ({ kind: 'ints', value: ints.map(narrow) }),
   8: ({ strings }) => ({ kind: 'strings', value: strings.map(text) }),
 };
+
+/** @throws UserError where an attribute says that it has what it has not */
+function given<T>(part: T | undefined): T {
+  if (part === undefined) throw new UserError('an attribute of the type of a tensor or a graph has none');
+  return part;
+}
 
 const narrow = (value: bigint): number | bigint =>
   Number.isSafeInteger(Number(value)) ? Number(value) : value;

@@ -17,6 +17,11 @@ export function readRecipe(path: string): RecipeInput {
   } catch (error) {
     throw fileError(error, `can't read ${path}`);
   }
+  return parsedRecipe(text, path);
+}
+
+/** A recipe from its text. @param path names it in errors; as `readRecipe` */
+export function parsedRecipe(text: string, path: string): RecipeInput {
   const document = parseDocument(text, { prettyErrors: true });
   const [error] = document.errors;
   if (error) throw new UserError(`${path} is no YAML: ${error.message.split('\n')[0]}`);

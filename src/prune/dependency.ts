@@ -1,4 +1,5 @@
 import type { Graph, Node, Value } from '../graph/graph.ts';
+import { contradiction } from '../graph/infer.ts';
 import { argumentsOf } from '../graph/schema/arguments.ts';
 import { type OpArguments, type OpName, rowOf } from '../graph/schema/signature.ts';
 import { capturedValues, subgraphs } from '../graph/traversal.ts';
@@ -56,7 +57,7 @@ export function findDependencies(graph: Graph, units: 'elements' | 'wholes' = 'e
     const rule = rowOf(dependencyRules, node) as DependencyRule<OpArguments[OpName]> | undefined;
     const known = rule && hasShapes(node) && subgraphs(node).length === 0;
     if (!rule) unknownOps.add(node.op);
-    const layouts = known ? rule(node, argumentsOf(node), sweep) : pinInputs(node, sweep);
+    const layouts = known ? applied(rule, node, sweep) : pinInputs(node, sweep);
     node.outputs.forEach((output, i) => {
       if (output) sweep.known.set(output, floats.has(output.dtype ?? '') ? (layouts[i] ?? []) : []);
     });
@@ -69,6 +70,14 @@ export function findDependencies(graph: Graph, units: 'elements' | 'wholes' = 'e
     constants: sweep.constants,
     unknownOps: [...unknownOps],
   };
+}
+
+function applied(rule: DependencyRule<OpArguments[OpName]>, node: Node, sweep: Sweep): readonly Layout[] {
+  try {
+    return rule(node, argumentsOf(node), sweep);
+  } catch (error) {
+    throw contradiction(node, error);
+  }
 }
 
 const hasShapes = (node: Node): boolean =>

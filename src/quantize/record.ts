@@ -1,6 +1,8 @@
+import { z } from 'zod';
 import { UserError } from '../common/errors.ts';
+import { parseJsonAs } from '../common/json.ts';
 import type { Graph } from '../graph/graph.ts';
-import type { BackendName, WeightKind } from './backends.ts';
+import { type BackendName, backends, type WeightKind, weightKinds } from './backends.ts';
 import type { WeightError } from './layers.ts';
 
 /** What was done to a graph's numbers; kept in its metadata for exporters and reports. */
@@ -27,6 +29,16 @@ export interface Quantization {
 
 const key = 'pqv.quantization';
 
+/** `Quantization`, as far as a damaged one would be met later; the rest is for reports. */
+const recordSchema = z.looseObject({
+  dtype: z.enum(['int8', 'fp16']),
+  scheme: z.enum(['dynamic', 'static']).optional(),
+  backend: z.enum(Object.keys(backends) as BackendName[]).optional(),
+  weights: z.enum(weightKinds).optional(),
+  weightError: z.object({ relative: z.number(), plain: z.number() }).optional(),
+  ignored: z.array(z.string()).optional(),
+});
+
 const integerOps = new Set([
   'com.microsoft.DynamicQuantizeMatMul',
   'com.microsoft.MatMulIntegerToFloat',
@@ -44,7 +56,9 @@ const integerOps = new Set([
 /** How the graph was quantized by us; undefined when it was not. */
 export function quantization(graph: Graph): Quantization | undefined {
   const text = graph.metadata.get(key);
-  return text === undefined ? undefined : (JSON.parse(text) as Quantization);
+  return text === undefined
+    ? undefined
+    : (parseJsonAs(recordSchema, text, `the model's note "${key}"`) as Quantization);
 }
 
 export function recordQuantization(graph: Graph, record: Quantization): void {

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { UserError } from '../common/errors.ts';
 import { fileError, writeFileWhole } from '../common/files.node.ts';
+import { parseJson } from '../common/json.ts';
 import { formats } from '../export/formats.node.ts';
 import { reportHtml } from './html.ts';
 import { type Report, reportSchema } from './schema.ts';
@@ -32,12 +33,7 @@ export function readReport(folder: string): Report {
   } catch (error) {
     throw fileError(error, `can't read ${path}`);
   }
-  let content: unknown;
-  try {
-    content = JSON.parse(text);
-  } catch {
-    throw new UserError(`${path} is no JSON; make it again with pqv optimize`);
-  }
+  const content = parseJson(text, path);
   const parsed = reportSchema.safeParse(content);
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;

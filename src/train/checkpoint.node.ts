@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { encodeSafetensors, readSafetensors } from '../checkpoint/safetensors.ts';
 import { FileReader, writeFileWhole } from '../common/files.node.ts';
+import { parseJson } from '../common/json.ts';
 import { type Progress, silent } from '../common/progress.ts';
 import type { CheckpointStore, TrainingCheckpoint, TrainingProgress } from './checkpoint.ts';
 
@@ -29,7 +30,7 @@ const progressSchema: z.ZodType<TrainingProgress> = z.object({
 function checkpointIn(file: FileReader): TrainingCheckpoint {
   const { tensors, metadata } = readSafetensors(file);
   if (!metadata.progress) throw new Error('it is no training checkpoint');
-  const progress = progressSchema.safeParse(JSON.parse(metadata.progress));
+  const progress = progressSchema.safeParse(parseJson(metadata.progress, 'its record of the training'));
   if (!progress.success)
     throw new Error(`its record of the training has no usable ${progress.error.issues[0]?.path.join('.')}`);
   for (const tensor of tensors.values()) tensor.data;

@@ -1,4 +1,5 @@
 import { UserError } from '../common/errors.ts';
+import { quoted } from '../common/quoted.ts';
 import { layerArgument } from './layers/layer-spec.ts';
 import type { ModelArgs } from './model-args.ts';
 import { nearestNames } from './names.ts';
@@ -17,10 +18,12 @@ export function readArguments(
   for (const name of Object.keys(args)) {
     if (known.includes(name) || withoutEffect.includes(name)) continue;
     const near = nearestNames(name, known, 1);
-    throw new UserError(`unknown model argument "${name}"${near.length ? `; did you mean ${near}?` : ''}`);
+    throw new UserError(
+      `unknown model argument ${quoted(name)}${near.length ? `; did you mean ${near}?` : ''}`,
+    );
   }
   const wrong = (name: string, wanted: string) =>
-    new UserError(`model argument ${name} is ${JSON.stringify(args[name])}; it must be ${wanted}`);
+    new UserError(`model argument ${name} is ${quoted(args[name])}; it must be ${wanted}`);
   const read = {
     number(name: string, fallback: number): number {
       const value = args[name] ?? fallback;

@@ -1,5 +1,12 @@
+import { z } from 'zod';
 import { UserError } from '../common/errors.ts';
-import { describePreprocessing, fromTimmConfig, type Preprocessing } from '../dataset/preprocessing.ts';
+import { parseJsonAs } from '../common/json.ts';
+import {
+  describePreprocessing,
+  fromTimmConfig,
+  type Preprocessing,
+  preprocessingSchema,
+} from '../dataset/preprocessing.ts';
 import {
   overriddenPreprocessing,
   type PreprocessingOptions,
@@ -24,6 +31,17 @@ export interface ModelInfo {
   history: string[];
 }
 
+/** `ModelInfo`, for files that anything may have happened to. */
+const infoSchema: z.ZodType<ModelInfo> = z.looseObject({
+  architecture: z.string().optional(),
+  modelArgs: z.record(z.string(), z.unknown()).optional(),
+  numClasses: z.number().int().min(0).max(1e7),
+  classNames: z.array(z.string()).optional(),
+  preprocessing: preprocessingSchema,
+  preprocessingFrom: z.enum(['assumed', 'given']).optional(),
+  history: z.array(z.string()),
+});
+
 /** `assumed`: the model says nothing, so timm's default was taken; `given`: the user said so. */
 export type PreprocessingOrigin = 'assumed' | 'given';
 
@@ -38,11 +56,7 @@ const key = 'pqv.model';
 export function modelInfo(graph: Graph): ModelInfo {
   const text = graph.metadata.get(key);
   if (text === undefined) return inferredInfo(graph);
-  try {
-    return JSON.parse(text) as ModelInfo;
-  } catch {
-    throw new UserError(`the model's "${key}" metadata is damaged: it is not JSON`);
-  }
+  return parseJsonAs(infoSchema, text, `the model's note "${key}"`);
 }
 
 /** The name of the architecture a graph was built from; undefined for a graph from elsewhere. */

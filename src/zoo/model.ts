@@ -1,6 +1,7 @@
 import { UserError } from '../common/errors.ts';
 import { fromTimmConfig, type Preprocessing, toTimmConfig } from '../dataset/preprocessing.ts';
 import type { Graph } from '../graph/graph.ts';
+import { elementCount } from '../graph/tensor.ts';
 import type { ModelArgs } from './model-args.ts';
 import { setModelInfo } from './model-info.ts';
 import { type ParameterSource, randomParameters } from './parameter-source.ts';
@@ -19,13 +20,18 @@ export interface ModelConfig {
 
 /**
  * The graph of a configured architecture, with its notes (`modelInfo`).
+ * @param maxParameters a model that would have more is refused before memory is taken for it
  * @throws UserError on an unknown architecture or arguments it can't be built with
  */
-export function buildModel(config: ModelConfig, source: ParameterSource): Graph {
+export function buildModel(
+  config: ModelConfig,
+  source: ParameterSource,
+  maxParameters = defaultMaxParameters,
+): Graph {
   const architecture = findArchitecture(config.architecture);
   const preprocessing = config.preprocessing ?? architecture.preprocessing;
   const args = completeArgs(architecture, config.modelArgs, preprocessing, config.numClasses);
-  const graph = buildArchitecture(architecture, args, source);
+  const graph = buildArchitecture(architecture, args, withinBudget(source, maxParameters));
   const numClasses = args.num_classes === 0 ? 0 : (graph.outputs[0]!.shape!.at(-1) as number);
   const { classNames, modelArgs = {} } = config;
   if (classNames && classNames.length !== numClasses) {
@@ -40,6 +46,27 @@ export function buildModel(config: ModelConfig, source: ParameterSource): Graph 
     history: [],
   });
   return graph;
+}
+
+/** Above timm's largest, EVA's 4.4 thousand millions. */
+export const defaultMaxParameters = 10e9;
+/** No model of timm's has a tenth of that. */
+const maxTensors = 20_000;
+
+/** A source that ends the building of what would never end, or fit into memory. */
+function withinBudget(source: ParameterSource, maxParameters: number): ParameterSource {
+  let parameters = 0;
+  let tensors = 0;
+  return (name, shape, ...rest) => {
+    parameters += elementCount(shape);
+    if (!(parameters <= maxParameters)) {
+      throw new UserError(
+        `${name} [${shape}] makes it more than ${maxParameters.toLocaleString('en')} parameters (--max-parameters)`,
+      );
+    }
+    if (++tensors > maxTensors) throw new UserError(`the arguments ask for more than ${maxTensors} tensors`);
+    return source(name, shape, ...rest);
+  };
 }
 
 /** The preprocessing for an input of another shape; other channels get the mean of mean and deviation. */
@@ -58,6 +85,6 @@ function resized(preprocessing: Preprocessing, inputSize: readonly number[]): Pr
  * A model with random weights, initialized as timm does; the same seed gives the same weights.
  * @throws UserError as `buildModel`
  */
-export function initModel(config: ModelConfig, seed = 0): Graph {
-  return buildModel(config, randomParameters(seed));
+export function initModel(config: ModelConfig, seed = 0, maxParameters = defaultMaxParameters): Graph {
+  return buildModel(config, randomParameters(seed), maxParameters);
 }

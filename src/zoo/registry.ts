@@ -138,6 +138,9 @@ export function buildArchitecture(
     return builders.get(architecture.className)!.build(args, source);
   } catch (error) {
     if (error instanceof UserError) throw new UserError(`${architecture.name}: ${error.message}`);
+    if (error instanceof RangeError) {
+      throw new UserError(`${architecture.name}: the arguments ask for more than fits (${error.message})`);
+    }
     throw error;
   }
 }

@@ -1,3 +1,5 @@
+import { z } from 'zod';
+import { parseJsonAs } from '../common/json.ts';
 import type { Graph } from '../graph/graph.ts';
 import { buffers, parameters } from '../graph/parameters.ts';
 import { Tensor } from '../graph/tensor.ts';
@@ -27,19 +29,21 @@ function record(graph: Graph, key: string, entries: object): void {
   else graph.metadata.delete(key);
 }
 
-const recorded = <T>(graph: Graph, key: string): [string, T][] =>
-  Object.entries(JSON.parse(graph.metadata.get(key) ?? '{}') as Record<string, T>);
+function recorded<S extends z.ZodType>(graph: Graph, key: string, value: S): [string, z.output<S>][] {
+  const text = graph.metadata.get(key) ?? '{}';
+  return Object.entries(parseJsonAs(z.record(z.string(), value), text, `the model's note "${key}"`));
+}
 
 /** The state dict as PyTorch has it: parameters, buffers, aliases and counters (int64 scalars); no copies. */
 export function stateDict(graph: Graph): Map<string, Tensor> {
   const state = new Map(
     [...parameters(graph), ...buffers(graph)].map((value) => [value.name, value.tensor!] as const),
   );
-  for (const [name, source] of recorded<string>(graph, keys.aliases)) {
+  for (const [name, source] of recorded(graph, keys.aliases, z.string())) {
     const tensor = state.get(source);
     if (tensor) state.set(name, tensor);
   }
-  for (const [name, count] of recorded<number>(graph, keys.counters)) {
+  for (const [name, count] of recorded(graph, keys.counters, z.number().int())) {
     state.set(name, Tensor.scalar(count, 'int64'));
   }
   return state;

@@ -1,4 +1,6 @@
 import { UserError } from '../common/errors.ts';
+import { parseJson } from '../common/json.ts';
+import { quoted } from '../common/quoted.ts';
 import { fromTimmConfig, type TimmInputConfig, toTimmConfig } from '../dataset/preprocessing.ts';
 import type { ModelConfig } from './model.ts';
 import type { ModelArgs } from './model-args.ts';
@@ -23,12 +25,7 @@ const isRecord = (value: unknown): value is Record<string, unknown> =>
  * @throws UserError when it is not JSON, names no known architecture, or a field is of the wrong kind
  */
 export function readTimmConfig(text: string, path: string): ModelConfig {
-  let parsed: unknown;
-  try {
-    parsed = JSON.parse(text);
-  } catch {
-    throw new UserError(`${path} is not JSON`);
-  }
+  const parsed = parseJson(text, path);
   if (!isRecord(parsed)) throw new UserError(`${path} is not a JSON object`);
   const config = parsed as TimmConfig;
   const input = (config.pretrained_cfg ?? parsed) as NonNullable<TimmConfig['pretrained_cfg']>;
@@ -38,17 +35,23 @@ export function readTimmConfig(text: string, path: string): ModelConfig {
   if (!isRecord(modelArgs)) throw new UserError(`${path}: model_args is not an object`);
   const architecture = named(config.architecture, path);
   const numClasses: unknown = config.num_classes ?? input.num_classes ?? architecture.numClasses;
-  if (typeof numClasses !== 'number' || !Number.isInteger(numClasses) || numClasses < 0) {
-    throw new UserError(`${path}: num_classes is ${JSON.stringify(numClasses)}; it must be a whole number`);
+  if (typeof numClasses !== 'number' || !Number.isInteger(numClasses) || numClasses < 0 || numClasses > 1e7) {
+    throw new UserError(`${path}: num_classes is ${quoted(numClasses)}; it must be a whole number`);
   }
   const labels = config.label_names ?? input.label_names;
-  const classNames = Array.isArray(labels) && labels.length === numClasses ? labels : undefined;
+  const classNames =
+    Array.isArray(labels) && labels.length === numClasses && labels.every((name) => typeof name === 'string')
+      ? labels
+      : undefined;
   const defaults = toTimmConfig(architecture.preprocessing);
   const given = Object.fromEntries(Object.entries(input).filter(([, value]) => value !== null));
   const own = 'in_chans' in modelArgs || !('input_size' in given) ? {} : { mean: null, std: null };
   return {
     architecture: architecture.name,
-    modelArgs: input.global_pool ? { global_pool: input.global_pool, ...modelArgs } : modelArgs,
+    modelArgs:
+      typeof input.global_pool === 'string' && input.global_pool
+        ? { global_pool: input.global_pool, ...modelArgs }
+        : modelArgs,
     numClasses,
     ...(classNames ? { classNames } : {}),
     preprocessing: fromTimmConfig({ ...defaults, ...own, ...given }, path),

@@ -5,6 +5,7 @@ interface Options extends CommonOptions {
   output: string;
   numClasses?: number;
   modelArgs?: Record<string, unknown>;
+  maxParameters: number;
 }
 
 export function initCommand(): Command {
@@ -15,7 +16,8 @@ export function initCommand(): Command {
     .argument('<arch>', 'a timm architecture name')
     .requiredOption('-o, --output <dir>', 'folder to write')
     .option('--num-classes <n>', 'classes of the head', parse.integer(0))
-    .option('--model-args <json>', "overrides of the architecture's arguments", parse.json);
+    .option('--model-args <json>', "overrides of the architecture's arguments", parse.json)
+    .option('--max-parameters <n>', 'a model of more is refused', parse.integer(1), 10e9);
   return withCommonOptions(init).action(async (arch: string, options: Options) => {
     const { initModel } = await import('../../pipeline/commands/init.node.ts');
     const made = await initModel(arch, options.output, options);

@@ -6,10 +6,10 @@ import { type ModelSize, sizeOf } from './command.node.ts';
 export async function initModel(
   architecture: string,
   output: string,
-  options: { seed: number; numClasses?: number; modelArgs?: Record<string, unknown> },
+  options: { seed: number; numClasses?: number; modelArgs?: Record<string, unknown>; maxParameters?: number },
 ): Promise<ModelSize & { architecture: string; files: string[] }> {
-  const { seed, numClasses, modelArgs } = options;
-  const graph = randomModel({ architecture, numClasses, modelArgs }, seed);
+  const { seed, numClasses, modelArgs, maxParameters } = options;
+  const graph = randomModel({ architecture, numClasses, modelArgs }, seed, maxParameters);
   const files = saveTimm(graph, output);
   return { architecture, ...sizeOf(graph), files };
 }

@@ -1,3 +1,4 @@
+import { UserError } from '../../common/errors.ts';
 import type { Node, Shape, Value } from '../../graph/graph.ts';
 import type { OpArguments, OpName } from '../../graph/schema/signature.ts';
 import type { Labelled, Layout } from '../layout.ts';
@@ -23,6 +24,7 @@ export const shapeOf = (value: Value): Shape => value.shape!;
 export function aligned(context: DependencyContext, value: Value, rank: number): Labelled {
   const shape = shapeOf(value);
   const shift = rank - shape.length;
+  if (shift < 0) throw new UserError(`${value.name} [${shape}] has more axes than what it is broadcast to`);
   return {
     dims: [...Array<number>(shift).fill(1), ...shape],
     layout: context.layout(value).map((factor) => ({ ...factor, axes: factor.axes.map((a) => a + shift) })),

@@ -1,4 +1,5 @@
 import { UserError } from '../../common/errors.ts';
+import { quoted } from '../../common/quoted.ts';
 import type { Builder } from '../../graph/builder.ts';
 import type { Value } from '../../graph/graph.ts';
 
@@ -26,7 +27,7 @@ export function layerArgument(argument: string, value: unknown): LayerArgument {
       return { name: partial, kwargs: (kwargs ?? {}) as Record<string, unknown> };
     }
   }
-  throw new UserError(`${argument} is ${JSON.stringify(value)}; it must be the name of a layer`);
+  throw new UserError(`${argument} is ${quoted(value)}; it must be the name of a layer`);
 }
 
 const plain = (name: string) => name.replaceAll('_', '').toLowerCase();
@@ -42,7 +43,8 @@ const norms: Record<string, NormSpec> = {
 export function normSpec(argument: string, value: unknown): NormSpec {
   if (value === undefined || value === null || value === '') return norms.layernorm!;
   const { name, kwargs } = layerArgument(argument, value);
-  const spec = norms[plain(name)];
+  const key = plain(name);
+  const spec = Object.hasOwn(norms, key) ? norms[key] : undefined;
   if (!spec) throw new UserError(`${argument} "${name}" is not supported; use LayerNorm or RmsNorm`);
   const { eps, ...rest } = kwargs;
   const other = Object.keys(rest)[0];
