@@ -359,7 +359,7 @@ describe('files', () => {
   });
 
   it.each([
-    ['{', /report\.json is no JSON/],
+    ['{', /report\.json is not JSON/],
     ['{"model": 3}', /report\.json is no report: model: /],
   ])('refuses %s', (content, message) => {
     const broken = mkdtempSync(join(folder, 'broken-'));
