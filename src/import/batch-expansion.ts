@@ -1,13 +1,13 @@
 import { Builder } from '../graph/builder.ts';
-import { sameDim } from '../graph/dim.ts';
-import type { Graph, Node, Value } from '../graph/graph.ts';
+import { broadcastShapes, sameDim, sameShape } from '../graph/dim.ts';
+import type { Graph, Node, Shape, Value } from '../graph/graph.ts';
 import { replaceValue } from '../graph/replace.ts';
 import { argumentsOf } from '../graph/schema/arguments.ts';
 import { type OpName, rowOf, rowsFor } from '../graph/schema/signature.ts';
 
 /**
  * Takes out what repeats a tensor for every image of the batch, in place.
- * 1. An `Expand` or `Tile` along the first axis whose readers all broadcast is left out.
+ * 1. An `Expand`, or a `Tile` of axes of length 1, whose readers all broadcast is left out.
  * 2. A `Concat` of such tensors and one other along a later axis becomes a sum: the other padded with zeros, and
  *    they, joined and padded likewise, which then broadcasts. So our builders put a class token before the patches.
  *
@@ -16,11 +16,12 @@ import { type OpName, rowOf, rowsFor } from '../graph/schema/signature.ts';
 export function batchExpansion(graph: Graph): void {
   for (const node of [...graph.nodes]) if (node.op === 'Concat') joinedToSum(graph, node);
   for (const node of [...graph.nodes]) {
-    const whole = repeated(node);
-    if (!whole || graph.outputs.includes(node.output())) continue;
+    if ((node.op !== 'Expand' && node.op !== 'Tile') || graph.outputs.includes(node.output())) continue;
+    const [from, to] = [node.input(0).shape, node.output().shape];
+    if (!from || !to || !isStretched(from, to)) continue;
     const readers = node.output().uses.map((use) => use.node);
-    if (!readers.every((reader) => broadcasts(reader, node.output()))) continue;
-    graph.replaceUses(node.output(), whole);
+    if (!readers.every((reader) => broadcasts(reader, node.output(), from))) continue;
+    graph.replaceUses(node.output(), node.input(0));
   }
   graph.removeDead();
 }
@@ -32,19 +33,24 @@ function repeated(node: Node): Value | undefined {
   if (!from || !to || from.length > to.length) return undefined;
   const padded = [...Array(to.length - from.length).fill(1), ...from];
   const alike = to.every((dim, i) => i === 0 || sameDim(dim, padded[i]));
-  return alike && padded[0] === 1 && from.length === to.length && to[0] !== 1 ? node.input(0) : undefined;
+  return alike && padded[0] === 1 && to[0] !== 1 ? node.input(0) : undefined;
 }
 
 /** Ops that broadcast all that they read. */
 const broadcasting: { readonly [O in OpName]?: true } = rowsFor('Add Sub Mul Div Pow Where', true);
 
-/** Whether a reader gives the same when a value is not repeated for each image, since something else has them all. */
-function broadcasts(reader: Node, value: Value): boolean {
+/** Does a shape become the other by stretching axes of length 1? A Tile can also repeat what is longer. */
+function isStretched(from: Shape, to: Shape): boolean {
+  const padded = [...Array(Math.max(0, to.length - from.length)).fill(1), ...from];
+  return padded.every((dim, i) => dim === 1 || sameDim(dim, to[i]));
+}
+
+/** Whether a reader gives the same when it is given what has the shape `from` in the place of a value. */
+function broadcasts(reader: Node, value: Value, from: Shape): boolean {
   if (!rowOf(broadcasting, reader)) return false;
-  const to = value.shape!;
-  return reader.inputs.some(
-    (input) => input !== value && input?.shape?.length === to.length && sameDim(input.shape[0], to[0]),
-  );
+  const shapes = reader.inputs.map((input) => (input === value ? from : input?.shape));
+  if (shapes.some((shape) => !shape)) return false;
+  return sameShape((shapes as Shape[]).reduce(broadcastShapes), reader.output().shape);
 }
 
 function joinedToSum(graph: Graph, node: Node): void {
@@ -71,7 +77,13 @@ function joinedToSum(graph: Graph, node: Node): void {
   const joined = (values: readonly Value[]) =>
     values.length > 1 ? b.op('Concat', values, { axis }, 'prefix') : values[0]!;
   const pieces: Value[] = [];
-  const [front, back] = [whole.slice(0, at), whole.slice(at + 1)] as [Value[], Value[]];
+  const ofRank = (value: Value | undefined): Value => {
+    const missing = shape.length - value!.shape!.length;
+    return missing === 0
+      ? value!
+      : b.op('Unsqueeze', [value, b.ints([...Array(missing).keys()])], {}, 'token');
+  };
+  const [front, back] = [whole.slice(0, at).map(ofRank), whole.slice(at + 1).map(ofRank)] as const;
   if (front.length) pieces.push(b.op('Pad', [joined(front), pads(0, length - before)], {}, 'prefix_padded'));
   if (back.length) pieces.push(b.op('Pad', [joined(back), pads(length - after, 0)], {}, 'suffix_padded'));
   const padded = b.op('Pad', [parts[at], pads(before, after)], {}, 'patches_padded');

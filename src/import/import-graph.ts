@@ -3,23 +3,49 @@ import type { Graph } from '../graph/graph.ts';
 import { nameBatch } from './batch.ts';
 import { batchExpansion } from './batch-expansion.ts';
 import { constantNodes } from './constant-nodes.ts';
+import { expandFused } from './expand/expand-fused.ts';
 import { foldShapes } from './fold-shapes.ts';
 import { operatorSet } from './operator-set.ts';
+import { parameterNames } from './parameter-names.ts';
 import type { ImportContext, ImportOptions, ImportPass } from './pass.ts';
+import { activation } from './recognize/activation.ts';
+import { layerNorm } from './recognize/layer-norm.ts';
+import { linear } from './recognize/linear.ts';
+import { masks } from './recognize/masks.ts';
+import { partsToSplit } from './recognize/parts.ts';
+import { fixedSums } from './recognize/position.ts';
+import { rmsNorm } from './recognize/rms-norm.ts';
+import { scores } from './recognize/scores.ts';
 import { trainingLeftovers } from './training-leftovers.ts';
+import { valueNames } from './value-names.ts';
+
+const identities: ImportPass = (graph) => {
+  eliminateIdentities(graph, movementIdentities);
+};
 
 /** In the order in which they run. */
 const passes: readonly ImportPass[] = [
+  // What the file says becomes what it means.
   constantNodes,
+  valueNames,
   trainingLeftovers,
   nameBatch,
   foldShapes,
   operatorSet,
   foldShapes,
   batchExpansion,
-  (graph) => {
-    eliminateIdentities(graph, movementIdentities);
-  },
+  identities,
+  // What is computed is written as our builders write it.
+  expandFused,
+  masks,
+  layerNorm,
+  rmsNorm,
+  activation,
+  partsToSplit,
+  scores,
+  linear,
+  fixedSums,
+  parameterNames,
 ];
 
 /** Whether a graph comes from elsewhere: ours say what they are. */

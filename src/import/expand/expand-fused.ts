@@ -1,0 +1,115 @@
+import { float } from '../../graph/attribute.ts';
+import type { Builder } from '../../graph/builder.ts';
+import type { Graph, Node, Value } from '../../graph/graph.ts';
+import { replaceValue } from '../../graph/replace.ts';
+import { argumentsOf } from '../../graph/schema/arguments.ts';
+import { type OpArguments, type OpName, rowOf } from '../../graph/schema/signature.ts';
+import { scopedBuilder } from '../recognize/linear.ts';
+import { attention, multiHeadAttention, packedAttention } from './attention.ts';
+
+/** The first output, or all of them by their places, in standard ops; undefined where there is no exact way. */
+type Expansion<O extends OpName> = (
+  b: Builder,
+  node: Node,
+  args: OpArguments[O],
+) => Value | readonly (Value | undefined)[] | undefined;
+
+/** The two last axes of an operand exchanged. */
+function turned(b: Builder, x: Value): Value | undefined {
+  const rank = x.shape?.length;
+  if (rank === undefined || rank < 2) return undefined;
+  const perm = [...Array(rank).keys()];
+  [perm[rank - 2], perm[rank - 1]] = [rank - 1, rank - 2];
+  return b.op('Transpose', [x], { perm }, 'turned');
+}
+
+const fusedMatMul: Expansion<'com.microsoft.FusedMatMul'> = (b, node, args) => {
+  if (args.transBatchA || args.transBatchB) return undefined;
+  const operands = [0, 1].map((i) =>
+    [args.transA, args.transB][i] ? turned(b, node.input(i)) : node.input(i),
+  );
+  if (operands.some((operand) => !operand)) return undefined;
+  const [left, right] = operands as [Value, Value];
+  if (args.alpha === 1) return b.op('MatMul', [left, right], {}, 'matmul');
+  return b.op('MatMul', [b.op('Mul', [left, b.scalar(args.alpha)], {}, 'scaled'), right], {}, 'matmul');
+};
+
+const added = (b: Builder, x: Value, y: Value | undefined): Value => (y ? b.op('Add', [x, y], {}, 'add') : x);
+
+const skipLayerNorm: Expansion<'com.microsoft.SkipLayerNormalization'> = (b, node, { epsilon }) => {
+  const [x, skip, gamma, beta, bias] = node.inputs as Value[];
+  if (node.outputs[1] || node.outputs[2]) return undefined;
+  const sum = added(b, added(b, x!, bias), skip);
+  const operands = beta ? [sum, gamma, beta] : [sum, gamma];
+  const normed = b.op('LayerNormalization', operands, { axis: -1, epsilon: float(epsilon) }, 'norm');
+  return [normed, undefined, undefined, sum];
+};
+
+/** Activations that Conv and Gemm can have in them, by ONNX Runtime's names. */
+function activated(b: Builder, x: Value, name: string | undefined): Value | undefined {
+  if (name === undefined || name === '') return x;
+  return ['Relu', 'Sigmoid', 'Tanh'].includes(name) ? b.op(name, [x], {}, 'act') : undefined;
+}
+
+const windowed = ['auto_pad', 'dilations', 'group', 'kernel_shape', 'pads', 'strides'] as const;
+
+const fusedConv: Expansion<'com.microsoft.FusedConv'> = (b, node, args) => {
+  const attributes = Object.fromEntries(
+    windowed.flatMap((name) => {
+      const value = args[name];
+      return value === undefined ? [] : [[name, value as string | number | number[]]];
+    }),
+  );
+  const [x, weight, bias, z] = node.inputs;
+  const made = b.op('Conv', bias ? [x, weight, bias] : [x, weight], attributes, 'conv');
+  return activated(b, added(b, made, z), args.activation);
+};
+
+const fusedGemm: Expansion<'com.microsoft.FusedGemm'> = (b, node, args) => {
+  const { alpha, beta, transA, transB } = args;
+  const attributes = { alpha: float(alpha), beta: float(beta), transA, transB };
+  return activated(b, b.op('Gemm', node.inputs, attributes, 'gemm'), args.activation);
+};
+
+/** What fused operators are made of, keyed by `Node.op`. */
+export const expansions: { readonly [O in OpName]?: Expansion<O> } = {
+  Attention: attention,
+  'com.microsoft.Attention': packedAttention,
+  'com.microsoft.MultiHeadAttention': multiHeadAttention,
+  'com.microsoft.FusedMatMul': fusedMatMul,
+  'com.microsoft.FusedConv': fusedConv,
+  'com.microsoft.FusedGemm': fusedGemm,
+  'com.microsoft.SkipLayerNormalization': skipLayerNorm,
+  'com.microsoft.Gelu': (b, node) => b.op('Gelu', [node.input(0)], {}, 'act'),
+  'com.microsoft.BiasGelu': (b, node) => b.op('Gelu', [added(b, node.input(0), node.input(1))], {}, 'act'),
+  'com.microsoft.FastGelu': (b, node) =>
+    b.op('Gelu', [added(b, node.input(0), node.inputs[1])], { approximate: 'tanh' }, 'act'),
+  'com.microsoft.QuickGelu': (b, node, { alpha }) => {
+    const scaled = alpha === 1 ? node.input(0) : b.op('Mul', [node.input(0), b.scalar(alpha)], {}, 'scaled');
+    return b.op('Mul', [node.input(0), b.op('Sigmoid', [scaled], {}, 'sigmoid')], {}, 'act');
+  },
+  'com.microsoft.BiasSoftmax': (b, node, { axis, is_inner_broadcast: inner }) => {
+    const rank = node.input(0).shape?.length;
+    if (inner || rank === undefined || (axis !== -1 && axis !== rank - 1)) return undefined;
+    return b.op('Softmax', [added(b, node.input(0), node.input(1))], { axis: -1 }, 'softmax');
+  },
+};
+
+/**
+ * Puts standard ops in the place of those that ONNX Runtime's optimizer fused, and of ONNX's own Attention, where they
+ * compute the same. It does not fire on pasts, masks of keys, statistics that are read, and layouts by transposed
+ * batch axes.
+ */
+export function expandFused(graph: Graph): void {
+  for (const node of [...graph.nodes]) {
+    const expansion = rowOf(expansions, node) as Expansion<OpName> | undefined;
+    const made = expansion?.(scopedBuilder(graph, node), node, argumentsOf(node));
+    if (!made) continue;
+    const results = Array.isArray(made) ? (made as (Value | undefined)[]) : [made as Value];
+    node.outputs.forEach((output, i) => {
+      if (output && results[i]) replaceValue(graph, output, results[i]);
+    });
+    graph.removeNodes([node]);
+  }
+  graph.removeDead();
+}
