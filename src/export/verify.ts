@@ -35,7 +35,14 @@ export function verifyArtifact(
 ): Promise<Verification> {
   // Integer kernels compute on the weights as they are laid out at loading; for floats that only costs time.
   const options = quantization(source)?.dtype === 'int8' ? {} : withoutPacking;
-  return verifyRun(engine, source, (feeds) => runOnce(engine, artifact, feeds, options), tolerances);
+  const run = async (feeds: Tensors) => {
+    try {
+      return await runOnce(engine, artifact, feeds, options);
+    } catch (error) {
+      throw new Error(`the written model does not run: ${(error as Error).message}`);
+    }
+  };
+  return verifyRun(engine, source, run, tolerances);
 }
 
 /**

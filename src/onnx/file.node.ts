@@ -1,6 +1,8 @@
-import { basename, dirname, isAbsolute, join, normalize } from 'node:path';
+import { realpathSync } from 'node:fs';
+import { basename, dirname, isAbsolute, join, normalize, sep } from 'node:path';
 import { UserError } from '../common/errors.ts';
-import { FileReader, writeFilesWhole } from '../common/files.node.ts';
+import { FileReader, fileError, writeFilesWhole } from '../common/files.node.ts';
+import { quoted } from '../common/quoted.ts';
 import type { Graph } from '../graph/graph.ts';
 import { readOnnx } from './read.ts';
 import { type EncodedModel, encodeOnnx, externalAbove, weightBytes } from './write.ts';
@@ -17,13 +19,11 @@ export function loadOnnx(path: string): Graph {
   try {
     return readOnnx(bytes, (location, offset, length) => {
       const relative = normalize(location);
-      if (isAbsolute(relative) || relative.startsWith('..')) {
-        throw new UserError(`external data location "${location}" leaves the model's folder`);
-      }
-      const reader = readers.get(relative) ?? new FileReader(join(dirname(path), relative));
+      const reader = readers.get(relative) ?? new FileReader(externalFile(path, location));
       readers.set(relative, reader);
       const wanted = length ?? reader.size - offset;
-      if (!(offset >= 0 && wanted >= 0 && offset + wanted <= reader.size)) {
+      const whole = [offset, wanted].every((place) => Number.isSafeInteger(place) && place >= 0);
+      if (!(whole && offset + wanted <= reader.size)) {
         throw new UserError(
           `${reader.path} has ${reader.size} bytes; the model wants ${offset} to ${offset + wanted}`,
         );
@@ -34,6 +34,26 @@ export function loadOnnx(path: string): Graph {
     if (error instanceof UserError) throw new UserError(`${path}: ${error.message}`);
     throw error;
   }
+}
+
+/**
+ * The file in which a model keeps weights: one in its folder, or where links are how the folder is kept (the cache of
+ * the Hub) one that lies beside the model itself.
+ * @throws UserError on any other
+ */
+function externalFile(model: string, location: string): string {
+  const relative = normalize(location);
+  const leaves = () => new UserError(`external data location ${quoted(location)} leaves the model's folder`);
+  if (location.includes('\0') || isAbsolute(relative) || relative.startsWith('..')) throw leaves();
+  const file = join(dirname(model), relative);
+  try {
+    const real = realpathSync(file);
+    const inside = real.startsWith(join(realpathSync(dirname(model)), sep));
+    if (!inside && dirname(real) !== dirname(realpathSync(model))) throw leaves();
+  } catch (error) {
+    throw fileError(error, `can't read ${file}`);
+  }
+  return file;
 }
 
 /** Writes an `.onnx` file, above 1 GiB with its weights beside it in `NAME.data`. Whole or not at all. */

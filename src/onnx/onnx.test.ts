@@ -1,6 +1,7 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fromBinary, toBinary } from '@bufbuild/protobuf';
 import { describe, expect, it } from 'vitest';
 import { float } from '../graph/attribute.ts';
 import { Builder } from '../graph/builder.ts';
@@ -10,8 +11,9 @@ import { Tensor } from '../graph/tensor.ts';
 import { onnxruntime } from '../runtime/onnxruntime.node.ts';
 import { runOnce } from '../runtime/session.ts';
 import { loadOnnx, saveOnnx } from './file.node.ts';
+import { ModelProtoSchema, type NodeProto } from './generated/onnx_pb.ts';
 import { readOnnx } from './read.ts';
-import { encodeOnnx, writeOnnx } from './write.ts';
+import { concatenate, encodeOnnx, writeOnnx } from './write.ts';
 
 /** y = condition ? x + w : x - w, through subgraphs that read values of the outer graph. */
 function branching(): Graph {
@@ -80,6 +82,63 @@ describe('ONNX codec', () => {
       await session.dispose();
       saveOnnx(loaded, join(folder, 'single.onnx'));
       expect(loadOnnx(join(folder, 'single.onnx')).constants.get('w')!.tensor!.size).toBe(400);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+
+  it('takes nodes in any order, and refuses a cycle and what nothing makes', async () => {
+    const whole = () => fromBinary(ModelProtoSchema, writeOnnx(branching()));
+    const turned = whole();
+    turned.graph!.node.reverse();
+    const graph = readOnnx(toBinary(ModelProtoSchema, turned));
+    expect(checkGraph(graph)).toEqual([]);
+    const [a, b] = [await runOnce(onnxruntime, graph, feeds), await runOnce(onnxruntime, branching(), feeds)];
+    expect(a.z!.data).toEqual(b.z!.data);
+    const broken = (change: (nodes: NodeProto[]) => void) => {
+      const model = whole();
+      change(model.graph!.node);
+      return () => readOnnx(toBinary(ModelProtoSchema, model));
+    };
+    expect(broken((nodes) => nodes[0]!.input.splice(0, 1, nodes.at(-1)!.output[0]!))).toThrow(
+      /form a cycle through/,
+    );
+    expect(broken((nodes) => nodes[0]!.input.splice(0, 1, 'no\nwhere'))).toThrow(
+      'reads "no\\nwhere", which nothing',
+    );
+  });
+
+  it('reads weights from the folder of the model only, as bytes that are there', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'pqv-'));
+    const model = join(folder, 'inner', 'm.onnx');
+    try {
+      mkdirSync(join(folder, 'inner'));
+      writeFileSync(join(folder, 'secret'), Buffer.alloc(8192));
+      symlinkSync(join(folder, 'secret'), join(folder, 'inner', 'link'));
+      const at = (location: string, offset = '0') => {
+        const proto = fromBinary(ModelProtoSchema, concatenate(encodeOnnx(branching(), 'w.data').model));
+        for (const { externalData } of proto.graph!.initializer) {
+          for (const entry of externalData) {
+            if (entry.key === 'location') entry.value = location;
+            if (entry.key === 'offset') entry.value = offset;
+          }
+        }
+        writeFileSync(model, toBinary(ModelProtoSchema, proto));
+        return () => loadOnnx(model);
+      };
+      for (const outside of ['../secret', '/dev/zero', 'a\0b', 'link', 'x/../../secret']) {
+        expect(at(outside)).toThrow(/leaves the model's folder/);
+      }
+      expect(at('y'.repeat(5000))).toThrow(/the name is too long/);
+      writeFileSync(join(folder, 'inner', 'w.data'), Buffer.alloc(8192));
+      for (const place of ['0.5', 'x', '-8', '1e300', '9000'])
+        expect(at('w.data', place)).toThrow(/the model wants/);
+      expect(at('w.data')).not.toThrow();
+      // As the Hub's cache has it: model and weights are links to files side by side.
+      const links = join(folder, 'links');
+      mkdirSync(links);
+      for (const name of ['m.onnx', 'w.data']) symlinkSync(join(folder, 'inner', name), join(links, name));
+      expect(() => loadOnnx(join(links, 'm.onnx'))).not.toThrow();
     } finally {
       rmSync(folder, { recursive: true });
     }

@@ -12,6 +12,7 @@ import {
   type TensorProto,
   type ValueInfoProto,
 } from './generated/onnx_pb.ts';
+import { orderedNodes } from './node-order.ts';
 import { dataTypeOf, type ExternalData, tensorFromProto } from './tensor-proto.ts';
 
 /** What of a file's messages the graph does not model, kept on `carried` so that writing gives it back. */
@@ -84,16 +85,8 @@ function fillGraph(
     value.carried = { ...(value.carried as CarriedValue | undefined), ...carried };
     scope.set(initializer.name, value);
   }
-  for (const node of proto.node) {
-    const inputs = node.input.map((name) => {
-      if (name === '') return undefined;
-      const value = scope.get(name);
-      if (!value)
-        throw new UserError(
-          `node ${node.opType} "${node.name}" reads "${name}", which nothing before it makes`,
-        );
-      return value;
-    });
+  for (const node of orderedNodes(proto.node, scope)) {
+    const inputs = node.input.map((name) => scope.get(name));
     const made = graph.addNode({
       opType: node.opType,
       domain: node.domain === 'ai.onnx' ? '' : node.domain,

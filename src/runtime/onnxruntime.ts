@@ -121,6 +121,12 @@ function nested(config: Record<string, string>): Record<string, unknown> {
   return root;
 }
 
+/** What an engine does not load is the file's fault, as far as can be told: models come from anywhere. */
+function refusal(engine: string, model: Graph | Uint8Array | string, error: unknown): UserError {
+  const what = typeof model === 'string' ? model : model instanceof Graph ? 'the model' : 'the file';
+  return new UserError(`${engine} does not load ${what}: ${(error as Error).message}`);
+}
+
 /** Larger weights are handed over where they lie: in the model's own bytes they would be copied three times. */
 const inModelBelow = 1 << 24;
 
@@ -134,13 +140,18 @@ export function ortEngine(ort: Ort, name: string, provider: string, threads: num
     name,
     async load(model, options = {}) {
       const settings = sessionOptions(provider, threads, options);
-      const open = async (source: string | Uint8Array) =>
-        new OrtSession(
-          ort,
-          typeof source === 'string'
-            ? await ort.InferenceSession.create(source, settings)
-            : await ort.InferenceSession.create(source, settings),
-        );
+      const open = async (source: string | Uint8Array) => {
+        try {
+          return new OrtSession(
+            ort,
+            typeof source === 'string'
+              ? await ort.InferenceSession.create(source, settings)
+              : await ort.InferenceSession.create(source, settings),
+          );
+        } catch (error) {
+          throw refusal(name, model, error);
+        }
+      };
       if (!(model instanceof Graph)) return open(model);
       if (weightBytes(model) <= inModelBelow) return open(writeOnnx(model));
       const { model: head, weights } = encodeWithWeights(model);
