@@ -44,7 +44,8 @@ function rowsOf(box: Box): Int32Array[] {
  * The elements of an attention's boxes. Rows that share elements choose together; among those, units
  * with the same place in all rows are one scope. Every row is then made of whole scopes, so equal
  * numbers per scope keep every box a box. Where free elements don't fall into equal scopes, tied ones
- * are taken; an attention of which those don't either, or that has a pinned element, gives no group.
+ * are taken; an attention of which those don't either, or that has a pinned element, gives no group. A box of
+ * which all elements are pinned (weights behind a softmax) asks nothing of the others.
  */
 export function headDimGroups(
   boxes: readonly Box[],
@@ -53,7 +54,11 @@ export function headDimGroups(
   outer: ReadonlySet<number>,
   headDims: HeadDims,
 ): PruningGroup[] {
-  const rows = boxes.flatMap(rowsOf).map((row) => row.map((label) => labels.find(label)));
+  const rows = boxes
+    .filter((box) => !box.labels.every((label) => labels.isPinned(label)))
+    .flatMap(rowsOf)
+    .map((row) => row.map((label) => labels.find(label)));
+  if (rows.length === 0) return [];
   const elements = new Set(rows.flatMap((row) => [...row]));
   for (const root of elements) if (root === Labels.pinned || outer.has(root)) return [];
   const free = [...elements].map((root) => [root]);

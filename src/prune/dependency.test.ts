@@ -205,6 +205,39 @@ describe('dependencies through movement', () => {
     await expectExact(graph);
   });
 
+  it('values lose dimensions under weights that a Linear says', async () => {
+    const net = new Net();
+    const x = net.input('N', 5, 4);
+    const boxed = (name: string, outputs: number, shape: number[]) =>
+      net.b.op('Reshape', [net.linear(name, x, 4, outputs), net.b.ints(shape)]);
+    const weights = net.b.op('Softmax', [boxed('weights', 3 * 25, [0, 5, 3, 5, 5])], { axis: -1 });
+    const values = net.b.op('Unsqueeze', [boxed('v', 12, [0, 5, 3, 4]), net.b.ints([1])]);
+    const byHead = net.b.op('Transpose', [values], { perm: [0, 1, 3, 2, 4] });
+    const mixed = net.b.op('ReduceSum', [net.b.op('MatMul', [weights, byHead]), net.b.ints([3])], {
+      keepdims: 0,
+    });
+    const graph = net.head(net.b.op('Reshape', [mixed, net.b.ints([0, 5, 12])]), 12);
+    expect(groupsOf(graph)).toEqual(['headDims v 4']);
+    await expectExact(graph);
+  });
+
+  it('heads that join the batch lose the same dimensions, where a convolution sees each by itself', async () => {
+    const net = new Net();
+    const packed = net.linear('q', net.input('N', 16, 5), 5, 12);
+    const boxed = net.b.op('Reshape', [packed, net.b.ints([0, 0, 3, 4])]);
+    const heads = net.b.op('Transpose', [boxed], { perm: [0, 2, 1, 3] });
+    const images = net.b.op('Reshape', [heads, net.b.ints([-1, 4, 4, 4])]);
+    const first = net.b.op('Transpose', [images], { perm: [0, 3, 1, 2] });
+    const seen = net.conv('pool', first, 1, 4, { group: 4 });
+    const apart = net.b.op('Reshape', [seen, net.b.ints([-1, 3, 4, 16])]);
+    const tokens = net.b.op('Transpose', [apart], { perm: [0, 3, 1, 2] });
+    const graph = net.head(net.b.op('Reshape', [tokens, net.b.ints([0, 0, 12])]), 12);
+    expect(groupsOf(graph)).toEqual(['headDims q 4']);
+    const pruned = await expectExact(graph);
+    expect(pruned.constants.get('q.weight')!.shape).toEqual([6, 5]);
+    expect(pruned.constants.get('pool.weight')!.shape).toEqual([2, 1, 3, 3]);
+  });
+
   it('rotary position embedding pairs dimensions half a head apart', async () => {
     const net = new Net();
     const x = net.input('N', 5, 12);

@@ -110,8 +110,8 @@ export class Layouts {
     if (apart) throw new Error(`[${a.dims}] and [${b.dims}] do not go together`);
     this.#pinUnlabelled(a, b);
     this.#pinUnlabelled(b, a);
-    let result: Factor[] = [...a.layout];
-    for (const factor of b.layout) {
+    let result: Factor[] = a.layout.flatMap((factor) => this.#withoutPinned(factor));
+    for (const factor of b.layout.flatMap((whole) => this.#withoutPinned(whole))) {
       const met = result.filter((other) => other.axes.some((axis) => factor.axes.includes(axis)));
       result = result.filter((other) => !met.includes(other));
       if (met.length === 0) result.push(factor);
@@ -124,6 +124,17 @@ export class Layouts {
       }
     }
     return { dims: a.dims.map((dim, i) => (dim === 1 ? b.dims[i]! : dim)), layout: result };
+  }
+
+  /** A box of which no element may go is no more than its outer indices (weights behind a softmax). */
+  #withoutPinned(factor: Factor): Layout {
+    if (factor.axes.length === 1 || !factor.labels.every((label) => this.labels.isPinned(label))) {
+      return [factor];
+    }
+    return factor.axes.flatMap((axis, i) => {
+      const outer = factor.outer[i];
+      return outer ? [axisFactor(axis, outer)] : [];
+    });
   }
 
   #pinUnlabelled(from: Labelled, other: Labelled): void {
@@ -272,7 +283,8 @@ export class Layouts {
    * Row-major reinterpretation. Axes fall into the smallest runs of equal size on both sides; a
    * labelled axis alone passes, one that is split becomes a box, a box that is merged an axis again.
    * Labels merged with axes that are not channels are repeated over those. Two independent channel
-   * axes can't be merged: they are pinned.
+   * axes can't be merged: they are pinned. Outer indices of a box that join the batch (heads whose images a
+   * convolution sees one by one) stay, and all lose the same elements.
    */
   reshape(from: Labelled, to: Shape): Layout {
     const runs = matchRuns(from.dims, to);
@@ -280,7 +292,18 @@ export class Layouts {
       this.pin(from.layout);
       return [];
     }
-    return from.layout.flatMap((factor) => this.#reshapeFactor(factor, from, to, runs) ?? []);
+    const symbolic = new Set(
+      runs.filter((run) => run.to.some((axis) => typeof to[axis] !== 'number')).flatMap((run) => run.from),
+    );
+    return from.layout
+      .flatMap((factor) => this.#tiedOver(factor, symbolic))
+      .flatMap((factor) => this.#reshapeFactor(factor, from, to, runs) ?? []);
+  }
+
+  /** A box without those of its outer axes that are among some. */
+  #tiedOver(factor: Factor, axes: ReadonlySet<number>): Layout {
+    const joined = factor.axes.filter((axis, i) => i !== factor.inner && axes.has(axis));
+    return joined.reduce<Layout>((layout, axis) => this.reduce(layout, axis), [factor]);
   }
 
   #reshapeFactor(factor: Factor, from: Labelled, to: Shape, runs: readonly Run[]): Factor | undefined {
