@@ -1,4 +1,4 @@
-import { rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { beforeAll, expect, it } from 'vitest';
 import { Builder } from '../src/graph/builder.ts';
 import { Graph } from '../src/graph/graph.ts';
@@ -80,4 +80,33 @@ it('refuses numbers that do not fit', async () => {
   });
   const zero = await pqv('inspect', at('model'), '--std', '0');
   expect(zero).toMatchObject({ code: 2, stderr: expect.stringMatching(/--std.*number above 0/i) });
+});
+
+it('takes the preprocessing and the names of the classes from the files beside a model', async () => {
+  mkdirSync(at('export', 'onnx'), { recursive: true });
+  writeFileSync(at('export', 'onnx', 'model.onnx'), foreign());
+  const names = Array.from({ length: 10 }, (_, i) => `kind ${i}`);
+  const config = { model_type: 'vit', id2label: Object.fromEntries(names.map((name, i) => [i, name])) };
+  const preprocessor = { size: 28, image_mean: [0.25], image_std: [0.5], resample: 2 };
+  writeFileSync(at('export', 'config.json'), JSON.stringify(config));
+  writeFileSync(at('export', 'preprocessor_config.json'), JSON.stringify(preprocessor));
+  const told = {
+    preprocessing: { mean: [0.25], interpolation: 'bilinear', from: 'config' },
+    classNames: names,
+  };
+  const inspected = async () =>
+    JSON.parse((await pqv('inspect', at('export', 'onnx', 'model.onnx'), '--json')).stdout);
+  expect(await inspected()).toMatchObject(told);
+
+  const timm = { label_names: names, pretrained_cfg: { mean: [0.1], std: [0.2], interpolation: 'bicubic' } };
+  rmSync(at('export', 'preprocessor_config.json'));
+  writeFileSync(at('export', 'config.json'), JSON.stringify(timm));
+  expect(await inspected()).toMatchObject({
+    preprocessing: { mean: [0.1], std: [0.2], from: 'config' },
+    classNames: names,
+  });
+
+  writeFileSync(at('export', 'config.json'), '{');
+  const broken = await pqv('inspect', at('export', 'onnx', 'model.onnx'));
+  expect(broken).toMatchObject({ code: 2, stderr: expect.stringMatching(/config\.json is not JSON/) });
 });

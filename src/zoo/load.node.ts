@@ -1,5 +1,5 @@
 import { existsSync, readdirSync, statSync } from 'node:fs';
-import { basename, dirname, extname, join } from 'node:path';
+import { basename, dirname, extname, join, resolve } from 'node:path';
 import { indexEnding, openCheckpoint, readText } from '../checkpoint/open.node.ts';
 import { UserError } from '../common/errors.ts';
 import type { Graph } from '../graph/graph.ts';
@@ -7,11 +7,13 @@ import { importGraph, isForeign } from '../import/import-graph.ts';
 import { loadOnnx } from '../onnx/file.node.ts';
 import { type CheckpointOptions, modelOfCheckpoint } from './checkpoint-model.ts';
 import { configuredModel } from './configured-model.ts';
+import { noteForeign } from './foreign-info.ts';
 import { type ModelReading, parsedInputSize } from './load-options.ts';
 import { setPreprocessing } from './model-info.ts';
 import { nearestNames } from './names.ts';
 import { checkpointEndings, preprocessorFile, weightFiles, withoutArchitecture } from './read-model.ts';
 import { isArchitecture } from './registry.ts';
+import type { ConfigFile } from './transformers/model.ts';
 import './timm-models.node.ts';
 
 /** Files that hold a model, or the weights of one. */
@@ -96,8 +98,20 @@ function loadFolder(folder: string, options: ModelReading): Graph {
 /** An `.onnx` file; one that is not ours is brought to our form. */
 function openOnnx(path: string): Graph {
   const graph = loadOnnx(path);
-  if (isForeign(graph)) importGraph(graph);
+  if (!isForeign(graph)) return graph;
+  importGraph(graph);
+  noteForeign(graph, { config: beside(path, 'config.json'), preprocessor: beside(path, preprocessorFile) });
   return graph;
+}
+
+/** A file in the folder of a model, or where that is one of exports (`onnx/model.onnx`) in the folder above. */
+function beside(model: string, name: string): ConfigFile | undefined {
+  const folders = [
+    dirname(model),
+    ...(basename(dirname(resolve(model))) === 'onnx' ? [join(dirname(model), '..')] : []),
+  ];
+  const path = folders.map((folder) => join(folder, name)).find((file) => existsSync(file));
+  return path === undefined ? undefined : { text: readText(path), path };
 }
 
 const weightsOf = (path: string) => ({ ...openCheckpoint(path), where: path });

@@ -31,6 +31,8 @@ export interface ModelInfo {
   history: string[];
 }
 
+const origins = ['assumed', 'config', 'given'] as const;
+
 /** `ModelInfo`, for files that anything may have happened to. */
 const infoSchema: z.ZodType<ModelInfo> = z.looseObject({
   architecture: z.string().optional(),
@@ -38,12 +40,15 @@ const infoSchema: z.ZodType<ModelInfo> = z.looseObject({
   numClasses: z.number().int().min(0).max(1e7),
   classNames: z.array(z.string()).optional(),
   preprocessing: preprocessingSchema,
-  preprocessingFrom: z.enum(['assumed', 'given']).optional(),
+  preprocessingFrom: z.enum(origins).optional(),
   history: z.array(z.string()),
 });
 
-/** `assumed`: the model says nothing, so timm's default was taken; `given`: the user said so. */
-export type PreprocessingOrigin = 'assumed' | 'given';
+/**
+ * `assumed`: the model says nothing, so timm's default was taken; `config`: a file beside it says so; `given`: the
+ * user does.
+ */
+export type PreprocessingOrigin = (typeof origins)[number];
 
 const key = 'pqv.model';
 

@@ -38,11 +38,7 @@ export function readTimmConfig(text: string, path: string): ModelConfig {
   if (typeof numClasses !== 'number' || !Number.isInteger(numClasses) || numClasses < 0 || numClasses > 1e7) {
     throw new UserError(`${path}: num_classes is ${quoted(numClasses)}; it must be a whole number`);
   }
-  const labels = config.label_names ?? input.label_names;
-  const classNames =
-    Array.isArray(labels) && labels.length === numClasses && labels.every((name) => typeof name === 'string')
-      ? labels
-      : undefined;
+  const classNames = classNamesOf(parsed, numClasses);
   const defaults = toTimmConfig(architecture.preprocessing);
   const given = Object.fromEntries(Object.entries(input).filter(([, value]) => value !== null));
   const own = 'in_chans' in modelArgs || !('input_size' in given) ? {} : { mean: null, std: null };
@@ -56,6 +52,14 @@ export function readTimmConfig(text: string, path: string): ModelConfig {
     ...(classNames ? { classNames } : {}),
     preprocessing: fromTimmConfig({ ...defaults, ...own, ...given }, path),
   };
+}
+
+/** Names of classes from `label_names`, where it stands in timm's configurations; undefined where it does not name each. */
+export function classNamesOf(config: Readonly<Record<string, unknown>>, count: number): string[] | undefined {
+  const { label_names: own, pretrained_cfg: input } = config;
+  const labels = own ?? (isRecord(input) ? input.label_names : undefined);
+  const names = Array.isArray(labels) && labels.length === count && count > 0;
+  return names && labels.every((name) => typeof name === 'string') ? labels : undefined;
 }
 
 function named(name: string, path: string) {

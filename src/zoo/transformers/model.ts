@@ -76,7 +76,7 @@ export function modelOfTransformers(
     addClassAndMean(graph, head, 1 + Number(modelArgs.reg_tokens ?? architecture.args.reg_tokens ?? 0));
   const info = modelInfo(graph);
   const classes = graph.outputs[0]!.shape!.at(-1);
-  const classNames = namesOf(config.id2label, head ? Number(classes) : numClasses);
+  const classNames = labelsOf(config.id2label, head ? Number(classes) : numClasses);
   setModelInfo(graph, {
     ...info,
     ...(head ? { numClasses: Number(classes) } : {}),
@@ -172,7 +172,8 @@ function addClassAndMean(graph: Graph, [weight, bias]: readonly Tensor[], prefix
 }
 
 /** The names of `id2label` in the order of their numbers, where each class has one. */
-function namesOf(labels: unknown, count: number): string[] | undefined {
+/** Names of classes from `id2label`; undefined where it does not name each. */
+export function labelsOf(labels: unknown, count: number): string[] | undefined {
   if (typeof labels !== 'object' || labels === null || count === 0) return undefined;
   const table = labels as Record<string, unknown>;
   const names = Array.from({ length: count }, (_, i) =>
