@@ -3,6 +3,7 @@ import { fromTimmConfig, type Preprocessing } from '../dataset/preprocessing.ts'
 import { Builder } from '../graph/builder.ts';
 import type { Graph } from '../graph/graph.ts';
 import { Tensor } from '../graph/tensor.ts';
+import { takePixelInput } from '../import/pixel-input.ts';
 import { modelInfo, setModelInfo } from './model-info.ts';
 import { classNamesOf } from './timm-config.ts';
 import { type ConfigFile, labelsOf } from './transformers/model.ts';
@@ -16,19 +17,29 @@ export interface FilesBeside {
 }
 
 /**
- * Notes in a graph from elsewhere what the files beside it say: how images are prepared, what the classes are called.
+ * Notes in a graph from elsewhere how images are prepared, by what it did to them itself or by the files beside it, and
+ * what the classes are called. What it did itself is taken out of it: our models take prepared images.
  * A model that takes blue before red is given red before blue from then on.
  * @throws UserError naming file and field when one can't be honoured
  */
-export function noteForeign(graph: Graph, { config, preprocessor }: FilesBeside): void {
-  if (!config && !preprocessor) return;
+export function noteForeign(
+  graph: Graph,
+  { config, preprocessor }: FilesBeside,
+  say: (line: string) => void,
+): void {
+  const pixels = takePixelInput(graph);
+  if (pixels) say(`${pixels.took}: taken out of the graph, which takes prepared images [N, C, H, W] now`);
+  if (!config && !preprocessor && !pixels?.normalization) return;
   const info = modelInfo(graph);
   const [channels, ...size] = info.preprocessing.inputSize;
   const fields = config && record(parseJson(config.text, config.path));
   const told = preprocessor && readPreprocessor(preprocessor.text, preprocessor.path, channels, size);
   if (told?.reversedChannels) turnChannels(graph);
-  const preprocessing =
+  const beside =
     told?.preprocessing ?? (fields && timmPreprocessing(fields, config.path, info.preprocessing));
+  const preprocessing = pixels?.normalization
+    ? { ...(beside ?? info.preprocessing), ...pixels.normalization }
+    : beside;
   const names =
     fields && (labelsOf(fields.id2label, info.numClasses) ?? classNamesOf(fields, info.numClasses));
   setModelInfo(graph, {

@@ -44,7 +44,7 @@ async function readModel(reference: string, options: ModelReading): Promise<Grap
     throw new UserError(`--arch is for a checkpoint file; ${reference} says itself what it is`);
   }
   if (stat.isDirectory()) return loadFolder(reference, options);
-  if (extension === '.onnx') return openOnnx(reference);
+  if (extension === '.onnx') return openOnnx(reference, options);
   if (modelExtensions.has(extension) || reference.endsWith(indexEnding)) {
     return loadCheckpoint(reference, options);
   }
@@ -81,7 +81,7 @@ const folderWeights = weightFiles.flatMap((name) => [name, `${name}${indexEnding
 
 function loadFolder(folder: string, options: ModelReading): Graph {
   const has = (name: string) => existsSync(join(folder, name));
-  if (has('model.onnx')) return openOnnx(join(folder, 'model.onnx'));
+  if (has('model.onnx')) return openOnnx(join(folder, 'model.onnx'), options);
   if (has('config.json')) {
     const file = (name: string) => ({ text: readText(join(folder, name)), path: join(folder, name) });
     const name = folderWeights.find(has);
@@ -96,11 +96,12 @@ function loadFolder(folder: string, options: ModelReading): Graph {
 }
 
 /** An `.onnx` file; one that is not ours is brought to our form. */
-function openOnnx(path: string): Graph {
+function openOnnx(path: string, { progress }: ModelReading): Graph {
   const graph = loadOnnx(path);
   if (!isForeign(graph)) return graph;
   importGraph(graph);
-  noteForeign(graph, { config: beside(path, 'config.json'), preprocessor: beside(path, preprocessorFile) });
+  const files = { config: beside(path, 'config.json'), preprocessor: beside(path, preprocessorFile) };
+  noteForeign(graph, files, (line) => progress?.note(line));
   return graph;
 }
 
