@@ -2,10 +2,12 @@
 
     python conformance/check_zoo_gradients.py [FAMILY]
 
-timm's model computes in float64 and is in inference mode, so batch norms have their running statistics there as they have in ours. The gradient is
-that of the cross-entropy with soft targets; each must agree to 1e-3 of its largest element.
+timm's model computes in float64 and is in inference mode, so batch norms have their running statistics there as they
+have in ours. The gradient is that of the cross-entropy with soft targets; each must agree to 1e-3 of its largest element, or
+to ten times what PyTorch's own in float32 is off, where that is more.
 """
 
+import copy
 import json
 import sys
 import tempfile
@@ -26,9 +28,8 @@ def first_cases(family):
     return [(path.stem, json.loads(path.read_text())[0]) for path in files]
 
 
-def reference(model, pixels, targets):
-    loss = torch.nn.functional.cross_entropy(model.double()(pixels.double()), targets.double())
-    loss.backward()
+def gradients_of(model, pixels, targets):
+    torch.nn.functional.cross_entropy(model(pixels), targets).backward()
     return {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
 
 
@@ -62,8 +63,10 @@ def check(family, case, place):
         print(f"FAIL {family:28} {said[0] if said else stopped}", flush=True)
         return False
     ours = load_file(files["gradients"])
-    name, error = worst_of(ours, reference(model, pixels, targets))
-    good = error < TOLERANCE
+    theirs = gradients_of(copy.deepcopy(model), pixels, targets)
+    exact = gradients_of(model.double(), pixels.double(), targets.double())
+    name, error = worst_of(ours, exact)
+    good = error < max(TOLERANCE, 10 * worst_of(theirs, exact)[1])
     print(f"{'ok  ' if good else 'FAIL'} {family:28} {len(ours)} gradients {error:.1e} ({name})", flush=True)
     return good
 

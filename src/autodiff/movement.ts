@@ -4,7 +4,7 @@ import { normalizeAxis } from '../graph/dim.ts';
 import type { Node, Value } from '../graph/graph.ts';
 import { isComputed } from '../graph/schema/arguments.ts';
 import { permutationOf } from '../graph/schema/axes.ts';
-import { paddingOf, rangesOf, slicedIndices } from '../graph/schema/ranges.ts';
+import { copiedPlaces, paddingOf, rangesOf, slicedIndices } from '../graph/schema/ranges.ts';
 import { type OpArguments, rowsFor } from '../graph/schema/signature.ts';
 import { Tensor } from '../graph/tensor.ts';
 import { product } from './product.ts';
@@ -130,18 +130,6 @@ const gather: GradientRule<OpArguments['Gather']> = single((node, args, g, { bui
   const list = indexRank === 1 ? indices : b.op('Reshape', [indices, b.ints([-1])]);
   return [scatterAxis(b, flat, axis, list, length)];
 });
-
-/** Which element of an axis each of a padded one is. */
-function copiedPlaces(mode: string, length: number, before: number, after: number): number[] {
-  return Array.from({ length: before + length + after }, (_, i) => {
-    const place = i - before;
-    if (mode === 'edge') return Math.min(Math.max(place, 0), length - 1);
-    if (mode === 'wrap') return ((place % length) + length) % length;
-    const period = Math.max(1, 2 * (length - 1));
-    const turned = ((place % period) + period) % period;
-    return turned < length ? turned : period - turned;
-  });
-}
 
 /** Ops that move elements without changing them. */
 export const movement = {

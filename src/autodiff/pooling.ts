@@ -3,7 +3,7 @@ import type { Builder } from '../graph/builder.ts';
 import type { Node, Value } from '../graph/graph.ts';
 import { inferNode } from '../graph/infer.ts';
 import type { OpArguments } from '../graph/schema/signature.ts';
-import { windowOf } from '../graph/schema/window.ts';
+import { windowCounts, windowOf } from '../graph/schema/window.ts';
 import { Tensor } from '../graph/tensor.ts';
 import { type GradientRules, lengthsOf, number, reshapeLike, shapeOf, single, zerosLike } from './rule.ts';
 
@@ -26,29 +26,12 @@ function geometryOf(node: Node, args: OpArguments['AveragePool']): Geometry {
 
 const product = (numbers: readonly number[]): number => numbers.reduce((p, n) => p * n, 1);
 
-/** How many places of an axis each window sees. Padding counts where it is asked for; what lies beyond it never does. */
-function seenAlong(
-  { kernel, strides, dilations, pads, input, output }: Geometry,
-  i: number,
-  padding: boolean,
-): number[] {
-  const { before, after } = pads[i]!;
-  const [low, high] = padding ? [-before, input[i]! + after] : [0, input[i]!];
-  return Array.from({ length: output[i]! }, (_, window) => {
-    const start = window * strides[i]! - before;
-    const places = Array.from({ length: kernel[i]! }, (_, k) => start + k * dilations[i]!);
-    return places.filter((place) => place >= low && place < high).length;
-  });
-}
-
 /** One over the number of elements that each window averages, `[...output]`. */
-function shares(geometry: Geometry, padding: boolean): Tensor {
-  const counts = geometry.output
-    .map((_, i) => seenAlong(geometry, i, padding))
-    .reduce((outer, inner) => outer.flatMap((a) => inner.map((b) => a * b)), [1]);
+function shares(node: Node, args: OpArguments['AveragePool']): Tensor {
+  const { shape, numbers } = windowCounts(node, args, args.count_include_pad === 1)!;
   return Tensor.float32(
-    geometry.output,
-    counts.map((count) => 1 / count),
+    shape,
+    numbers.map((count) => 1 / count),
   );
 }
 
@@ -97,7 +80,7 @@ export const pooling = {
       const share = b.op('Mul', [g, number(b, 1 / product(geometry.kernel), g)]);
       return [reshapeLike(b, repeated(b, share, geometry, lengthsOf(x, [1])[0]!), x)];
     }
-    const share = b.op('Mul', [g, shares(geometry, args.count_include_pad === 1)]);
+    const share = b.op('Mul', [g, shares(node, args)]);
     return [reshapeLike(b, spread(b, share, geometry), x)];
   }),
   /** The op says itself, in its second output, which element of the whole input each of its outputs is. */

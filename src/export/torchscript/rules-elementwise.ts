@@ -154,8 +154,12 @@ const add: LoweringRule<object> = (node, args, lower) =>
 /** Ops that work on each element alone, or on two at the same place. */
 export const elementwiseRules = {
   Abs: unary('aten::abs'),
+  Acos: unary('aten::acos'),
+  Asin: unary('aten::asin'),
+  Atan: unary('aten::atan'),
   Ceil: unary('aten::ceil'),
   Cos: unary('aten::cos'),
+  Cosh: unary('aten::cosh'),
   Erf: unary('aten::erf'),
   Exp: unary('aten::exp'),
   Floor: unary('aten::floor'),
@@ -169,6 +173,7 @@ export const elementwiseRules = {
   Sigmoid: unary('aten::sigmoid'),
   Sign: unary('aten::sign'),
   Sin: unary('aten::sin'),
+  Sinh: unary('aten::sinh'),
   Softplus: unary('aten::softplus'),
   Sqrt: unary('aten::sqrt'),
   Tan: unary('aten::tan'),
@@ -185,6 +190,13 @@ export const elementwiseRules = {
   'com.microsoft.BiasGelu': biasGelu('none'),
   'com.microsoft.FastGelu': biasGelu('tanh'),
   'com.microsoft.QuickGelu': quickGelu,
+  Softsign: (node, _args, lower) => {
+    const x = lower.tensor(node.input(0));
+    return lower.call('aten::div.Tensor', [
+      x,
+      lower.call('aten::add.Scalar', [lower.call('aten::abs', [x]), int(1)]),
+    ]);
+  },
   Clip: clip,
   PRelu: (node, _args, lower) => {
     const x = lower.tensor(node.input(0));
@@ -203,6 +215,10 @@ export const elementwiseRules = {
   Min: folded('aten::minimum'),
   Max: folded('aten::maximum'),
   Sum: folded('aten::add.Tensor'),
+  Mean: (node, args, lower) => {
+    const total = folded('aten::add.Tensor')(node, args, lower) as Operand;
+    return lower.call('aten::div.Scalar', [total, int(node.inputs.length)]);
+  },
   Equal: binary('aten::eq.Tensor', 'aten::eq.Scalar', true),
   Greater: binary('aten::gt.Tensor', 'aten::gt.Scalar'),
   GreaterOrEqual: binary('aten::ge.Tensor', 'aten::ge.Scalar'),

@@ -1,8 +1,7 @@
 import { normalizeAxis } from '../../graph/dim.ts';
 import type { Node, Value } from '../../graph/graph.ts';
-import { isComputed } from '../../graph/schema/arguments.ts';
 import { axesOf, flattenedAt, permutationOf, squeezedAxes } from '../../graph/schema/axes.ts';
-import { paddingOf, type Range, slicedIndices } from '../../graph/schema/ranges.ts';
+import { type Range, slicedIndices } from '../../graph/schema/ranges.ts';
 import type { OpArguments } from '../../graph/schema/signature.ts';
 import { Tensor } from '../../graph/tensor.ts';
 import type { Lowering, LoweringRule, LoweringRules } from './lowering.ts';
@@ -152,15 +151,16 @@ const flattened = (x: Operand, lower: Lowering): Operand => lower.call('aten::re
 function wrapped(node: Node, axis: number, lower: Lowering): Operand {
   const [data, indices] = [node.input(0), node.input(1)];
   const length = data.shape?.at(axis);
+  const remainder = () =>
+    lower.call('aten::remainder.Scalar', [lower.tensor(indices), axisLength(data, axis, lower)]);
   if (indices.tensor) {
     const values = indices.tensor.integers;
     if (values.every((i) => i >= 0)) return lower.tensor(indices);
-    if (typeof length !== 'number') throw lower.unsupported(node, 'negative indices into an unknown length');
+    if (typeof length !== 'number') return remainder();
     const positive = values.map((i) => (i < 0 ? i + length : i));
     return lower.weight(`${indices.name}_of_${length}`, Tensor.int64(positive, indices.tensor.shape));
   }
-  if (typeof length !== 'number') throw lower.unsupported(node, 'computed indices into an unknown length');
-  return lower.call('aten::remainder.Scalar', [lower.tensor(indices), int(length)]);
+  return remainder();
 }
 
 const gatherElements: LoweringRule<OpArguments['GatherElements']> = (node, { axis }, lower) =>
@@ -204,25 +204,6 @@ const expand: LoweringRule<OpArguments['Expand']> = (node, args, lower) => {
 const tile: LoweringRule<OpArguments['Tile']> = (node, { repeats }, lower) =>
   lower.call('aten::repeat', [lower.tensor(node.input(0)), intList(lower.ints(node, repeats))]);
 
-const pad: LoweringRule<OpArguments['Pad']> = (node, args, lower) => {
-  const rank = lower.rank(node, node.input(0));
-  if (args.mode !== 'constant') throw lower.unsupported(node, `mode ${args.mode} is not lowered`);
-  const padding = paddingOf(args, rank);
-  if (!padding)
-    throw lower.unsupported(node, 'its padding is computed at run time, where a constant is needed');
-  const both = Array.from({ length: rank }, () => [0, 0]);
-  for (const { axis, before, after } of padding) both[axis] = [before, after];
-  if (isComputed(args.value) || !Number.isFinite(args.value)) {
-    throw lower.unsupported(node, 'it pads with no finite constant');
-  }
-  const value = node.input(0).dtype?.includes('int') ? int(args.value) : float(args.value);
-  return lower.call('aten::constant_pad_nd', [
-    lower.tensor(node.input(0)),
-    ints(both.reverse().flat()),
-    value,
-  ]);
-};
-
 /** To two axes: everything before `axis`, and the rest. */
 const flatten: LoweringRule<OpArguments['Flatten']> = (node, args, lower) => {
   const rank = lower.rank(node, node.input(0));
@@ -243,6 +224,12 @@ const constantOfShape: LoweringRule<OpArguments['ConstantOfShape']> = (node, arg
   return lower.call('aten::full', [intList(lower.ints(node, args.shape)), fill]);
 };
 
+/** The numbers from one to another. */
+const range: LoweringRule<object> = (node, _args, lower) => {
+  const numbers = [0, 1, 2].map((i) => lower.ints(node, node.input(i))[0]!);
+  return lower.call('aten::arange.start_step', numbers);
+};
+
 /** Ops that move elements about, and arithmetic on shapes. */
 export const layoutRules = {
   Shape: shape,
@@ -257,7 +244,7 @@ export const layoutRules = {
   Squeeze: squeeze,
   Expand: expand,
   Tile: tile,
-  Pad: pad,
   Flatten: flatten,
   ConstantOfShape: constantOfShape,
+  Range: range,
 } satisfies LoweringRules;

@@ -1,7 +1,7 @@
 import type { Node } from '../../graph/graph.ts';
 import { type Linear, matchLinear } from '../../graph/linear.ts';
 import type { OpArguments } from '../../graph/schema/signature.ts';
-import { windowOf } from '../../graph/schema/window.ts';
+import { transposedPadding, windowOf } from '../../graph/schema/window.ts';
 import { matchQuantizedLinear } from '../../quantize/quantized-linear.ts';
 import type { Lowering, LoweringRule, LoweringRules } from './lowering.ts';
 import { float, int, ints, none, type Operand, string } from './program.ts';
@@ -89,6 +89,43 @@ const convolution: LoweringRule<OpArguments['Conv']> = (node, args, lower) => {
   ]);
 };
 
+const transposedConvolution: LoweringRule<OpArguments['ConvTranspose']> = (node, args, lower) => {
+  const weight = node.input(1);
+  const kernel = weight.staticShape.slice(2);
+  const padding = transposedPadding(node, args, kernel);
+  if (kernel.length !== 2 || !padding) {
+    throw lower.unsupported(node, 'only transposed convolutions of images of known size are lowered');
+  }
+  const strides = args.strides ?? kernel.map(() => 1);
+  const dilations = args.dilations ?? kernel.map(() => 1);
+  const convolved = (pads: readonly number[], extra: readonly number[]) =>
+    lower.call('aten::conv_transpose2d.input', [
+      lower.tensor(node.input(0)),
+      lower.tensor(weight),
+      lower.optional(node.inputs[2]),
+      ints(strides),
+      ints(pads),
+      ints(extra),
+      int(args.group),
+      ints(dilations),
+    ]);
+  // Output padding is what is cut off at the end less than at the beginning; more is cut off afterwards.
+  const befores = padding.map(({ before }) => before);
+  const extra = padding.map(({ before, length }, i) => {
+    const from = node.input(0).shape![i + 2] as number;
+    return length - (strides[i]! * (from - 1) + (kernel[i]! - 1) * dilations[i]! + 1 - 2 * before);
+  });
+  if (extra.every((length) => length >= 0)) return convolved(befores, extra);
+  const none = kernel.map(() => 0);
+  return padding.reduce<Operand>(
+    (x, { before, length }, i) => {
+      const bounds = [int(i + 2), int(before), int(before + length), int(1)];
+      return lower.call('aten::slice.Tensor', [x, ...bounds]);
+    },
+    convolved(none, args.output_padding ?? none),
+  );
+};
+
 const einsum: LoweringRule<OpArguments['Einsum']> = (node, { equation }, lower) => {
   const operands = node.inputs.map((_, i) => lower.tensor(node.input(i)));
   return lower.call('aten::einsum', [string(equation), { kind: 'list', element: 'Tensor', items: operands }]);
@@ -100,5 +137,6 @@ export const linearRules = {
   Gemm: gemm,
   Einsum: einsum,
   Conv: convolution,
+  ConvTranspose: transposedConvolution,
   'com.microsoft.FusedMatMul': fusedMatMul,
 } satisfies LoweringRules;

@@ -1,11 +1,9 @@
-import type { Node } from '../../graph/graph.ts';
+import type { Node, Value } from '../../graph/graph.ts';
 import { isComputed } from '../../graph/schema/arguments.ts';
 import { reducedAxes, softmaxAxes, trailingAxes } from '../../graph/schema/axes.ts';
 import type { OpArguments } from '../../graph/schema/signature.ts';
-import { windowOf } from '../../graph/schema/window.ts';
 import type { Lowering, LoweringRule, LoweringRules } from './lowering.ts';
 import { bool, float, int, ints, none, type Operand } from './program.ts';
-import { windowPads } from './window.ts';
 
 const softmax =
   (operator: string): LoweringRule<OpArguments['Softmax']> =>
@@ -80,15 +78,34 @@ const batchNormalization: LoweringRule<OpArguments['BatchNormalization']> = (nod
   ]);
 };
 
+const instanceNormalization: LoweringRule<OpArguments['InstanceNormalization']> = (node, args, lower) => {
+  const [x, scale, shift] = [0, 1, 2].map((i) => lower.tensor(node.input(i)));
+  const statistics = [none, none, bool(true), float(0)];
+  return lower.call('aten::instance_norm', [
+    x!,
+    scale!,
+    shift!,
+    ...statistics,
+    float(args.epsilon),
+    bool(false),
+  ]);
+};
+
+/** Before operator set 21 scale and shift are a number a group, which each of its channels gets. */
 const groupNormalization: LoweringRule<OpArguments['GroupNormalization']> = (node, args, lower) => {
-  if (node.opset < 21) {
-    throw lower.unsupported(node, 'before opset 21 its scale is given by group');
-  }
+  const channels = node.input(0).shape?.[1];
+  const perChannel = (value: Value): Operand => {
+    if (node.opset >= 21) return lower.tensor(value);
+    if (typeof channels !== 'number')
+      throw lower.unsupported(node, 'the number of its channels is not known');
+    const repeats = int(channels / args.num_groups);
+    return lower.call('aten::repeat_interleave.self_int', [lower.tensor(value), repeats, int(0)]);
+  };
   return lower.call('aten::group_norm', [
     lower.tensor(node.input(0)),
     int(args.num_groups),
-    lower.tensor(node.input(1)),
-    lower.tensor(node.input(2)),
+    perChannel(node.input(1)),
+    perChannel(node.input(2)),
     float(args.epsilon),
   ]);
 };
@@ -125,6 +142,17 @@ const sum = reducer('aten::sum.dim_IntList');
 const sumOfSquares: Reduce = (x, axes, keep, lower) =>
   sum(lower.call('aten::mul.Tensor', [x, x]), axes, keep, lower);
 
+/** One axis after another, from the last: those before keep their places. */
+const productOver: LoweringRule<OpArguments['ReduceProd']> = (node, args, lower) => {
+  const input = node.input(0);
+  const axes = reducedAxes(args, lower.rank(node, input));
+  if (!axes) throw lower.unsupported(node, 'its axes are computed at run time, where a constant is needed');
+  const keep = bool(args.keepdims === 1);
+  return [...axes]
+    .sort((a, b) => b - a)
+    .reduce((x, axis) => lower.call('aten::prod.dim_int', [x, int(axis), keep]), lower.tensor(input));
+};
+
 const extremum =
   (operator: string): LoweringRule<OpArguments['ArgMax']> =>
   (node, args, lower) => {
@@ -133,56 +161,16 @@ const extremum =
     return lower.call(operator, [lower.tensor(node.input(0)), int(args.axis), keep]);
   };
 
-const maxPool: LoweringRule<OpArguments['MaxPool']> = (node, args, lower) => {
-  const window = windowOf(node, args, args.kernel_shape);
-  const { symmetric, explicit } = windowPads(node, window, lower);
-  if (explicit || window.kernel.length !== 2) {
-    throw lower.unsupported(node, 'only 2-D windows with the same padding at both ends are lowered');
-  }
-  return lower.call('aten::max_pool2d', [
-    lower.tensor(node.input(0)),
-    ints(window.kernel),
-    ints(window.strides),
-    ints(symmetric),
-    ints(window.dilations),
-    bool(args.ceil_mode === 1),
-  ]);
-};
-
-const averagePool: LoweringRule<OpArguments['AveragePool']> = (node, args, lower) => {
-  const window = windowOf(node, args, args.kernel_shape);
-  const { symmetric, explicit } = windowPads(node, window, lower);
-  const dilated = window.dilations.some((d) => d !== 1);
-  if (explicit || dilated || window.kernel.length !== 2) {
-    throw lower.unsupported(node, 'only plain 2-D windows with the same padding at both ends are lowered');
-  }
-  return lower.call('aten::avg_pool2d', [
-    lower.tensor(node.input(0)),
-    ints(window.kernel),
-    ints(window.strides),
-    ints(symmetric),
-    bool(args.ceil_mode === 1),
-    bool(args.count_include_pad === 1),
-  ]);
-};
-
-const globalPool =
-  (operator: string): LoweringRule<object> =>
-  (node, _args, lower) => {
-    const rank = lower.rank(node, node.input(0));
-    const axes = Array.from({ length: rank - 2 }, (_, i) => i + 2);
-    return lower.call(operator, [lower.tensor(node.input(0)), ints(axes), bool(true)]);
-  };
-
 const cumulativeSum: LoweringRule<OpArguments['CumSum']> = (node, args, lower) => {
-  if (args.exclusive || args.reverse) {
-    throw lower.unsupported(node, 'exclusive and reverse sums are not lowered');
-  }
   if (isComputed(args.axis)) throw lower.unsupported(node, 'its axis is computed at run time');
-  return lower.call('aten::cumsum', [lower.tensor(node.input(0)), int(args.axis)]);
+  const axis = args.axis;
+  const turned = (value: Operand) => (args.reverse ? lower.call('aten::flip', [value, ints([axis])]) : value);
+  const x = turned(lower.tensor(node.input(0)));
+  const sums = lower.call('aten::cumsum', [x, int(axis)]);
+  return turned(args.exclusive ? lower.call('aten::sub.Tensor', [sums, x]) : sums);
 };
 
-/** Ops that gather over axes: softmax, norms, sums, pooling. */
+/** Ops that gather over axes: softmax, norms, sums. */
 export const reductionRules = {
   Softmax: softmax('aten::softmax.int'),
   LogSoftmax: softmax('aten::log_softmax.int'),
@@ -191,12 +179,14 @@ export const reductionRules = {
   RMSNormalization: rmsNormalization,
   SimplifiedLayerNormalization: rmsNormalization,
   BatchNormalization: batchNormalization,
+  InstanceNormalization: instanceNormalization,
   GroupNormalization: groupNormalization,
   LpNormalization: lpNormalization,
   ReduceMean: reduction(reducer('aten::mean.dim')),
   ReduceSum: reduction(sum),
   ReduceMax: reduction(reducer('aten::amax')),
   ReduceMin: reduction(reducer('aten::amin')),
+  ReduceProd: productOver,
   ReduceLogSumExp: reduction(reducer('aten::logsumexp')),
   ReduceL1: reduction((x, axes, keep, lower) => sum(lower.call('aten::abs', [x]), axes, keep, lower)),
   ReduceL2: reduction((x, axes, keep, lower) =>
@@ -206,8 +196,4 @@ export const reductionRules = {
   ArgMax: extremum('aten::argmax'),
   ArgMin: extremum('aten::argmin'),
   CumSum: cumulativeSum,
-  MaxPool: maxPool,
-  AveragePool: averagePool,
-  GlobalAveragePool: globalPool('aten::mean.dim'),
-  GlobalMaxPool: globalPool('aten::amax'),
 } satisfies LoweringRules;

@@ -60,3 +60,15 @@ export function paddingOf({ pads, axes }: OpArguments['Pad'], rank: number): Pad
     after: pads[i + padded.length]!,
   }));
 }
+
+/** Which element of an axis each of one is that is padded with copies (`edge`, `reflect`, `wrap`). */
+export function copiedPlaces(mode: string, length: number, before: number, after: number): number[] {
+  return Array.from({ length: before + length + after }, (_, i) => {
+    const place = i - before;
+    if (mode === 'edge') return Math.min(Math.max(place, 0), length - 1);
+    if (mode === 'wrap') return ((place % length) + length) % length;
+    const period = Math.max(1, 2 * (length - 1));
+    const turned = ((place % period) + period) % period;
+    return turned < length ? turned : period - turned;
+  });
+}

@@ -43,6 +43,32 @@ function samePadding(length: Dim | undefined, stride: number, reach: number, upp
   return upper ? { before: small, after: total - small } : { before: total - small, after: small };
 }
 
+/**
+ * How many elements each window of an AveragePool sees, `[...output]`. Padding counts where it is asked for; what lies
+ * beyond it never does. Undefined where a length is not known.
+ */
+export function windowCounts(
+  node: Node,
+  args: OpArguments['AveragePool'],
+  padding: boolean,
+): { shape: number[]; numbers: number[] } | undefined {
+  const [input, output] = [node.inputs[0]?.shape?.slice(2), node.outputs[0]?.shape?.slice(2)];
+  const { kernel, strides, dilations, pads } = windowOf(node, args, args.kernel_shape);
+  if (![...(input ?? ['?']), ...(output ?? ['?'])].every((dim) => typeof dim === 'number')) return undefined;
+  const along = (output as number[]).map((length, i) => {
+    const { before, after } = pads[i]!;
+    const inside = input![i] as number;
+    const [low, high] = padding ? [-before, inside + after] : [0, inside];
+    return Array.from({ length }, (_, window) => {
+      const start = window * strides[i]! - before;
+      const places = Array.from({ length: kernel[i]! }, (_, k) => start + k * dilations[i]!);
+      return places.filter((place) => place >= low && place < high).length;
+    });
+  });
+  const numbers = along.reduce((outer, inner) => outer.flatMap((a) => inner.map((b) => a * b)), [1]);
+  return { shape: output as number[], numbers };
+}
+
 /** How much a transposed convolution cuts off one axis of what it made, and how long that leaves it. */
 export interface TransposedAxis {
   readonly before: number;
