@@ -11,6 +11,16 @@ type IdentityRule<O extends OpName> = (node: Node, args: OpArguments[O]) => Valu
 const keepsShape = (node: Node): Value | undefined =>
   sameShape(node.input(0).shape, node.output().shape) ? node.input(0) : undefined;
 
+/** What a chain of `Reshape`s begins with, where it ends in the same shape. */
+function restoresShape(node: Node): Value | undefined {
+  let from = node.input(0);
+  for (;;) {
+    if (sameShape(from.shape, node.output().shape)) return from;
+    if (from.producer?.op !== 'Reshape') return undefined;
+    from = from.producer.input(0);
+  }
+}
+
 /** For ops that could also shift an axis and keep its length: a `Slice` that begins at the end, a `Pad` that cuts. */
 const keepsKnownShape = (node: Node): Value | undefined => (forwards(node) ? keepsShape(node) : undefined);
 
@@ -64,7 +74,8 @@ export const movementIdentities: IdentityRules = {
   Dropout: inferenceDropout,
   ...rowsFor('Cast CastLike', keepsType),
   Transpose: ordered,
-  ...rowsFor('Reshape Flatten Expand Squeeze', keepsShape),
+  Reshape: restoresShape,
+  ...rowsFor('Flatten Expand Squeeze', keepsShape),
   ...rowsFor('Concat Sum Max Min Mean', lone),
   Slice: keepsKnownShape,
   Pad: keepsKnownShape,
@@ -83,7 +94,7 @@ export const identityRules: IdentityRules = {
 /**
  * Removes nodes that pass a value on unchanged, in place.
  * 1. `Identity`; `Dropout` in inference; a `Cast` to the type it has; a `Transpose` that moves nothing.
- * 2. `Reshape`, `Flatten`, `Expand`, `Squeeze`, `Slice`, `Pad`, `Tile` to the shape it has; the variadic ops of one
+ * 2. `Reshape`, also at the end of several, `Flatten`, `Expand`, `Squeeze`, `Slice`, `Pad`, `Tile` to the shape it has; the variadic ops of one
  *    operand.
  * 3. Adding zeros, multiplying by ones.
  * 4. Of two `Transpose`s in a row the first, if the second can do both.

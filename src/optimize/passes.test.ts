@@ -167,6 +167,22 @@ describe('eliminateIdentities', () => {
     expect(ops).toEqual(['Neg']);
   });
 
+  it('goes back to what several Reshapes end as', async () => {
+    const { ops } = await rewritten(
+      {
+        inputs: x,
+        build: (b, { x }) => {
+          const rows = b.op('Reshape', [b.op('Neg', [x]), b.ints([-1, 8])]);
+          const boxed = b.op('Reshape', [rows, b.ints([-1, 6, 2, 4])]);
+          const halves = b.op('Relu', [b.op('Reshape', [rows, b.ints([-1, 12, 4])])]);
+          return [b.op('Abs', [b.op('Reshape', [boxed, b.ints([-1, 6, 8])])]), halves];
+        },
+      },
+      (graph) => eliminateIdentities(graph) + graph.removeDead(),
+    );
+    expect(ops).toEqual(['Neg', 'Reshape', 'Reshape', 'Relu', 'Abs']);
+  });
+
   it('merges transposes', async () => {
     const { ops } = await rewritten(
       {
