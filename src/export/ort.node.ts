@@ -8,7 +8,8 @@ import { verifyArtifact } from './verify.ts';
 /**
  * ORT format, ONNX Runtime's own flatbuffer, which minimal builds for phones and the browser load without
  * an ONNX parser. The engine writes it itself, after its hardware-independent rewrites (which widen
- * weights that are only stored as float16); it is then loaded, run and compared with the graph.
+ * weights that are only stored as float16); it is then loaded, run and compared with the graph. The list of kernels in
+ * it is in the order of the engine's memory: two files of one model differ in those bytes.
  */
 export const ortFormat = format({
   name: 'ort',

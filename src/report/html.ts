@@ -14,6 +14,9 @@ import {
 } from './summary.ts';
 import { stageColumns } from './table.ts';
 
+/** The page runs nothing and asks for nothing, whatever a name in it holds. */
+const contentPolicy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:";
+
 /**
  * The report as one HTML page that needs nothing else: styles, plots and pictures are inside, and it
  * makes no request. It follows the reader's light or dark scheme and fits a phone.
@@ -32,6 +35,7 @@ export async function reportHtml(
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="${contentPolicy}">
 <title>${report.model}: ${title}</title>
 <style>${new Markup(styleSheet)}</style>
 </head>

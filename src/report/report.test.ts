@@ -236,6 +236,8 @@ describe('page', () => {
   it('asks the network for nothing and runs no script', async () => {
     const text = await reportHtml(exampleReport());
     expect(text).not.toMatch(/https?:|<script|<link|@import|url\(/);
+    const policy = parseHTML(text).document.querySelector('meta[http-equiv="Content-Security-Policy"]');
+    expect(policy?.getAttribute('content')).toMatch(/^default-src 'none'; /);
     const sources = [...parseHTML(text).document.querySelectorAll('[src]')].map(
       (e) => e.getAttribute('src')!,
     );
