@@ -19,6 +19,9 @@ export const loadOptions = z.strictObject({
       description: 'images of another size than a checkpoint is of; positions are resampled as timm does',
       value: 'CxHxW',
     }),
+  offline: z.boolean().optional().meta({
+    description: 'take models of the Hugging Face Hub from the cache alone; HF_HUB_OFFLINE=1 says so too',
+  }),
   ...preprocessingOptions.shape,
 });
 

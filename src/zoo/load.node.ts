@@ -8,6 +8,7 @@ import { loadOnnx } from '../onnx/file.node.ts';
 import { type CheckpointOptions, modelOfCheckpoint } from './checkpoint-model.ts';
 import { configuredModel } from './configured-model.ts';
 import { noteForeign } from './foreign-info.ts';
+import { hubFolder, hubModel, namesHub } from './hub-models.node.ts';
 import { type ModelReading, parsedInputSize } from './load-options.ts';
 import { setPreprocessing } from './model-info.ts';
 import { nearestNames } from './names.ts';
@@ -22,10 +23,11 @@ export const modelExtensions: ReadonlySet<string> = new Set(['.onnx', ...checkpo
 const runStages = ['quantized', 'finetuned', 'pruned', 'dense'];
 
 /**
- * Loads a model: a folder with `model.onnx` (ours; preferred, as it holds what was done to the model),
- * a folder of timm's or transformers' (`config.json` + weights), a run directory (its latest stage), an `.onnx` file, or a
- * checkpoint file with `arch`: safetensors or what `torch.save` wrote, in one file or several with an index. Weights
- * are read when they are asked for.
+ * Loads a model: a folder with `model.onnx` (ours; preferred, as it holds what was done to the model), one of timm's or
+ * transformers' (`config.json` + weights), a run directory (its latest stage), an `.onnx` file, a checkpoint file with
+ * `arch` (safetensors or what `torch.save` wrote, in one file or several with an index), or what is on the Hugging Face
+ * Hub (`timm/deit_base_patch16_224.fb_in1k`, `facebook/dinov2-small`, a name of timm's). Weights are read when they are
+ * asked for.
  *
  * @param options what it does not say itself: `arch`, `mean`, `std`, `interpolation`, `cropPct`, `cropMode`
  * @throws UserError when there is no such model, it is damaged, or a checkpoint does not fit its architecture
@@ -38,7 +40,7 @@ export async function loadModel(reference: string, options: ModelReading = {}): 
 
 async function readModel(reference: string, options: ModelReading): Promise<Graph> {
   const stat = statSync(reference, { throwIfNoEntry: false });
-  if (!stat) throw new UserError(absent(reference));
+  if (!stat || namesHub(reference)) return fromHub(reference, options);
   const extension = extname(reference).toLowerCase();
   if (options.arch && (stat.isDirectory() || extension === '.onnx')) {
     throw new UserError(`--arch is for a checkpoint file; ${reference} says itself what it is`);
@@ -53,20 +55,25 @@ async function readModel(reference: string, options: ModelReading): Promise<Grap
   );
 }
 
-function absent(reference: string): string {
-  if (isArchitecture(reference)) {
-    return `${reference} is an architecture, not a model: make a model of it with "pqv init ${reference} -o DIR"`;
+/** A model that is not on the disk, where its name may be one of the Hub. */
+async function fromHub(reference: string, options: ModelReading): Promise<Graph> {
+  if (options.arch) throw new UserError(`--arch is for a checkpoint file; ${reference} is none`);
+  const near = namesHub(reference)
+    ? undefined
+    : nearestNames(basename(reference), entriesOf(dirname(reference)), 1)[0];
+  const onDisk = reference.includes('/') && existsSync(dirname(reference)) && !namesHub(reference);
+  if (!onDisk && !(near && !isArchitecture(reference))) {
+    const model = hubModel(reference);
+    if (model) return loadFolder(await hubFolder(model, options), options);
   }
-  const missing = `${reference}: no such file or folder`;
-  const near = nearestNames(basename(reference), entriesOf(dirname(reference)), 1)[0];
-  if (near) return `${missing}; did you mean ${join(dirname(reference), near)}?`;
-  return hubId.test(reference) && !existsSync(dirname(reference))
-    ? `${missing}; if it is a model of the hub, those are not supported yet: download it and give its folder`
-    : missing;
+  if (isArchitecture(reference)) {
+    throw new UserError(
+      `${reference} is an architecture without pretrained weights: make a model of it with "pqv init ${reference} -o DIR"`,
+    );
+  }
+  const hint = near ? `; did you mean ${join(dirname(reference), near)}?` : '';
+  throw new UserError(`${reference}: no such file or folder${hint}`);
 }
-
-/** `owner/name`, where the name does not end as a file does. */
-const hubId = /^(hf-hub:)?[\w-]+\/(?!.*\.(onnx|ort|ptl?|safetensors|bin|pth|ckpt|tar)$)[\w.-]+$/;
 
 function entriesOf(folder: string): string[] {
   try {

@@ -9,7 +9,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, describe, expect, it, vi } from 'vitest';
 import { openSafetensors, saveSafetensors } from '../checkpoint/safetensors.node.ts';
 import { UserError } from '../common/errors.ts';
 import type { Graph } from '../graph/graph.ts';
@@ -28,6 +28,7 @@ import { timmState } from './timm-state.ts';
 
 const root = mkdtempSync(join(tmpdir(), 'zoo-'));
 afterAll(() => rmSync(root, { recursive: true }));
+afterEach(() => vi.unstubAllEnvs());
 let count = 0;
 const place = () => join(root, `${++count}`);
 
@@ -156,7 +157,7 @@ describe('saveModel and loadModel', () => {
     [
       'a hub id',
       () => 'timm/deit_base_patch16_224.fb_in1k',
-      /if it is a model of the hub, those are not supported yet/,
+      /timm\/deit_base_patch16_224\.fb_in1k is not in the cache .*offline/,
     ],
     ['a mistyped path', mistyped, /runs-\w+\/dmeo: no such file or folder; did you mean .*runs-\w+\/demo\?$/],
     ['a path into a folder', () => join(root, 'nothing'), /nothing: no such file or folder$/],
@@ -165,7 +166,17 @@ describe('saveModel and loadModel', () => {
       () => 'here/weights.safetensors',
       /weights\.safetensors: no such file or folder$/,
     ],
-    ['an architecture name', () => 'deit_base_patch16_224', /is an architecture, not a model.*pqv init/],
+    [
+      'a name of timm',
+      () => 'vit_base_patch16_384',
+      /timm\/vit_base_patch16_384\.augreg_in21k_ft_in1k is not in the cache/,
+    ],
+    ['a name without weights', () => 'vit_base_patch16_xp_224', /without pretrained weights.*pqv init/],
+    [
+      'a tag that there is not',
+      () => 'deit_base_patch16_224.fb_in22k',
+      /no weights "fb_in22k"; did you mean .*fb_in1k/,
+    ],
     ['an empty folder', () => mkdtempSync(join(root, 'empty-')), /holds no model/],
     [
       'a config that is no JSON',
@@ -258,6 +269,8 @@ describe('saveModel and loadModel', () => {
     ],
   ];
   it.each(references)('refuse %s in one line', async (_what, make, message) => {
+    vi.stubEnv('HF_HUB_OFFLINE', '1');
+    vi.stubEnv('HF_HOME', join(root, 'no-cache'));
     const error = await refusal(make());
     expect(error).toBeInstanceOf(UserError);
     expect(error!.message).toMatch(message);
