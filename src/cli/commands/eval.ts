@@ -22,7 +22,7 @@ export function evalCommand(): Command {
     'pqv eval deit/ --data imagenet/',
     'pqv eval runs/demo/quantized --data mnist --json',
   ])
-    .argument('<model>', 'folder, .onnx file, or checkpoint file with --arch')
+    .argument('<model>', 'folder, .onnx file, name on the Hub, or checkpoint file with --arch')
     .option('--batch-size <n>', 'images at a time', parse.integer(1), 32)
     .option('--samples <n>', 'evaluate only this many held-out images', parse.integer(1));
   withDataOptions(evaluate);

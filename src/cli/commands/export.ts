@@ -28,7 +28,7 @@ export function exportCommand(): Command {
       'pqv export runs/demo/quantized --format ptl -o model.ptl',
     ],
   )
-    .argument('<model>', 'folder, .onnx file, or checkpoint file with --arch')
+    .argument('<model>', 'folder, .onnx file, name on the Hub, or checkpoint file with --arch')
     .requiredOption('-o, --output <file>', 'file to write')
     .addOption(
       new Option('--format <name>', 'file format')

@@ -28,7 +28,7 @@ export function finetuneCommand(): Command {
     'pqv finetune pruned/ -o tuned/ --data imagenet/ --epochs 10 --teacher deit/ --distill 0.5',
     'pqv finetune pruned/ -o tuned/ --data imagenet/ --epochs 10 --resume',
   ])
-    .argument('<model>', 'folder, .onnx file, or checkpoint file with --arch')
+    .argument('<model>', 'folder, .onnx file, name on the Hub, or checkpoint file with --arch')
     .requiredOption('-o, --output <dir>', 'folder to write; checkpoints go there too');
   withDataOptions(finetune);
   const options = optionsOf(finetuneStage.options);

@@ -7,6 +7,7 @@ import type { Command } from 'commander';
 export const commands: Readonly<Record<string, () => Promise<Command>>> = {
   optimize: async () => (await import('./optimize.ts')).optimizeCommand(),
   init: async () => (await import('./init.ts')).initCommand(),
+  list: async () => (await import('./list.ts')).listCommand(),
   inspect: async () => (await import('./inspect.ts')).inspectCommand(),
   eval: async () => (await import('./eval.ts')).evalCommand(),
   prune: async () => (await import('./prune.ts')).pruneCommand(),

@@ -24,7 +24,10 @@ export function optimizeCommand(): Command {
     'pqv optimize --recipe runs/deit/recipe.yaml -o runs/again',
     'pqv optimize --recipe recipe.yaml --prune 0.5 -o runs/half',
   ])
-    .argument('[model]', 'folder, .onnx file, or checkpoint file with --arch; the recipe may name it')
+    .argument(
+      '[model]',
+      'folder, .onnx file, name on the Hub, or checkpoint file with --arch; the recipe may name it',
+    )
     .option('-o, --output <dir>', 'run directory')
     .option('--recipe <file>', 'YAML or JSON with any of the options; what is given here goes before it')
     .option('--print-recipe', 'print the recipe, with every option and what it means, and do nothing else')

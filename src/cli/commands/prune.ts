@@ -26,7 +26,7 @@ export function pruneCommand(): Command {
     'pqv prune deit/ -o pruned/ --target-macs 9 --bottleneck --round-to 8',
     'pqv prune deit/ -o pruned/ --heads 0.25',
   ])
-    .argument('<model>', 'folder, .onnx file, or checkpoint file with --arch')
+    .argument('<model>', 'folder, .onnx file, name on the Hub, or checkpoint file with --arch')
     .requiredOption('-o, --output <dir>', 'folder to write');
   const options = optionsOf(pruneStage.options);
   withDataOptions(addOptions(prune, options), 'images for taylor and hessian');

@@ -27,7 +27,7 @@ export function quantizeCommand(): Command {
     'pqv quantize tuned/ -o phone/ --dtype int8 --backend qnnpack',
     'pqv quantize tuned/ -o half/ --dtype fp16',
   ])
-    .argument('<model>', 'folder, .onnx file, or checkpoint file with --arch')
+    .argument('<model>', 'folder, .onnx file, name on the Hub, or checkpoint file with --arch')
     .requiredOption('-o, --output <dir>', 'folder to write');
   const options = optionsOf(quantizeStage.options);
   withDataOptions(addOptions(quantize, options), 'images for calibration');
