@@ -103,7 +103,10 @@ function loadFolder(folder: string, options: ModelReading): Graph {
 }
 
 /** An `.onnx` file; one that is not ours is brought to our form. */
-function openOnnx(path: string, { progress }: ModelReading): Graph {
+function openOnnx(path: string, { inputSize, progress }: ModelReading): Graph {
+  if (inputSize) {
+    throw new UserError(`--input-size is for checkpoints; ${path} is a graph for images of one size already`);
+  }
   const graph = loadOnnx(path);
   if (!isForeign(graph)) return graph;
   importGraph(graph);
