@@ -1,6 +1,6 @@
 import { UserError } from '../common/errors.ts';
 import type { Builder } from '../graph/builder.ts';
-import { normalizeAxis } from '../graph/dim.ts';
+import { normalizeAxis, sameDim } from '../graph/dim.ts';
 import type { Node, Value } from '../graph/graph.ts';
 import { isComputed } from '../graph/schema/arguments.ts';
 import { permutationOf } from '../graph/schema/axes.ts';
@@ -145,6 +145,8 @@ export const movement = {
   /** The copies of an axis lie one behind the other. */
   Tile: single((node, { repeats }, g, { builder: b }) => {
     const x = node.input(0);
+    const stretched = shapeOf(x).every((dim, i) => dim === 1 || sameDim(dim, shapeOf(g)[i]));
+    if (stretched) return [sumTo(b, g, x)];
     if (isComputed(repeats)) throw new UserError(`${node.label}: no gradient where the repeats are computed`);
     const apart = shapeOf(x).flatMap((dim, i) => (repeats[i] === 1 ? [dim] : [repeats[i]!, dim]));
     const target = reshapeTarget(apart);

@@ -55,12 +55,26 @@ export const costRules: { readonly [O in OpName]?: CostRule<O> } = {
   },
 };
 
+/** Nodes that see the model's inputs; what is made of constants alone is computed once, when a model is loaded. */
+function dependentNodes(graph: Graph): Set<Node> {
+  const reached = new Set<Node>();
+  const pending = graph.inputs.filter((input) => !input.isConstant).flatMap((input) => [...input.uses]);
+  for (let use = pending.pop(); use; use = pending.pop()) {
+    if (reached.has(use.node)) continue;
+    reached.add(use.node);
+    for (const output of use.node.outputs) if (output) pending.push(...output.uses);
+  }
+  return reached;
+}
+
 /**
  * Multiply-accumulates of one forward pass of one image.
  * @param shapeOf the shapes to count with; default: those that were inferred
  */
 export function countMacs(graph: Graph, shapeOf: ShapeOf = (value) => value.shape): number {
+  const counted = dependentNodes(graph);
   return graph.nodes.reduce((total, node) => {
+    if (!counted.has(node)) return total;
     const rule = rowOf(costRules, node) as CostRule<OpName> | undefined;
     if (!rule) return total;
     try {

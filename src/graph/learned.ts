@@ -1,3 +1,4 @@
+import { parameters } from './parameters.ts';
 import { type OpName, rowOf, rowsFor } from './schema/signature.ts';
 import type { Graph, Node, Value } from './types.ts';
 
@@ -27,7 +28,9 @@ function sourceOf(value: Value): Value | undefined {
 /** Biases, tokens and position embeddings; not masks, which push scores out of a softmax. */
 const masked = 50;
 const added: ReadingRule = (node, index) => {
-  const numbers = sourceOf(node.input(index))?.tensor?.floats;
+  const tensor = sourceOf(node.input(index))?.tensor;
+  if (tensor && tensor.dtype !== 'float32') return 'learned';
+  const numbers = tensor?.floats;
   return when(numbers?.every((number) => Math.abs(number) < masked) ?? false);
 };
 
@@ -68,6 +71,12 @@ function isLearned(value: Value): boolean {
  */
 export function learnedConstants(graph: Graph): Value[] {
   return [...graph.constants.values()].filter(
-    (value) => value.dtype === 'float32' && value.tensor!.size > 1 && isLearned(value),
+    (value) => value.dtype?.startsWith('float') && value.tensor!.size > 1 && isLearned(value),
   );
+}
+
+/** A model's parameters: those on record, or where none are the constants that its layers have learned. */
+export function modelParameters(graph: Graph): Value[] {
+  const recorded = parameters(graph);
+  return recorded.length ? recorded : learnedConstants(graph);
 }

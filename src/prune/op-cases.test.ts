@@ -20,7 +20,7 @@ const inputs = 3;
 
 /** Ops that have their channels on axis 1, behind which space follows. */
 const windowed = new Set(
-  'Conv MaxPool AveragePool GlobalMaxPool GlobalAveragePool BatchNormalization InstanceNormalization Resize Upsample'.split(
+  'Conv ConvTranspose MaxPool AveragePool GlobalMaxPool GlobalAveragePool BatchNormalization InstanceNormalization Resize Upsample'.split(
     ' ',
   ),
 );

@@ -68,12 +68,22 @@ const convolution: RewriteRule<'Conv'> = (node, { group }, removal) => {
   return channels === undefined ? undefined : { group: channels as number };
 };
 
+/** Sizes follow their axes, also of those that stay as they are. */
+const resize: RewriteRule<'Resize'> = (node, { axes, sizes }, removal) => {
+  if (sizes === undefined || isComputed(sizes) || sizes.length === 0) return undefined;
+  const output = node.output();
+  const rank = output.shape!.length;
+  const next = sizes.map((size, i) => removal.length(output, normalizeAxis(axes?.[i] ?? i, rank)) ?? size);
+  return `${next}` === `${sizes}` ? undefined : { sizes: next as number[] };
+};
+
 /** What else than parameters changes in a node when channels go, keyed by `Node.op`. */
 export const rewriteRules: { readonly [O in OpName]?: RewriteRule<O> } = {
   ...rowsFor('Reshape Expand', target),
   Split: split,
   Slice: slice,
   Conv: convolution,
+  Resize: resize,
 };
 
 /** Rewrites `copy`, a node of the pruned graph, by its rule for `node`, the one that it is a copy of. */

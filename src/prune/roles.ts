@@ -2,6 +2,7 @@ import type { Graph, Node, Value } from '../graph/graph.ts';
 import { parameters } from '../graph/parameters.ts';
 import { permutes } from '../graph/patterns.ts';
 import { argumentsOf } from '../graph/schema/arguments.ts';
+import { einsumLabels } from '../graph/schema/einsum.ts';
 import { type OpArguments, type OpName, rowOf, rowsFor } from '../graph/schema/signature.ts';
 
 /**
@@ -34,6 +35,16 @@ export const roleRules: { readonly [O in OpName]?: RoleRule<O> } = {
     'LayerNormalization RMSNormalization SimplifiedLayerNormalization BatchNormalization InstanceNormalization',
     norm,
   ),
+  ConvTranspose: (_node, _args, index, axis) =>
+    index === 2 ? 'added' : index === 1 ? (axis === 0 ? 'input' : axis === 1 ? 'output' : 'other') : 'other',
+  Einsum: (node, args, index, axis) => {
+    const labels = einsumLabels(node, args);
+    const label = labels?.inputs[index]?.[axis];
+    if (!labels || !label) return 'other';
+    if (!labels.output.includes(label)) return 'input';
+    const shared = labels.inputs.some((own, i) => i !== index && own.includes(label));
+    return shared ? 'other' : 'output';
+  },
   Add: () => 'added',
 };
 

@@ -4,6 +4,7 @@ import type { Batch, Split } from '../dataset/dataset.ts';
 import { keepDecoded } from '../dataset/keep-decoded.ts';
 import { batches } from '../dataset/loader.ts';
 import type { Graph } from '../graph/graph.ts';
+import { modelParameters } from '../graph/learned.ts';
 import { parameters } from '../graph/parameters.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import { evaluate } from '../measure/accuracy.ts';
@@ -11,7 +12,6 @@ import type { Engine, Session, Tensors } from '../runtime/session.ts';
 import type { CheckpointStore, History, TrainingProgress } from './checkpoint.ts';
 import { type FinetuneOptions, finetuneOptions, type Settings, settingsOf } from './finetune-options.ts';
 import { cosineSchedule } from './schedule.ts';
-import { trainedConstants } from './step.ts';
 import { Trainer } from './trainer.ts';
 
 /** What surrounds the training: who is told, who may stop it, where it is kept. */
@@ -85,7 +85,7 @@ export async function finetune(
 function notesOn(graph: Graph): string[] {
   const notes: string[] = [];
   if (parameters(graph).length === 0) {
-    const count = trainedConstants(graph).length;
+    const count = modelParameters(graph).length;
     notes.push(
       `the model does not say what its parameters are: the ${count} constants that its layers learned are trained`,
     );

@@ -2,8 +2,7 @@ import { backward, gradientOpset } from '../autodiff/backward.ts';
 import { UserError } from '../common/errors.ts';
 import { Builder } from '../graph/builder.ts';
 import { Graph, type Value } from '../graph/graph.ts';
-import { learnedConstants } from '../graph/learned.ts';
-import { parameters } from '../graph/parameters.ts';
+import { modelParameters } from '../graph/learned.ts';
 import { raiseOpset } from '../graph/raise-opset.ts';
 import { undecayed } from '../zoo/model-family.ts';
 import { type AdamWOptions, type AdamWScalars, adamWUpdate, decays } from './adamw.ts';
@@ -62,12 +61,6 @@ export interface TrainingGraph {
   teacher: string[];
 }
 
-/** What is trained of a model: its parameters, or where none are on record what its layers have learned. */
-export function trainedConstants(model: Graph): Value[] {
-  const recorded = parameters(model);
-  return recorded.length ? recorded : learnedConstants(model);
-}
-
 /**
  * A whole training step as one graph: forward pass, loss, backward pass, AdamW.
  *
@@ -84,7 +77,7 @@ export function trainingStep(model: Graph, options: StepOptions = {}): TrainingG
   if (!images || graph.inputs.length !== 1) {
     throw new UserError(`${model.name} has ${graph.inputs.length} inputs; training needs one, the images`);
   }
-  const names = trainedConstants(model).map((value) => value.name);
+  const names = modelParameters(model).map((value) => value.name);
   if (names.length === 0) throw new UserError(`${model.name} has no parameters that could be trained`);
   raiseOpset(graph, gradientOpset);
   lowerForTraining(graph);

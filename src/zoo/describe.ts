@@ -1,7 +1,7 @@
 import type { Preprocessing } from '../dataset/preprocessing.ts';
 import { countMacs } from '../graph/cost.ts';
 import type { Graph } from '../graph/graph.ts';
-import { parameters } from '../graph/parameters.ts';
+import { modelParameters } from '../graph/learned.ts';
 import { producerOf } from '../onnx/read.ts';
 import { weightBytes } from '../onnx/write.ts';
 import type { BlockShape } from './blocks-of.ts';
@@ -63,11 +63,7 @@ export async function describeModel(graph: Graph): Promise<ModelDescription> {
   };
 }
 
-/** Elements of the model's parameters; where none are on record, of all its float constants. */
+/** Elements of the model's parameters; where none are on record, of the constants that its layers have learned. */
 export function parameterCount(graph: Graph): number {
-  const recorded = parameters(graph);
-  const counted = recorded.length
-    ? recorded
-    : [...graph.constants.values()].filter(({ dtype }) => dtype?.startsWith('float'));
-  return counted.reduce((sum, { tensor }) => sum + tensor!.size, 0);
+  return modelParameters(graph).reduce((sum, { tensor }) => sum + tensor!.size, 0);
 }

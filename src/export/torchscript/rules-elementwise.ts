@@ -130,11 +130,21 @@ const constant: LoweringRule<OpArguments['Constant']> = (node, { value }, lower)
   return lower.weight(node.output().name, value);
 };
 
-const where: LoweringRule<object> = (node, _args, lower) =>
-  lower.call(
+/** On axis lengths a condition that is known picks one of each pair. */
+const where: LoweringRule<object> = (node, _args, lower) => {
+  const [condition, x, y] = [node.input(0), node.input(1), node.input(2)];
+  if ((lower.isShape(x) || lower.isShape(y)) && condition.tensor) {
+    const [left, right] = [lower.ints(node, x), lower.ints(node, y)];
+    const picks = Array.from(condition.tensor.data as Uint8Array);
+    const length = Math.max(picks.length, left.length, right.length);
+    const at = <T>(list: readonly T[], i: number): T => list[list.length === 1 ? 0 : i]!;
+    return intList(Array.from({ length }, (_, i) => at(at(picks, i) ? left : right, i)));
+  }
+  return lower.call(
     'aten::where.self',
-    [0, 1, 2].map((i) => lower.tensor(node.input(i))),
+    [condition, x, y].map((value) => lower.tensor(value)),
   );
+};
 
 /** ONNX's Mod with fmod=1 has the sign of the dividend, as C's; without it, of the divisor, as Python's. */
 const mod: LoweringRule<OpArguments['Mod']> = (node, args, lower) =>

@@ -23,7 +23,9 @@ export function resizedAxes(
   { axes: given, scales, sizes }: Arguments,
 ): ResizedAxis[] | undefined {
   const [input, output] = [node.input(0).shape, node.output().shape];
-  if (isComputed(scales) || isComputed(sizes) || !input || !output) return undefined;
+  if (isComputed(scales) || !input || !output) return undefined;
+  if (isComputed(sizes) && !input.every((dim, i) => dim === output[i] || typeof output[i] === 'number'))
+    return undefined;
   const axes = given?.map((axis) => normalizeAxis(axis, input.length)) ?? [...input.keys()];
   return axes.flatMap((axis, i): ResizedAxis[] => {
     const [from, to] = [input[axis], output[axis]];

@@ -1,4 +1,5 @@
 import type { Node, Value } from '../../graph/graph.ts';
+import { einsumLabels } from '../../graph/schema/einsum.ts';
 import { type OpArguments, rowsFor } from '../../graph/schema/signature.ts';
 import { axisFactor, type Labelled, moveAxes, permute } from '../layout.ts';
 import {
@@ -19,6 +20,53 @@ function operand(context: DependencyContext, value: Value, transposed: boolean):
   return { dims: perm.map((axis) => dims[axis]!), layout: permute(layout, perm) };
 }
 
+/** A tensor in a space of more axes, each of its own put where `where` says and the others of length 1. */
+function placed(x: Labelled, where: (axis: number) => number, rank: number): Labelled {
+  const dims = Array<number | string>(rank).fill(1);
+  x.dims.forEach((dim, axis) => {
+    dims[where(axis)] = dim;
+  });
+  const order = [...x.dims.keys()].sort((p, q) => where(p) - where(q));
+  return {
+    dims,
+    layout: permute(x.layout, order).map((factor) => ({
+      ...factor,
+      axes: factor.axes.map((axis) => where(order[axis]!)),
+    })),
+  };
+}
+
+/** As a matrix product: operands meet in the space of all labels, and those that the output lacks are summed away. */
+const einsum: DependencyRule<OpArguments['Einsum']> = (node, args, context) => {
+  const labels = einsumLabels(node, args);
+  const repeated = labels?.inputs.some((own) => new Set(own).size !== own.length);
+  if (!labels || repeated) return pinInputs(node, context);
+  const summed = [...new Set(labels.inputs.flat())].filter((label) => !labels.output.includes(label));
+  const space = [...labels.output, ...summed];
+  const operands = labels.inputs.map((own, i) => {
+    const value = node.input(i);
+    const labelled = { dims: shapeOf(value), layout: context.layout(value) };
+    return placed(labelled, (axis) => space.indexOf(own[axis]!), space.length);
+  });
+  const met = operands.reduce((a, b) => context.meet(a, b));
+  const places = summed.map((_, i) => labels.output.length + i).reverse();
+  return [places.reduce((layout, axis) => context.reduce(layout, axis), met.layout)];
+};
+
+/** Channels of the input are the weight's first axis, those of the output its second; grouped ones stay. */
+const transposedConvolution: DependencyRule<OpArguments['ConvTranspose']> = (node, { group }, context) => {
+  if (group !== 1) return pinInputs(node, context);
+  const x = context.layout(node.input(0));
+  const weight = context.layout(node.input(1));
+  for (const axis of [...shapeOf(node.input(1)).keys()].slice(2)) context.pinAxis(weight, axis);
+  context.pin(x.filter((factor) => factor.axes.some((axis) => axis >= 2)));
+  context.uniteAxes(context.single(x, 1), context.single(weight, 0));
+  const output = context.single(weight, 1);
+  const bias = node.inputs[2];
+  if (bias) context.uniteAxes(output, context.single(context.layout(bias), 0));
+  return [output ? [axisFactor(1, output)] : []];
+};
+
 /**
  * A matrix product is a broadcast product in the space [batch..., m, n, k] summed over k: the operands
  * meet in that space, and the k axis, on which they have agreed, is reduced away.
@@ -32,18 +80,7 @@ function contract(context: DependencyContext, a: Labelled, b: Labelled): Labelle
     const rank = x.dims.length;
     const where = (axis: number) =>
       axis === rank - 2 ? row : axis === rank - 1 ? column : axis + batch - (rank - 2);
-    const dims = Array<number | string>(batch + 3).fill(1);
-    x.dims.forEach((dim, axis) => {
-      dims[where(axis)] = dim;
-    });
-    const order = [...x.dims.keys()].sort((p, q) => where(p) - where(q));
-    return {
-      dims,
-      layout: permute(x.layout, order).map((factor) => ({
-        ...factor,
-        axes: factor.axes.map((axis) => where(order[axis]!)),
-      })),
-    };
+    return placed(x, where, batch + 3);
   };
   const met = context.meet(place(left, m, k), place(right, k, n));
   let layout = context.reduce(met.layout, k);
@@ -160,5 +197,7 @@ export const contractionRules = {
     args.transBatchA || args.transBatchB ? pinInputs(node, context) : [productOf(node, args, context).layout],
   Gemm: gemm,
   Conv: convolution,
+  ConvTranspose: transposedConvolution,
+  Einsum: einsum,
   ...rowsFor('GlobalAveragePool GlobalMaxPool AveragePool MaxPool', pooling),
 } satisfies DependencyRules;

@@ -114,6 +114,7 @@ const expand: DependencyRule<object> = (node, _args, context) => {
   return [moveAxes(context.layout(node.input(0)), (axis) => axis + shift)];
 };
 
+/** An axis that becomes longer or shorter keeps all its channels; the others pass. */
 const pad: DependencyRule<object> = (node, _args, context) => {
   const { dims, layout } = labelled(context, node);
   const output = shapeOf(node.output());
@@ -136,6 +137,6 @@ export const movementRules = {
   Slice: slice,
   Gather: gather,
   Expand: expand,
-  ...rowsFor('Pad Resize Upsample', pad),
+  ...rowsFor('Pad Resize Upsample Tile', pad),
   ...rowsFor('Shape Size', (): readonly Layout[] => []),
 } satisfies DependencyRules;
