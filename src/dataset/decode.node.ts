@@ -35,11 +35,12 @@ export async function decodeFile(path: string, options?: DataOptions): Promise<R
  */
 export async function decodeImage(bytes: Uint8Array, options: DataOptions = {}): Promise<RawImage> {
   const { maxPixels } = dataOptions.parse(options);
+  const sharp = loadSharp();
   const format = imageFormat(bytes);
   if (!format) throw new Error(`it is none of ${[...decodable].join(', ')}`);
   if (!decodable.has(format)) throw new Error(`${format} can't be decoded here: convert it to PNG`);
   const settings = { failOn: 'error', ignoreIcc: true, limitInputPixels: false } as const;
-  const image = loadSharp()(bytes, settings).timeout({ seconds: secondsAnImage });
+  const image = sharp(bytes, settings).timeout({ seconds: secondsAnImage });
   const { space, width, height } = await image.metadata();
   if (width * height > maxPixels) {
     throw new Error(

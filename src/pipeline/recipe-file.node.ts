@@ -22,7 +22,7 @@ export function readRecipe(path: string): RecipeInput {
 
 /** A recipe from its text. @param path names it in errors; as `readRecipe` */
 export function parsedRecipe(text: string, path: string): RecipeInput {
-  const document = parseDocument(text, { prettyErrors: true });
+  const document = parseDocument(text, { prettyErrors: true, logLevel: 'error' });
   const [error] = document.errors;
   if (error) throw new UserError(`${path} is no YAML: ${error.message.split('\n')[0]}`);
   if (!isMap(document.contents)) throw new UserError(`${path} is no recipe: give options and their values`);
