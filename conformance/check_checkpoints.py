@@ -123,6 +123,8 @@ RESIZED = [
     ("beit_base_patch16_224", {"depth": 1, "embed_dim": 48, "num_heads": 3}, (160, 128)),
     ("beit_base_patch16_224", {"depth": 1, "embed_dim": 48, "num_heads": 3}, (384, 256)),
     ("eva02_tiny_patch14_224", {"depth": 1}, (140, 168)),
+    ("vitamin_small_224", {"depth": 1}, (96, 160)),
+    ("mvitv2_tiny", {}, (96, 96)),
 ]
 
 

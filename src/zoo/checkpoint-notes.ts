@@ -1,5 +1,4 @@
 import type { DataType } from '../graph/tensor.ts';
-import type { Size } from './resample-positions.ts';
 
 /** What was done to a checkpoint on its way into a model, for one line of news. */
 export class CheckpointNotes {
@@ -23,7 +22,7 @@ export class CheckpointNotes {
     this.#types.set(dtype, (this.#types.get(dtype) ?? 0) + 1);
   }
 
-  resampled(name: string, from: Size, to: Size): void {
+  resampled(name: string, from: readonly number[], to: readonly number[]): void {
     this.#resampled.push({ name, change: `${from.join('x')} to ${to.join('x')}` });
   }
 

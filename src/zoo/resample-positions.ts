@@ -5,14 +5,22 @@ export type Size = readonly [rows: number, columns: number];
 
 /**
  * A table of positions, by what is needed to have it for another image size. `grid` is one of positions, `[1, prefix +
- * rows x columns, C]`; `offsets` one of the offsets in a window, `[(2 rows - 1) x (2 columns - 1) + extra, heads]`.
+ * rows x columns, C]`; `offsets` one of the offsets in a window, `[(2 rows - 1) x (2 columns - 1) + extra, heads]`;
+ * `distances` one of the distances along an axis, `[distances, C]`.
  */
 export type Positions =
   | { readonly kind: 'grid'; readonly size: Size; readonly prefix: number }
-  | { readonly kind: 'offsets'; readonly window: Size };
+  | { readonly kind: 'offsets'; readonly window: Size }
+  | { readonly kind: 'distances' };
 
 /** Whose way of resampling a grid of positions: timm smooths, transformers does not. */
 export type ResampleStyle = 'timm' | 'transformers';
+
+export interface Resampled {
+  readonly tensor: Tensor;
+  readonly from: readonly number[];
+  readonly to: readonly number[];
+}
 
 /**
  * A table of positions for another size, as timm resamples it when it loads a checkpoint; what it was made for is
@@ -27,7 +35,8 @@ export function resampledPositions(
   shape: readonly number[],
   positions: Positions,
   style: ResampleStyle,
-): { tensor: Tensor; from: Size; to: Size } | undefined {
+): Resampled | undefined {
+  if (positions.kind === 'distances') return resampledDistances(name, tensor, shape);
   const axis = positions.kind === 'grid' ? 1 : 0;
   const width = shape[axis + 1]!;
   const to = positions.kind === 'grid' ? positions.size : doubled(positions.window);
@@ -54,6 +63,14 @@ export function resampledPositions(
       return result;
     }),
   };
+}
+
+function resampledDistances(name: string, tensor: Tensor, shape: readonly number[]): Resampled | undefined {
+  const [from, width] = tensor.shape;
+  if (tensor.shape.length !== 2 || !from || width !== shape[1]) return undefined;
+  const source = toFloat32(name, tensor);
+  const resampled = () => mixed(source.floats, linearWeights(from, shape[0]!), 1, width!);
+  return { from: [from], to: [shape[0]!], tensor: new Tensor('float32', shape, resampled) };
 }
 
 const doubled = ([rows, columns]: Size): Size => [2 * rows - 1, 2 * columns - 1];
@@ -127,6 +144,15 @@ const sharpWeights: Weights = (from, to) =>
     }
     return row;
   });
+
+/** `F.interpolate(mode='linear')`. */
+const linearWeights: Weights = (from, to) => {
+  const places = Array.from({ length: from }, (_, i) => i);
+  return Array.from({ length: to }, (_, i) => {
+    const place = (from / to) * (i + 0.5) - 0.5;
+    return linearRow(places, Math.min(Math.max(place, 0), from - 1));
+  });
+};
 
 const gridWeights: Record<ResampleStyle, Weights> = { timm: smoothWeights, transformers: sharpWeights };
 

@@ -45,7 +45,8 @@ function relativeScores(
   const [ofQueries, ofKeys] = [plan.q, plan.kv].map(({ stride }) => Math.floor(size[0] / stride[1]));
   const rows = 2 * Math.max(ofQueries!, ofKeys!) - 1;
   const vectors = (name: string, axis: 0 | 1) => {
-    const table = layers.parameter(name, [rows, width], { kind: 'truncatedNormal', std: 0.02 });
+    const start = { kind: 'truncatedNormal', std: 0.02 } as const;
+    const table = layers.parameter(name, [rows, width], start, { kind: 'distances' });
     const distances = distanceRows(q.size[axis], k.size[axis]);
     if (Math.max(...distances) >= rows) {
       throw new UserError(
