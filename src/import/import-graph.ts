@@ -5,6 +5,7 @@ import { batchExpansion } from './batch-expansion.ts';
 import { constantNodes } from './constant-nodes.ts';
 import { expandFused } from './expand/expand-fused.ts';
 import { foldShapes } from './fold-shapes.ts';
+import { freeBatch } from './free-batch.ts';
 import { operatorSet } from './operator-set.ts';
 import { parameterNames } from './parameter-names.ts';
 import type { ImportContext, ImportOptions, ImportPass } from './pass.ts';
@@ -35,6 +36,7 @@ const passes: readonly ImportPass[] = [
   foldShapes,
   batchExpansion,
   identities,
+  freeBatch,
   // What is computed is written as our builders write it.
   expandFused,
   masks,

@@ -13,7 +13,7 @@ export function valueNames(graph: Graph): void {
     if (scope === undefined) continue;
     for (const output of node.outputs) {
       if (!output || outputs.has(output)) continue;
-      const wanted = scope ? `${scope}.${node.opType.toLowerCase()}` : node.opType.toLowerCase();
+      const wanted = `${scope || 'model'}.${node.opType.toLowerCase()}`;
       graph.rename(output, graph.uniqueName(wanted));
     }
   }
@@ -24,7 +24,7 @@ function scopeOf(node: Node): string | undefined {
   const noted = nodeNotes(node).get('pkg.torch.onnx.name_scopes');
   // A list as Python prints it: the modules from the outside in by their full names, then the operation.
   const scopes = noted && [...noted.matchAll(/'([^']*)'/g)].map(([, scope]) => scope!);
-  return scopes ? (scopes.at(-2) ?? '') : undefined;
+  return scopes ? (scopes.at(-2) ?? '').replace(/^_empty_nn_module_stack.*/, '') : undefined;
 }
 
 /** `/stages/stages.0/blocks.0/norm1` is `stages.0.blocks.0.norm1`: an entry of a list repeats the list's name. */

@@ -5,6 +5,7 @@ import type { Batch } from '../dataset/dataset.ts';
 import { Builder } from '../graph/builder.ts';
 import type { Graph, Value } from '../graph/graph.ts';
 import { raiseOpset } from '../graph/raise-opset.ts';
+import { freeName } from '../graph/replace.ts';
 import { Tensor } from '../graph/tensor.ts';
 import type { Engine, SessionOptions, Tensors } from '../runtime/session.ts';
 import { isClassifier } from '../zoo/model-info.ts';
@@ -149,11 +150,12 @@ function accumulate(
   classes: number | undefined,
 ): Accumulator {
   const b = new Builder(graph);
-  const keep = graph.addInput('keep', 'float32', []);
-  const add = graph.addInput('add', 'float32', []);
+  const keep = graph.addInput(freeName(graph, 'keep'), 'float32', []);
+  const add = graph.addInput(freeName(graph, 'add'), 'float32', []);
   graph.outputs.length = 0;
   parameters.forEach((parameter, i) => {
-    const before = graph.addInput(`before.${i}`, 'float32', parameter.staticShape);
+    const before = graph.addInput(freeName(graph, `before.${i}`), 'float32', parameter.staticShape);
+    freeName(graph, `next.${i}`);
     const sum = b.op('Add', [b.op('Mul', [before, keep]), b.op('Mul', [found[i]!, add])], {}, `next.${i}`);
     graph.outputs.push(sum);
   });

@@ -4,6 +4,7 @@ import { Builder } from '../graph/builder.ts';
 import { Graph, type Value } from '../graph/graph.ts';
 import { modelParameters } from '../graph/learned.ts';
 import { raiseOpset } from '../graph/raise-opset.ts';
+import { freeName } from '../graph/replace.ts';
 import { undecayed } from '../zoo/model-family.ts';
 import { type AdamWOptions, type AdamWScalars, adamWUpdate, decays } from './adamw.ts';
 import { correctCount, crossEntropy, type Distillation, distillationLoss, outputDistance } from './loss.ts';
@@ -131,8 +132,8 @@ function classifying(b: Builder, { distillation }: StepOptions): Objective {
       `${graph.name} has no output logits [N, classes] to train; the task distill takes any outputs`,
     );
   }
-  const targets = graph.addInput('targets', 'float32', [batch, classes]);
-  const teacher = distillation && graph.addInput('teacher', 'float32', [batch, classes]);
+  const targets = graph.addInput(freeName(graph, 'targets'), 'float32', [batch, classes]);
+  const teacher = distillation && graph.addInput(freeName(graph, 'teacher'), 'float32', [batch, classes]);
   const loss = b.scope('loss', () =>
     teacher ? distillationLoss(b, logits, targets, teacher, distillation) : crossEntropy(b, logits, targets),
   );
@@ -174,7 +175,10 @@ function update(
 ): void {
   const { graph } = b;
   const scalars = Object.fromEntries(
-    Object.entries(scalarNames).map(([key, name]) => [key, graph.addInput(name, 'float32', [])]),
+    Object.entries(scalarNames).map(([key, name]) => [
+      key,
+      graph.addInput(freeName(graph, name), 'float32', []),
+    ]),
   ) as unknown as AdamWScalars;
   const squares = values.map((value) => b.op('ReduceSumSquare', [gradients.get(value)!], { keepdims: 0 }));
   const norm = b.op('Sqrt', [squares.length > 1 ? b.op('Sum', squares) : squares[0]!]);
@@ -205,6 +209,6 @@ function clipFactor(b: Builder, norm: Value, clipNorm: number): Value {
 
 /** Makes a value a graph output under `name`. */
 function emit(graph: Graph, value: Value, name: string): void {
-  graph.rename(value, name);
+  if (value.name !== name) graph.rename(value, freeName(graph, name));
   graph.outputs.push(value);
 }
