@@ -1,9 +1,10 @@
 import { Builder } from '../graph/builder.ts';
+import { sameShape } from '../graph/dim.ts';
 import type { Graph, Node, Value } from '../graph/graph.ts';
 import { type Linear, linears, matchLinear } from '../graph/linear.ts';
-import { soleReader } from '../graph/patterns.ts';
+import { permutation, soleReader } from '../graph/patterns.ts';
 import { replaceValue } from '../graph/replace.ts';
-import { argumentsOf } from '../graph/schema/arguments.ts';
+import { argumentsOf, isComputed } from '../graph/schema/arguments.ts';
 import { windowOf } from '../graph/schema/window.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import type { Engine } from '../runtime/session.ts';
@@ -14,7 +15,7 @@ import { WeightGraph } from './weight-graph.ts';
  * Takes a `BatchNormalization` by running statistics into the layer before or after it, in place, where
  * `mergeConvolutions` has left it.
  * 1. Behind a Linear, also where tokens were put in one row between them, into its weight and bias.
- * 2. Before a Linear that alone reads it, likewise.
+ * 2. Before Linears, also where tokens were made of an image between them, or the mean of it, likewise.
  * 3. Before a `Conv` that alone reads it and has no padding, which stands for zeros behind the norm.
  * 4. Behind a `ConvTranspose` of one group, into its weight and bias.
  *
@@ -28,18 +29,24 @@ export async function foldBatchNorm(engine: Engine, graph: Graph): Promise<numbe
   for (const norm of graph.nodes.filter(({ op }) => op === 'BatchNormalization')) {
     const constants = normConstants(norm);
     if (!constants) continue;
-    const fold = foldBehind(graph, norm) ?? foldBefore(graph, norm);
-    if (!fold) continue;
+    const behind = foldBehind(graph, norm);
+    const folds = behind ? [behind] : foldBefore(graph, norm);
+    if (!folds.length) continue;
     const weights = new WeightGraph();
     const { scale, shift } = writeAffine(
       weights.builder,
       norm,
       constants.map((value) => weights.of(value)),
     );
-    const { weight, bias } = fold.write(weights, scale, shift);
-    const [newWeight, newBias] = await weights.compute(engine, [weight, bias]);
-    graph.setConstant(fold.weight, newWeight!);
-    fold.setBias(newBias!);
+    const written = folds.map((fold) => fold.write(weights, scale, shift));
+    const tensors = await weights.compute(
+      engine,
+      written.flatMap(({ weight, bias }) => [weight, bias]),
+    );
+    folds.forEach((fold, i) => {
+      graph.setConstant(fold.weight, tensors[2 * i]!);
+      fold.setBias(tensors[2 * i + 1]!);
+    });
     replaceValue(graph, norm.output(), norm.input(0));
     graph.removeNodes([norm]);
     count++;
@@ -142,12 +149,56 @@ const nodeBiasSetter =
     else node.setInput(2, graph.addConstant(biasName(graph, node.input(1)), tensor));
   };
 
-function foldBefore(graph: Graph, norm: Node): Fold | undefined {
-  const reader = soleReader(graph, norm.output());
-  if (reader?.inputs.indexOf(norm.output()) !== 0) return undefined;
-  if (reader.op === 'Conv') return beforeConvolution(graph, reader);
-  const linear = norm.output().shape?.length === 2 ? matchLinear(graph, reader) : undefined;
-  return linear && plain(linear) ? beforeLinear(graph, linear) : undefined;
+function foldBefore(graph: Graph, norm: Node): Fold[] {
+  const output = norm.output();
+  const reader = soleReader(graph, output);
+  if (reader?.op === 'Conv' && reader.inputs.indexOf(output) === 0) {
+    const fold = beforeConvolution(graph, reader);
+    return fold ? [fold] : [];
+  }
+  const found = readingLinears(graph, output, 1) ?? [];
+  /** Where several have no bias, the sums that they would get cost more than the norm. */
+  const many = found.filter(({ bias }) => !bias).length > 1;
+  return many ? [] : found.map((linear) => beforeLinear(graph, linear));
+}
+
+/** The Linears that read a value by its channels, through what only moves places or takes their mean; no others may. */
+function readingLinears(graph: Graph, value: Value, axis: number): Linear[] | undefined {
+  if (graph.outputs.includes(value)) return undefined;
+  const found: Linear[] = [];
+  for (const { node, index } of value.uses) {
+    const moved = index === 0 ? channelsAfter(node, axis) : undefined;
+    const linear = moved === undefined ? plainReader(graph, node, value, axis) : undefined;
+    const more = moved === undefined ? linear && [linear] : readingLinears(graph, node.output(), moved);
+    if (!more) return undefined;
+    found.push(...more);
+  }
+  return found;
+}
+
+function plainReader(graph: Graph, node: Node, value: Value, axis: number): Linear | undefined {
+  const linear = axis + 1 === value.shape?.length ? matchLinear(graph, node) : undefined;
+  return linear?.input === value && plain(linear) ? linear : undefined;
+}
+
+/** Where the axis of the channels is after an op that moves places or takes their mean; undefined for another op. */
+function channelsAfter(node: Node, axis: number): number | undefined {
+  const [before, after] = [node.input(0).shape, node.output().shape];
+  if (!before || !after) return undefined;
+  if (node.op === 'Transpose') {
+    const at = permutation(node)?.indexOf(axis);
+    return at === -1 ? undefined : at;
+  }
+  if (node.op === 'Reshape') {
+    const kept = sameShape(before.slice(0, axis + 1), after.slice(0, axis + 1));
+    return kept ? axis : undefined;
+  }
+  if (node.op !== 'ReduceMean') return undefined;
+  const { axes, keepdims } = argumentsOf<'ReduceMean'>(node);
+  if (!axes || isComputed(axes)) return undefined;
+  const gone = axes.map((at) => (at < 0 ? at + before.length : at));
+  if (gone.includes(axis)) return undefined;
+  return keepdims ? axis : axis - gone.filter((at) => at < axis).length;
 }
 
 function beforeLinear(graph: Graph, linear: Linear): Fold {
