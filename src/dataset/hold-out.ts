@@ -30,6 +30,10 @@ export function holdOut<T extends { readonly label: number }>(
   };
 }
 
+/** What is said where images to train on are held out. */
+export const heldOutNote = (where: string, heldOut: number, all: number): string =>
+  `${where}: no validation split, so ${heldOut} of its ${all} images are held out of training, to measure on`;
+
 /** FNV-1a over UTF-16 units, scattered: neighbouring file numbers give unrelated hashes. */
 function hashText(text: string): number {
   let hash = 0x811c9dc5;

@@ -6,12 +6,12 @@ import type { DataOptions } from './data-options.ts';
 import type { Dataset, Split } from './dataset.ts';
 import { decodeFile } from './decode.node.ts';
 import { fileVersions } from './file-versions.node.ts';
-import { holdOut } from './hold-out.ts';
+import { heldOutNote, holdOut } from './hold-out.ts';
 import { trainNames, valNames } from './split-names.ts';
 
 const readable = ['.jpg', '.jpeg', '.png', '.webp', '.tif', '.tiff'];
-/** Image formats torchvision's ImageFolder lists too, but that can't be decoded here. */
-const unreadable = ['.bmp', '.ppm', '.pgm'];
+/** Images too, but of formats that are not decoded, or not taken by timm and torchvision. */
+const unreadable = ['.bmp', '.ppm', '.pgm', '.gif', '.avif', '.heic', '.heif', '.jxl', '.jp2', '.svg'];
 
 interface Sample {
   /** Path inside the data set, with forward slashes: the image's id. */
@@ -22,7 +22,7 @@ interface Sample {
 /**
  * Opens a folder in ImageFolder layout: `train/CLASS/*` with `val/CLASS/*` (or another of the names in
  * `split-names.ts`, in any case), or the classes directly. As in torchvision's ImageFolder, a class is a folder, its images
- * may lie in subfolders, links are followed, and indices follow the names sorted by code point;
+ * may lie in subfolders, links are followed, and indices follow the names in timm's order, 2 before 10;
  * folders and files whose names begin with a dot are left out.
  *
  * Without a validation folder, a fifth of each class is held out (`holdOut`). With a validation folder
@@ -30,11 +30,13 @@ interface Sample {
  * @throws UserError when the folder has no images, a class is empty, or is known to `val` only
  */
 export async function openImageFolder(folder: string, options?: DataOptions): Promise<Dataset> {
+  const skipped: string[] = [];
+  const notes: string[] = [];
   const trainDir = await firstWithFolders(folder, trainNames);
   const valDir = await firstWithFolders(folder, valNames);
   const classesDir = trainDir ?? valDir ?? '';
   const classes = await folders(join(folder, classesDir));
-  const samples = await listClasses(folder, classesDir, classes, classes);
+  const samples = await listClasses(folder, classesDir, classes, classes, skipped);
   if (samples.length === 0) {
     throw new UserError(
       `no images in ${folder}; expected train/CLASS/* and val/CLASS/*, or CLASS/*, with ${readable.join(' ')}`,
@@ -51,19 +53,27 @@ export async function openImageFolder(folder: string, options?: DataOptions): Pr
     if (stranger !== undefined) {
       throw new UserError(`class "${stranger}" is in ${join(folder, valDir)} but not in train`);
     }
-    val = await listClasses(folder, valDir, names, classes);
+    val = await listClasses(folder, valDir, names, classes, skipped);
     if (val.length === 0) throw new UserError(`no images in ${join(folder, valDir)}`);
   } else if (!valDir) {
     ({ train, val } = holdOut(samples, ({ path }) => path));
+    notes.push(heldOutNote(folder, val.length, samples.length));
   }
+  if (skipped.length > 0) notes.push(skippedNote(folder, skipped));
   const name = basename(resolve(folder));
   return {
     name,
     classes,
     train: fileSplit(`${folder} (train)`, folder, train, options),
     val: fileSplit(`${folder} (val)`, folder, val, options),
+    notes,
     version: () => fileVersions([...train, ...val].map(({ path }) => join(folder, path))),
   };
+}
+
+function skippedNote(folder: string, skipped: readonly string[]): string {
+  const some = skipped.slice(0, 3).join(', ');
+  return `${folder}: ${skipped.length} files of formats that are not read are left out: ${some}${skipped.length > 3 ? ', ...' : ''}`;
 }
 
 /** The first of these folders that holds folders; one with images in it is a class that bears the name. */
@@ -98,13 +108,35 @@ function refuseEmptyClasses(where: string, classes: readonly string[], samples: 
   );
 }
 
-/** Names of the folders in a folder, sorted by code point, which is the order of their UTF-8 bytes. */
+/**
+ * Names as timm sorts classes (`natural_key`): without case, runs of digits by their number, so that 2 stands before 10;
+ * what is equal then by code point.
+ */
+function byNature(a: string, b: string): number {
+  const parts = (name: string) => name.toLowerCase().split(/(\d+)/);
+  const [left, right] = [parts(a), parts(b)];
+  for (let i = 0; i < Math.min(left.length, right.length); i++) {
+    const [x, y] = [left[i]!, right[i]!];
+    const order = i % 2 === 1 ? byNumber(x, y) : byCodePoint(x, y);
+    if (order !== 0) return order;
+  }
+  return left.length - right.length || byCodePoint(a, b);
+}
+
+const byCodePoint = (a: string, b: string): number => Buffer.compare(Buffer.from(a), Buffer.from(b));
+
+function byNumber(a: string, b: string): number {
+  const [x, y] = [BigInt(a), BigInt(b)];
+  return x < y ? -1 : x > y ? 1 : 0;
+}
+
+/** Names of the folders in a folder, as timm sorts them. */
 async function folders(folder: string): Promise<string[]> {
   const entries = await list(folder);
   return entries
     .filter(({ kind }) => kind === 'folder')
     .map(({ name }) => name)
-    .sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
+    .sort(byNature);
 }
 
 async function listClasses(
@@ -112,18 +144,24 @@ async function listClasses(
   part: string,
   names: readonly string[],
   classes: readonly string[],
+  skipped: string[],
 ): Promise<Sample[]> {
   const samples: Sample[] = [];
   for (const name of names) {
     const label = classes.indexOf(name);
     const prefix = part ? `${part}/${name}` : name;
-    for (const path of await images(root, prefix, [])) samples.push({ path, label });
+    for (const path of await images(root, prefix, [], skipped)) samples.push({ path, label });
   }
   return samples;
 }
 
 /** Image files below a folder: its own by name, then those of its subfolders by name. */
-async function images(root: string, prefix: string, above: readonly string[]): Promise<string[]> {
+async function images(
+  root: string,
+  prefix: string,
+  above: readonly string[],
+  skipped: string[],
+): Promise<string[]> {
   const folder = join(root, prefix);
   const real = await realpath(folder);
   if (above.includes(real)) throw new UserError(`${folder} is a link into a folder it lies in; remove it`);
@@ -133,12 +171,11 @@ async function images(root: string, prefix: string, above: readonly string[]): P
     if (kind !== 'file') continue;
     const extension = extname(name).toLowerCase();
     if (readable.includes(extension)) found.push(`${prefix}/${name}`);
-    else if (unreadable.includes(extension)) {
-      throw new UserError(`${join(folder, name)}: ${extension} files can't be read; convert them to .png`);
-    }
+    else if (unreadable.includes(extension)) skipped.push(`${prefix}/${name}`);
   }
   for (const { name, kind } of entries) {
-    if (kind === 'folder') found.push(...(await images(root, `${prefix}/${name}`, [...above, real])));
+    if (kind === 'folder')
+      found.push(...(await images(root, `${prefix}/${name}`, [...above, real], skipped)));
   }
   return found;
 }

@@ -5,7 +5,7 @@ import type { DataOptions } from './data-options.ts';
 import type { Dataset, Split } from './dataset.ts';
 import { decodeImage } from './decode.node.ts';
 import { fileVersions } from './file-versions.node.ts';
-import { holdOut } from './hold-out.ts';
+import { heldOutNote, holdOut } from './hold-out.ts';
 import { ParquetFile } from './parquet-file.node.ts';
 import { splitOf, trainNames, valNames } from './split-names.ts';
 
@@ -48,7 +48,12 @@ export async function openParquet(
   let [train, val] = [rowsOf(trainFiles), rowsOf(valFiles)];
   if (train.length + val.length === 0) throw new UserError(`the parquet files in ${folder} have no rows`);
   const idOf = ({ file, row }: Row) => `${relative(folder, file.path).split(sep).join('/')}:${row}`;
-  if (valFiles.length === 0) ({ train, val } = holdOut(train, idOf));
+  const notes: string[] = [];
+  if (valFiles.length === 0) {
+    const all = train.length;
+    ({ train, val } = holdOut(train, idOf));
+    notes.push(heldOutNote(folder, val.length, all));
+  }
   const cache = new ByteCache<(Uint8Array | undefined)[]>(cacheBytes);
   const split = (name: string, rows: readonly Row[]): Split => ({
     name: `${folder} (${name})`,
@@ -62,6 +67,7 @@ export async function openParquet(
     classes,
     train: split('train', train),
     val: split('val', val),
+    notes,
     version: () => fileVersions(paths),
   };
 }

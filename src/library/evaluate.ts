@@ -2,7 +2,7 @@ import type { Dataset } from '../dataset/dataset.ts';
 import type { Graph } from '../graph/graph.ts';
 import { type Accuracy, type EvaluateOptions, evaluate as evaluatePass } from '../measure/accuracy.ts';
 import type { Engine } from '../runtime/session.ts';
-import { preprocessingFor } from './stage-data.ts';
+import { datasetFor } from './stage-data.ts';
 
 /** What a model is measured on. */
 export interface EvaluateModelOptions extends Omit<EvaluateOptions, 'preprocessing' | 'batchSize'> {
@@ -29,6 +29,6 @@ export function evaluate(
   model: Graph,
   { data, batchSize = 32, file, ...options }: EvaluateModelOptions,
 ): Promise<Accuracy> {
-  const preprocessing = preprocessingFor(model, data);
-  return evaluatePass(engine, file ?? model, data.val, { ...options, preprocessing, batchSize });
+  const { dataset, preprocessing } = datasetFor(model, data);
+  return evaluatePass(engine, file ?? model, dataset.val, { ...options, preprocessing, batchSize });
 }

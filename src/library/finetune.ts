@@ -2,13 +2,14 @@ import type { z } from 'zod';
 import { UserError } from '../common/errors.ts';
 import { validated } from '../common/options.ts';
 import type { Augmentation } from '../dataset/augment.ts';
+import { areNamed } from '../dataset/class-order.ts';
 import type { Dataset } from '../dataset/dataset.ts';
 import type { Graph } from '../graph/graph.ts';
 import type { Engine } from '../runtime/session.ts';
 import { type FinetuneContext, type FinetuneResult, finetune as finetunePass } from '../train/finetune.ts';
 import { finetuneOptions } from '../train/finetune-options.ts';
-import { isClassifier, remember } from '../zoo/model-info.ts';
-import { preprocessingFor } from './stage-data.ts';
+import { isClassifier, modelInfo, remember, setModelInfo } from '../zoo/model-info.ts';
+import { datasetFor } from './stage-data.ts';
 import type { Surroundings } from './surroundings.ts';
 
 type Input = z.input<typeof finetuneOptions>;
@@ -45,7 +46,7 @@ export async function finetune(
 ): Promise<FinetuneResult> {
   const { threads, augment, teacher, evaluate, ...input } = rest;
   const options = validated(finetuneOptions, input);
-  const preprocessing = preprocessingFor(model, data);
+  const { dataset, preprocessing } = datasetFor(model, data);
   const classifies = isClassifier(model);
   const task = options.task ?? (classifies ? 'classify' : 'distill');
   if (task === 'classify' && !classifies) {
@@ -55,7 +56,15 @@ export async function finetune(
   }
   const settings = { ...options, task, preprocessing, seed, threads, augment, teacher, evaluate };
   const context = { progress, signal, checkpoints, checkpointEvery, resume };
-  const result = await finetunePass(engine, model, data, settings, context);
+  const result = await finetunePass(engine, model, dataset, settings, context);
+  nameClasses(result.graph, dataset.classes);
   remember(result.graph, `finetuned: ${options.epochs} epochs, lr ${options.lr}`);
   return result;
+}
+
+/** A model whose classes nobody named knows them by those of the data set that it was trained on. */
+function nameClasses(model: Graph, classes: readonly string[]): void {
+  const info = modelInfo(model);
+  if (info.classNames || info.numClasses !== classes.length || !areNamed(classes)) return;
+  setModelInfo(model, { ...info, classNames: [...classes] });
 }

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { UserError } from '../common/errors.ts';
+import { inModelOrder } from '../dataset/class-order.ts';
 import type { Batch, Dataset } from '../dataset/dataset.ts';
 import { batches } from '../dataset/loader.ts';
 import type { Preprocessing } from '../dataset/preprocessing.ts';
@@ -22,23 +22,18 @@ export const samplesOption = (count: number, description: string) =>
 const batchSize = 16;
 
 /**
- * How a model wants the images of a data set.
+ * A data set with its classes as a model numbers them, and how the model wants the images.
  * @throws UserError when the model tells classes apart and those of the data set are others
  */
-export function preprocessingFor(model: Graph, { name, classes }: Dataset): Preprocessing {
-  const { numClasses, preprocessing } = modelInfo(model);
-  if (numClasses > 0 && classes.length !== numClasses) {
-    throw new UserError(
-      `${name} has ${classes.length} classes and the model ${numClasses}; they must be the same`,
-    );
-  }
-  return preprocessing;
+export function datasetFor(model: Graph, data: Dataset): { dataset: Dataset; preprocessing: Preprocessing } {
+  const { numClasses: count, classNames: names, preprocessing } = modelInfo(model);
+  return { dataset: count > 0 ? inModelOrder(data, { count, names }).dataset : data, preprocessing };
 }
 
 /**
  * Images for a stage that looks at some of them: of a data set so many training images, the same for the
  * same seed; what is no data set is taken as it is.
- * @throws UserError as `preprocessingFor`
+ * @throws UserError as `datasetFor`
  */
 export function someImages(
   engine: Engine,
@@ -48,7 +43,8 @@ export function someImages(
   { seed = 0, progress }: Surroundings,
 ): LabelledImages {
   if (!('train' in data)) return data;
-  return batches(data.train, preprocessingFor(model, data), {
+  const { dataset, preprocessing } = datasetFor(model, data);
+  return batches(dataset.train, preprocessing, {
     engine,
     batchSize,
     shuffle: { seed, epoch: 0 },

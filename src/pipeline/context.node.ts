@@ -1,5 +1,6 @@
 import { UserError } from '../common/errors.ts';
 import { type Progress, silent } from '../common/progress.ts';
+import { inModelOrder } from '../dataset/class-order.ts';
 import type { DataOptions } from '../dataset/data-options.ts';
 import type { Dataset } from '../dataset/dataset.ts';
 import { openDataset } from '../dataset/open.node.ts';
@@ -52,13 +53,11 @@ export async function openModelData(
   options?: DataOptions,
 ): Promise<ModelData> {
   const info = modelInfo(graph);
-  const { numClasses, preprocessing } = info;
-  const dataset = await openDataset(reference, options);
-  if (numClasses > 0 && dataset.classes.length !== numClasses) {
-    throw new UserError(
-      `${reference} has ${dataset.classes.length} classes and the model ${numClasses}; they must be the same`,
-    );
-  }
+  const { numClasses: count, classNames: names, preprocessing } = info;
+  const opened = await openDataset(reference, options);
+  const { dataset, note } =
+    count > 0 ? inModelOrder(opened, { count, names }, options?.classOrder) : { dataset: opened };
+  for (const line of [...(opened.notes ?? []), ...(note ? [note] : [])]) progress.note(line);
   progress.note(`images: ${preprocessingLine(info)}`);
   return { dataset, preprocessing };
 }
