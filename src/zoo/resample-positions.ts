@@ -1,5 +1,6 @@
 import { toFloat32 } from '../checkpoint/to-float32.ts';
 import { elementCount, Tensor } from '../graph/tensor.ts';
+import { interpolations, type Weights } from './interpolation.ts';
 
 export type Size = readonly [rows: number, columns: number];
 
@@ -69,14 +70,11 @@ function resampledDistances(name: string, tensor: Tensor, shape: readonly number
   const [from, width] = tensor.shape;
   if (tensor.shape.length !== 2 || !from || width !== shape[1]) return undefined;
   const source = toFloat32(name, tensor);
-  const resampled = () => mixed(source.floats, linearWeights(from, shape[0]!), 1, width!);
+  const resampled = () => mixed(source.floats, interpolations.bilinear(from, shape[0]!), 1, width!);
   return { from: [from], to: [shape[0]!], tensor: new Tensor('float32', shape, resampled) };
 }
 
 const doubled = ([rows, columns]: Size): Size => [2 * rows - 1, 2 * columns - 1];
-
-/** For each new position, how much it takes of each old one: rows of `from` numbers. */
-type Weights = (from: number, to: number) => number[][];
 
 /** Rows, then columns, of a grid `[rows, columns, width]`. */
 function resampledGrid(
@@ -110,51 +108,10 @@ function mixed(data: Float32Array, weights: readonly number[][], outer: number, 
   return result;
 }
 
-/** Keys' cubic. PyTorch has a = -0.5 where it smooths what it shrinks, -0.75 where it does not. */
-function cubic(x: number, a: number): number {
-  const t = Math.abs(x);
-  if (t < 1) return ((a + 2) * t - (a + 3)) * t * t + 1;
-  return t < 2 ? ((t - 5) * t + 8) * t * a - 4 * a : 0;
-}
-
-/** `F.interpolate(mode='bicubic', antialias=True)` along one axis. */
-const smoothWeights: Weights = (from, to) => {
-  const scale = from / to;
-  const stretch = Math.max(scale, 1);
-  return Array.from({ length: to }, (_, i) => {
-    const center = scale * (i + 0.5);
-    const first = Math.max(Math.trunc(center - 2 * stretch + 0.5), 0);
-    const end = Math.min(Math.trunc(center + 2 * stretch + 0.5), from);
-    const row = Array.from({ length: from }, (_, j) =>
-      j >= first && j < end ? cubic((j - center + 0.5) / stretch, -0.5) : 0,
-    );
-    const sum = row.reduce((total, weight) => total + weight, 0);
-    return row.map((weight) => weight / sum);
-  });
+const gridWeights: Record<ResampleStyle, Weights> = {
+  timm: interpolations.bicubicSmooth,
+  transformers: interpolations.bicubic,
 };
-
-/** `F.interpolate(mode='bicubic')` along one axis: four neighbours, those beyond the edge are the edge. */
-const sharpWeights: Weights = (from, to) =>
-  Array.from({ length: to }, (_, i) => {
-    const center = (from / to) * (i + 0.5) - 0.5;
-    const left = Math.floor(center);
-    const row = Array.from({ length: from }, () => 0);
-    for (let j = left - 1; j <= left + 2; j++) {
-      row[Math.min(Math.max(j, 0), from - 1)]! += cubic(j - center, -0.75);
-    }
-    return row;
-  });
-
-/** `F.interpolate(mode='linear')`. */
-const linearWeights: Weights = (from, to) => {
-  const places = Array.from({ length: from }, (_, i) => i);
-  return Array.from({ length: to }, (_, i) => {
-    const place = (from / to) * (i + 0.5) - 0.5;
-    return linearRow(places, Math.min(Math.max(place, 0), from - 1));
-  });
-};
-
-const gridWeights: Record<ResampleStyle, Weights> = { timm: smoothWeights, transformers: sharpWeights };
 
 /**
  * Offsets of the old window lie at 0, 1, 1 + q, 1 + q + q^2..., so that the outermost ones meet those of the new;

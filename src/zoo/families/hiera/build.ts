@@ -69,7 +69,7 @@ function positions(layers: Layers, args: HieraArgs, size: Size): Value {
   }
   const everywhere = layers.parameter('pos_embed', [1, width, ...global_pos_size], positionStart);
   const inWindow = layers.parameter('pos_embed_win', [1, width, ...unit], positionStart);
-  const whole = layers.scope('pos_embed', () => resample(layers, everywhere, size, 'bicubicAntialias'));
+  const whole = layers.scope('pos_embed', () => resample(layers, everywhere, size, 'bicubicSmooth'));
   const place = Array.from({ length: size[0] * size[1] }, (_, token) => {
     const [row, column] = [Math.floor(token / size[1]), token % size[1]];
     return (row % unit[0]) * unit[1] + (column % unit[1]);
