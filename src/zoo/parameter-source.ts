@@ -84,6 +84,9 @@ function fill(data: Float32Array, initializer: Initializer, keys: readonly numbe
   }
 }
 
+/** Tensors that a checkpoint may lack before that is said. */
+const missingLimit = 1000;
+
 /**
  * Parameters of a checkpoint, which must fit the architecture; float16, bfloat16 and float64 become float32, and
  * tables of positions of another size are resampled. It may lack counters, which are then 0, and further names of
@@ -98,11 +101,14 @@ export function checkpointParameters(
   const { where } = notes;
   const used = new Set<string>();
   const missing: string[] = [];
+  const lacking = () => new UserError(`${where} lacks ${listed(missing)}, which the architecture expects`);
   return {
     source(name, shape, initializer, { dtype = 'float32', sameAs, positions } = {}) {
       const tensor = tensors.get(name);
       if (!tensor) {
         if (!sameAs && !isCounter(shape, dtype)) missing.push(`${name} [${shape}]`);
+        // A model of which so much is missing need not be built to its end.
+        if (missing.length === missingLimit) throw lacking();
         return zeroParameters(name, shape, initializer, { dtype });
       }
       used.add(name);
@@ -123,8 +129,7 @@ export function checkpointParameters(
     },
     /** @throws UserError when the checkpoint lacks tensors or has some the architecture does not know */
     finish() {
-      if (missing.length)
-        throw new UserError(`${where} lacks ${listed(missing)}, which the architecture expects`);
+      if (missing.length) throw lacking();
       const unexpected = [...tensors].filter(([name]) => !used.has(name));
       if (unexpected.length) {
         const names = unexpected.map(([name, { shape }]) => `${name} [${shape}]`);

@@ -31,6 +31,7 @@ import { describeModel } from '../../src/zoo/describe.ts';
 import { buildModel, initModel } from '../../src/zoo/model.ts';
 import { zeroParameters } from '../../src/zoo/parameter-source.ts';
 import { readTimmConfig } from '../../src/zoo/timm-config.ts';
+import { checkpointKinds } from './checkpoints.ts';
 import { json, mutatedBytes, mutatedValue } from './mutate.ts';
 
 /** Something that comes from strangers. */
@@ -215,6 +216,7 @@ export const kinds: Readonly<Record<string, Kind>> = {
     make: (random) => bytesOf(json(mutatedValue(configuration, random))),
     use: (bytes) => buildModel(readTimmConfig(text(bytes), 'config.json'), zeroParameters),
   },
+  ...checkpointKinds,
   torch: {
     make: torchFile,
     use(bytes) {
