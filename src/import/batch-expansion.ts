@@ -1,14 +1,16 @@
 import { Builder } from '../graph/builder.ts';
 import { broadcastShapes, sameDim, sameShape } from '../graph/dim.ts';
 import type { Graph, Node, Shape, Value } from '../graph/graph.ts';
+import { isFixed } from '../graph/patterns.ts';
 import { replaceValue } from '../graph/replace.ts';
 import { argumentsOf } from '../graph/schema/arguments.ts';
 import { type OpName, rowOf, rowsFor } from '../graph/schema/signature.ts';
+import { Tensor } from '../graph/tensor.ts';
 
 /**
  * Takes out what repeats a tensor for every image of the batch, in place.
  * 1. An `Expand`, or a `Tile` of axes of length 1, whose readers all broadcast is left out.
- * 2. A `Concat` of such tensors and one other along a later axis becomes a sum: the other padded with zeros, and
+ * 2. A `Concat` of such tensors, or of what is fixed, and one other along a later axis becomes a sum: the other padded with zeros, and
  *    they, joined and padded likewise, which then broadcasts. So our builders put a class token before the patches.
  *
  * It does not fire when several others are joined, or other axes are expanded too.
@@ -53,13 +55,30 @@ function broadcasts(reader: Node, value: Value, from: Shape): boolean {
   return sameShape((shapes as Shape[]).reduce(broadcastShapes), reader.output().shape);
 }
 
+/** What is the same for every image of a file of fixed batch: fixed itself, for a batch of 1, or a constant of equal rows. */
+function fixedPart(graph: Graph, part: Value): Value | undefined {
+  const images = part.shape?.[0];
+  if (images === 1) return isFixed(part) ? part : undefined;
+  const { tensor } = part;
+  if (typeof images !== 'number' || tensor?.dtype !== 'float32' || tensor.size > rowLimit) return undefined;
+  const row = tensor.floats.length / images;
+  if (!tensor.floats.every((x, i) => x === tensor.floats[i % row])) return undefined;
+  const first = new Tensor('float32', tensor.shape.with(0, 1), tensor.floats.slice(0, row));
+  return graph.addConstant(graph.uniqueName(`${part.name}_row`), first);
+}
+
+/** Tokens are small; what is larger is not looked at. */
+const rowLimit = 1 << 20;
+
 function joinedToSum(graph: Graph, node: Node): void {
   const shape = node.output().shape;
   if (!shape) return;
   const axis = (argumentsOf<'Concat'>(node).axis + shape.length) % shape.length;
   const length = shape[axis];
   const parts = node.inputs as readonly Value[];
-  const whole = parts.map((part) => (part.producer ? repeated(part.producer) : undefined));
+  const whole = parts.map(
+    (part) => (part.producer ? repeated(part.producer) : undefined) ?? fixedPart(graph, part),
+  );
   const others = parts.flatMap((_, i) => (whole[i] ? [] : [i]));
   const lengths = parts.map((part) => part.shape?.[axis]);
   if (axis === 0 || others.length !== 1 || parts.length < 2) return;

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { Builder } from '../graph/builder.ts';
 import { checkGraph } from '../graph/check.ts';
 import { type Dim, Graph, type Value } from '../graph/graph.ts';
+import { parameters } from '../graph/parameters.ts';
 import { elementCount, Tensor } from '../graph/tensor.ts';
 import { onnxruntime } from '../runtime/onnxruntime.node.ts';
 import { runOnce, type Tensors } from '../runtime/session.ts';
@@ -168,5 +169,163 @@ describe('the form of a file', () => {
     });
     expect(ops).toEqual(['BatchNormalization', 'Identity'].slice(0, ops.length));
     expect(notes).toEqual([]);
+  });
+});
+
+describe('what our builders write', () => {
+  const weight = (graph: Graph, name: string, ...shape: number[]) =>
+    graph.addConstant(name, numbers(shape, shape[0]));
+
+  it('is a Linear of a MatMul with a weight [in, out] and a bias in front, and of a Gemm', async () => {
+    const { graph, ops } = await imported({
+      input: ['b', 4],
+      build(b, x, graph) {
+        const [w, c] = [weight(graph, 'onnx::MatMul_7', 4, 5), weight(graph, 'encoder.fc.bias', 5)];
+        const hidden = b.op('Add', [c, b.op('MatMul', [x, w])]);
+        return b.op('Gemm', [hidden, weight(graph, 'top.weight', 3, 5), weight(graph, 'top.bias', 3)], {
+          transB: 1,
+        });
+      },
+    });
+    expect(ops).toEqual(['Transpose', 'MatMul', 'Add', 'Transpose', 'MatMul', 'Add']);
+    expect(parameters(graph).map(({ name, shape }) => `${name} [${shape}]`)).toEqual([
+      'encoder.fc.weight [5,4]',
+      'encoder.fc.bias [5]',
+      'top.weight [3,5]',
+      'top.bias [3]',
+    ]);
+  });
+
+  it('is LayerNormalization of its parts', async () => {
+    const { graph, ops } = await imported({
+      opset: 11,
+      input: ['b', 3, 8],
+      build(b, x, graph) {
+        const mean = b.op('ReduceMean', [x], { axes: [-1] });
+        const d = b.op('Sub', [x, mean]);
+        const spread = b.op('ReduceMean', [b.op('Pow', [d, b.scalar(2)])], { axes: [-1] });
+        const normed = b.op('Div', [d, b.op('Sqrt', [b.op('Add', [spread, b.scalar(1e-6)])])]);
+        return b.op('Add', [
+          b.op('Mul', [normed, weight(graph, 'norm.weight', 8)]),
+          weight(graph, 'norm.bias', 8),
+        ]);
+      },
+    });
+    expect(ops).toEqual(['LayerNormalization']);
+    expect(graph.nodes[0]!.inputs.map((value) => value!.name)).toEqual(['x', 'norm.weight', 'norm.bias']);
+  });
+
+  it('is Gelu of erf and of tanh, and HardSwish', async () => {
+    const erf = (b: Builder, x: Value) => {
+      const inner = b.op('Add', [b.op('Erf', [b.op('Div', [x, b.scalar(Math.SQRT2)])]), b.scalar(1)]);
+      return b.op('Mul', [x, b.op('Mul', [b.scalar(0.5), inner])]);
+    };
+    const tanh = (b: Builder, x: Value) => {
+      const cube = b.op('Mul', [b.op('Pow', [x, b.scalar(3)]), b.scalar(0.044715)]);
+      const inner = b.op('Tanh', [b.op('Mul', [b.op('Add', [x, cube]), b.scalar(Math.sqrt(2 / Math.PI))])]);
+      return b.op('Mul', [b.op('Mul', [x, b.scalar(0.5)]), b.op('Add', [inner, b.scalar(1)])]);
+    };
+    const hard = (b: Builder, x: Value) => {
+      const gate = b.op('Clip', [b.op('Add', [x, b.scalar(3)]), b.scalar(0), b.scalar(6)]);
+      return b.op('Div', [b.op('Mul', [x, gate]), b.scalar(6)]);
+    };
+    const { ops } = await imported({ input: ['b', 5], build: (b, x) => hard(b, tanh(b, erf(b, x))) });
+    expect(ops).toEqual(['Gelu', 'Gelu', 'HardSwish']);
+  });
+
+  it('is one Split of what takes a value apart, and queries that bear the whole scale', async () => {
+    const { ops, graph } = await imported({
+      opset: 20,
+      input: ['b', 3, 2, 6, 4],
+      build(b, x) {
+        const packed = b.op('Transpose', [x], { perm: [1, 0, 2, 3, 4] });
+        const [q, k, v] = [0, 1, 2].map((i) => b.op('Gather', [packed, int(b, i)], { axis: 0 })) as [
+          Value,
+          Value,
+          Value,
+        ];
+        const root = b.scalar(0.5);
+        const turned = b.op('Transpose', [k], { perm: [0, 1, 3, 2] });
+        const scores = b.op('MatMul', [b.op('Mul', [q, root]), b.op('Mul', [turned, root])]);
+        return b.op('MatMul', [b.op('Softmax', [scores], { axis: -1 }), v]);
+      },
+    });
+    expect(ops.filter((op) => op !== 'Squeeze')).toEqual([
+      'Transpose',
+      'Split',
+      'Transpose',
+      'Mul',
+      'MatMul',
+      'Softmax',
+      'MatMul',
+    ]);
+    const scale = graph.nodes.find((node) => node.op === 'Mul')!;
+    expect(scale.input(1).tensor!.floats[0]).toBe(0.25);
+  });
+
+  it('takes apart what ONNX Runtime fused', async () => {
+    const { ops } = await imported({
+      opset: 20,
+      input: ['b', 3, 4],
+      build(b, x, graph) {
+        const act = b.op('com.microsoft.BiasGelu', [x, weight(graph, 'fc.bias', 4)]);
+        const product = b.op('com.microsoft.FusedMatMul', [act, x], {
+          transB: 1,
+          alpha: { kind: 'float', value: 0.5 },
+        });
+        product.shape = ['b', 3, 3];
+        return b.op('com.microsoft.QuickGelu', [product]);
+      },
+    });
+    expect(ops.some((op) => op.startsWith('com.microsoft'))).toBe(false);
+  });
+
+  it('gives each layer its own vector, where an exporter wrote equal ones once, and keeps tied matrices', async () => {
+    const { graph } = await imported({
+      input: ['b', 4],
+      build(b, x, graph) {
+        const [w, c] = [
+          weight(graph, 'tied.weight', 4, 4),
+          graph.addConstant('zeros', Tensor.zeros('float32', [4])),
+        ];
+        const layer = (value: Value, module: string) => {
+          const product = graph.addNode({ opType: 'MatMul', name: `/${module}/MatMul`, inputs: [value, w] });
+          const add = graph.addNode({ opType: 'Add', name: `/${module}/Add`, inputs: [product.output(), c] });
+          return add.output();
+        };
+        const result = layer(b.op('Neg', [layer(x, 'first')]), 'second');
+        return b.op('Neg', [result]);
+      },
+    });
+    expect(parameters(graph).map(({ name }) => name)).toEqual(['tied.weight', 'first.bias', 'second.bias']);
+  });
+
+  it('takes any batch, where a file was written for one', async () => {
+    const source = new Graph('foreign');
+    source.opsets.set('', 17);
+    const b = new Builder(source);
+    const x = source.addInput('x', 'float32', [2, 6, 4]);
+    const token = source.addConstant('cls_token', numbers([1, 1, 4], 3));
+    const joined = b.op('Concat', [b.op('Expand', [token, b.ints([2, 1, 4])]), x], { axis: 1 });
+    const heads = b.op('Transpose', [b.op('Reshape', [joined, b.ints([2, 7, 2, 2])])], {
+      perm: [0, 2, 1, 3],
+    });
+    source.outputs.push(b.op('Reshape', [heads, b.ints([4, 7, 2])]));
+    expect(importGraph(source)).toEqual([]);
+    expect(source.outputs[0]!.shape).toEqual(['2*N', 7, 2]);
+    const { [source.outputs[0]!.name]: result } = await runOnce(onnxruntime, source, {
+      x: numbers([5, 6, 4]),
+    });
+    expect(result!.shape).toEqual([10, 7, 2]);
+  });
+
+  it('keeps the batch that something holds on to, and says so', () => {
+    const source = new Graph('foreign');
+    const x = source.addInput('x', 'float32', [2, 3]);
+    source.outputs.push(
+      new Builder(source).op('Add', [x, source.addConstant('of.each.image', numbers([2, 3]))]),
+    );
+    expect(importGraph(source).join()).toMatch(/^the batch stays 2, as the file has it/);
+    expect(source.inputs[0]!.shape).toEqual([2, 3]);
   });
 });

@@ -51,10 +51,12 @@ export function parameterNames(graph: Graph): void {
   const trained: string[] = [];
   const kept: string[] = [];
   const done = new Set<Value>();
+  const shared = new Set([...graph.constants.values()].filter(({ uses }) => uses.length > 1));
+  const bearsName = (value: Value) => given(value.name) && !shared.has(value);
   for (const places of layers(graph)) {
     const module = moduleOfLayer(places, given);
     for (const { node, index, slot } of places) {
-      const own = ownTensor(graph, node, index, module, slot, done, given);
+      const own = ownTensor(graph, node, index, module, slot, done, bearsName);
       if (done.has(own)) continue;
       done.add(own);
       (running.has(slot) ? kept : trained).push(own.name);
@@ -113,7 +115,7 @@ function ownTensor(
   module: string | undefined,
   slot: string,
   done: ReadonlySet<Value>,
-  given: (name: string) => boolean,
+  bearsName: (value: Value) => boolean,
 ): Value {
   const value = node.input(index);
   const wanted = module === undefined ? undefined : `${module}.${slot}`;
@@ -124,7 +126,7 @@ function ownTensor(
     if (`${own.shape}` === `${value.shape}` && own.tensor === value.tensor) node.setInput(index, own);
     return node.input(index);
   }
-  if (!done.has(value) && !given(value.name)) {
+  if (!done.has(value) && !bearsName(value) && (value.shape!.length === 1 || !isParameterName(value.name))) {
     graph.rename(value, graph.uniqueName(wanted ?? layerName(graph, slot)));
   }
   return value;

@@ -2,7 +2,7 @@ import type { Graph } from '../graph/graph.ts';
 
 export interface ImportOptions {
   /** `[C, H, W]` of the images, where the file leaves it open. */
-  inputSize?: readonly [number, number, number];
+  inputSize?: readonly [number, number, number] | undefined;
 }
 
 /** What the passes are told, and what they have to say. */

@@ -104,12 +104,15 @@ function loadFolder(folder: string, options: ModelReading): Graph {
 
 /** An `.onnx` file; one that is not ours is brought to our form. */
 function openOnnx(path: string, { inputSize, progress }: ModelReading): Graph {
-  if (inputSize) {
-    throw new UserError(`--input-size is for checkpoints; ${path} is a graph for images of one size already`);
-  }
   const graph = loadOnnx(path);
+  const open = graph.inputs[0]?.shape?.slice(1).some((length) => typeof length !== 'number');
+  if (inputSize && !(open && isForeign(graph))) {
+    throw new UserError(
+      `--input-size is for checkpoints and graphs of no fixed size; ${path} is a graph for images of one size already`,
+    );
+  }
   if (!isForeign(graph)) return graph;
-  importGraph(graph);
+  for (const line of importGraph(graph, { inputSize: parsedInputSize(inputSize) })) progress?.note(line);
   const files = { config: beside(path, 'config.json'), preprocessor: beside(path, preprocessorFile) };
   noteForeign(graph, files, (line) => progress?.note(line));
   return graph;
