@@ -1,5 +1,5 @@
 import { execFileSync, spawn } from 'node:child_process';
-import { closeSync, existsSync, lstatSync, openSync } from 'node:fs';
+import { closeSync, existsSync, lstatSync, openSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, it } from 'vitest';
@@ -84,4 +84,19 @@ it('takes no more threads than there are processors, and says so', async () => {
   const { code, stderr } = await pqv('compare', at('model'), at('model'), '--threads', '100000');
   expect(code).toBe(0);
   expect(stderr).toMatch(new RegExp(`so ${availableParallelism()} are used\\n`));
+});
+
+it('names the file that an error is about', async () => {
+  writeFileSync(at('noise.onnx'), 'no model');
+  const { stdout } = await pqv('inspect', at('noise.onnx'), '--json');
+  expect(JSON.parse(stdout).error).toMatchObject({ code: 'user', file: at('noise.onnx') });
+});
+
+it('reads regular files only', async () => {
+  execFileSync('mkfifo', [at('model.fifo.onnx')]);
+  for (const path of [at('model.fifo.onnx'), '/dev/zero']) {
+    const { code, stderr } = await pqv('inspect', path);
+    expect(code, stderr).toBe(2);
+    expect(stderr.trim().split('\n')).toHaveLength(1);
+  }
 });

@@ -70,7 +70,7 @@ interface Entry {
  */
 export function readSafetensors(source: ByteSource): Checkpoint {
   const fail = (what: string): never => {
-    throw new UserError(`${source.path}: ${what}`);
+    throw new UserError(`${source.path}: ${what}`, source.path);
   };
   if (source.size < prefixLength) fail(`truncated: ${source.size} bytes are too few for a safetensors file`);
   const prefix = source.read(0, prefixLength);

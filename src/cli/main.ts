@@ -47,7 +47,7 @@ function report(thrown: unknown): number {
   const message = printable((error instanceof Error ? error.message : String(error)).trim());
   const kind =
     error instanceof InterruptedError ? 'interrupted' : error instanceof UserError ? 'user' : 'internal';
-  tellMachine(kind, message);
+  tellMachine(kind, message, error instanceof UserError ? error.file : undefined);
   process.stderr.write(`pqv: ${titles[kind]}: ${message}\n`);
   if (process.env.PQV_DEBUG) process.stderr.write(`${(error as Error).stack}\n`);
   else if (kind === 'internal') process.stderr.write('pqv: set PQV_DEBUG=1 to see where it happened\n');
@@ -57,9 +57,11 @@ function report(thrown: unknown): number {
 const titles = { interrupted: 'interrupted', user: 'error', internal: 'internal error' } as const;
 
 /** With `--json` an error is one document on stdout too. */
-function tellMachine(code: keyof typeof titles, message: string): void {
+function tellMachine(code: keyof typeof titles, message: string, file?: string): void {
   if (!process.argv.includes('--json')) return;
-  process.stdout.write(`${JSON.stringify({ error: { code, message } }, null, 2)}\n`);
+  process.stdout.write(
+    `${JSON.stringify({ error: { code, message, ...(file ? { file } : {}) } }, null, 2)}\n`,
+  );
 }
 
 /** A reader that went away has seen enough; on a full disk the result is lost, and that is said. */

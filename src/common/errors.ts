@@ -4,6 +4,13 @@
  */
 export class UserError extends Error {
   override readonly name = 'UserError';
+  /** The file that it is about, where it is one. */
+  readonly file: string | undefined;
+
+  constructor(message: string, file?: string) {
+    super(message);
+    this.file = file;
+  }
 }
 
 /** The work was interrupted at a point from which it can be resumed; the command line exits with 130. */

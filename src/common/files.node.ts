@@ -116,7 +116,7 @@ export function fileError(error: unknown, what: string): unknown {
     EPIPE: 'the reader went away',
   };
   const reason = reasons[(error as NodeJS.ErrnoException)?.code ?? ''];
-  return reason ? new UserError(`${what}: ${reason}`) : error;
+  return reason ? new UserError(`${what}: ${reason}`, (error as NodeJS.ErrnoException).path) : error;
 }
 
 /**

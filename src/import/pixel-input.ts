@@ -88,7 +88,7 @@ function chainFrom(graph: Graph, images: Value, channels: number | undefined): C
 
 /** The affine map after a sum or product with a constant; undefined where the node is neither. */
 function applied(node: Node, input: Value, { scale, offset }: Affine, axis: number): Affine | undefined {
-  const rule = steps[node.op];
+  const rule = Object.hasOwn(steps, node.op) ? steps[node.op] : undefined;
   const at = node.inputs.indexOf(input);
   const other = node.inputs[1 - at];
   if (!rule || node.inputs.length !== 2 || !other?.tensor || other.tensor.dtype !== 'float32')

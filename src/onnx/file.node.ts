@@ -31,7 +31,7 @@ export function loadOnnx(path: string): Graph {
       return () => reader.read(offset, wanted);
     });
   } catch (error) {
-    if (error instanceof UserError) throw new UserError(`${path}: ${error.message}`);
+    if (error instanceof UserError) throw new UserError(`${path}: ${error.message}`, path);
     throw error;
   }
 }

@@ -79,7 +79,7 @@ export function measuredBlocks(graph: Graph, reading: BlockReading): BlockShape[
   }
   const attentions = new Map<string, Node>();
   for (const node of graph.nodes) {
-    if (!attentionSizes[node.op]) continue;
+    if (!Object.hasOwn(attentionSizes, node.op)) continue;
     const name = reading.block.exec(node.output(0).name)?.[1];
     if (name !== undefined && !attentions.has(name)) attentions.set(name, node);
   }

@@ -401,3 +401,33 @@ describe('describeModel', () => {
     expect(modelInfo(await loadModel(folder)).numClasses).toBe(0);
   });
 });
+
+it('takes no name from a file for one that every object has', () => {
+  for (const args of [
+    { norm_layer: 'constructor' },
+    { act_layer: 'toString' },
+    { act_layer: 'constructor' },
+  ]) {
+    const modelArgs = { img_size: 8, patch_size: 4, embed_dim: 8, depth: 1, num_heads: 2, ...args };
+    expect(() => initModel({ architecture: 'vit_tiny_patch16_224', modelArgs })).toThrow(/is not supported/);
+  }
+});
+
+it('refuses arguments that would never end or fit, before memory is taken', () => {
+  const tiny = { img_size: 8, patch_size: 4, embed_dim: 8, depth: 1, num_heads: 2 };
+  const huge: Record<string, number>[] = [
+    { depth: 1e9 },
+    { img_size: 1e6 },
+    { mlp_ratio: 1e30 },
+    { num_classes: 1e15 },
+  ];
+  for (const args of huge) {
+    const modelArgs = { ...tiny, ...args };
+    expect(
+      () => initModel({ architecture: 'vit_tiny_patch16_224', modelArgs }),
+      JSON.stringify(args),
+    ).toThrow(UserError);
+  }
+  const config = { architecture: 'vit_tiny_patch16_224', modelArgs: tiny };
+  expect(() => initModel(config, 0, 100)).toThrow(/more than 100 parameters \(--max-parameters\)/);
+});

@@ -35,7 +35,7 @@ export function readModel(files: ModelFiles, { arch, say }: ReadModelOptions = {
   const onnx = 'model.onnx' in files ? 'model.onnx' : only(files, '.onnx');
   if (onnx) return readOnnxFile(onnx, files);
   const path =
-    weightFiles.find((name) => name in files) ??
+    weightFiles.find((name) => Object.hasOwn(files, name)) ??
     checkpointEndings.map((ending) => only(files, ending)).find((name) => name !== undefined);
   if (!path) {
     throw new UserError(

@@ -89,7 +89,7 @@ export function activationName(
   if (value === undefined || value === null || value === '') return fallback;
   const { name } = layerArgument(argument, value);
   const key = plain(name) === 'swish' ? 'silu' : plain(name);
-  if (key in activations) return key as ActivationName;
+  if (Object.hasOwn(activations, key)) return key as ActivationName;
   throw new UserError(
     `${argument} "${name}" is not supported; use one of ${Object.keys(activations).join(', ')}`,
   );
