@@ -211,8 +211,11 @@ export const cells = {
   'prune taylor': (subject) => prunes(subject, 'taylor'),
 
   finetune: async (subject) => {
-    const { graph, history } = await trained(subject);
-    const [first, last] = [history.epochs[0].loss, history.epochs.at(-1).loss];
+    const losses = ({ epochs }) => [epochs[0].loss, epochs.at(-1).loss];
+    let { graph, history } = await trained(subject, 1e-5);
+    // Random weights can be so steep that only a smaller step goes down.
+    if (!(losses(history)[1] < losses(history)[0])) ({ graph, history } = await trained(subject, 1e-7));
+    const [first, last] = losses(history);
     if (!(last < first)) throw new Error(`the loss went from ${first} to ${last}`);
     if (!finite(await subject.run(graph))) throw new Error('the trained model gives what is not finite');
     return `${first.toPrecision(5)} to ${last.toPrecision(5)}`;

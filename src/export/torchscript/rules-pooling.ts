@@ -6,13 +6,22 @@ import type { Lowering, LoweringRule, LoweringRules } from './lowering.ts';
 import { bool, float, ints, type Operand } from './program.ts';
 import { windowPads } from './window.ts';
 
+/** The ending of a pooling operator: `2d` for images. */
+function rankOf(node: Node, kernel: readonly number[], lower: Lowering): string {
+  if (kernel.length > 3) throw lower.unsupported(node, `pooling over ${kernel.length} axes is not lowered`);
+  return `${kernel.length}d`;
+}
+
+/** What stands for minus infinity where only the largest is looked for, in a file that holds finite numbers. */
+export const lowest = -3.4028234663852886e38;
+
 const maxPool: LoweringRule<OpArguments['MaxPool']> = (node, args, lower) => {
   const window = windowOf(node, args, args.kernel_shape);
   const { symmetric, explicit } = windowPads(node, window, lower);
-  if (window.kernel.length !== 2) throw lower.unsupported(node, 'only 2-D windows are lowered');
+  const operator = `aten::max_pool${rankOf(node, window.kernel, lower)}`;
   let x = lower.tensor(node.input(0));
-  if (explicit) x = lower.call('aten::constant_pad_nd', [x, ints(explicit), float(-3.4028234663852886e38)]);
-  return lower.call('aten::max_pool2d', [
+  if (explicit) x = lower.call('aten::constant_pad_nd', [x, ints(explicit), float(lowest)]);
+  return lower.call(operator, [
     x,
     ints(window.kernel),
     ints(window.strides),
@@ -25,11 +34,11 @@ const maxPool: LoweringRule<OpArguments['MaxPool']> = (node, args, lower) => {
 const averagePool: LoweringRule<OpArguments['AveragePool']> = (node, args, lower) => {
   const window = windowOf(node, args, args.kernel_shape);
   const { symmetric, explicit } = windowPads(node, window, lower);
-  if (window.dilations.some((d) => d !== 1) || window.kernel.length !== 2) {
-    throw lower.unsupported(node, 'only plain 2-D windows are lowered');
-  }
+  if (window.dilations.some((d) => d !== 1))
+    throw lower.unsupported(node, 'windows with gaps are not lowered');
+  const operator = `aten::avg_pool${rankOf(node, window.kernel, lower)}`;
   const pooled = (x: Operand, pads: readonly number[], countPads: boolean) =>
-    lower.call('aten::avg_pool2d', [
+    lower.call(operator, [
       x,
       ints(window.kernel),
       ints(window.strides),

@@ -6,6 +6,7 @@ import type { OpArguments } from '../../graph/schema/signature.ts';
 import { Tensor } from '../../graph/tensor.ts';
 import type { Lowering, LoweringRule, LoweringRules } from './lowering.ts';
 import { bool, float, int, ints, none, type Operand } from './program.ts';
+import { lowest } from './rules-pooling.ts';
 
 type Arguments = OpArguments['Resize'];
 
@@ -109,10 +110,12 @@ const pad: LoweringRule<OpArguments['Pad']> = (node, args, lower) => {
     throw lower.unsupported(node, 'its padding is computed at run time, where a constant is needed');
   const both = Array.from({ length: rank }, () => [0, 0]);
   for (const { axis, before, after } of padding) both[axis] = [before, after];
-  if (isComputed(args.value) || !Number.isFinite(args.value)) {
+  const pooled = node.output().uses.every((use) => use.node.op === 'MaxPool');
+  const filling = args.value === Number.NEGATIVE_INFINITY && pooled ? lowest : args.value;
+  if (isComputed(filling) || !Number.isFinite(filling)) {
     throw lower.unsupported(node, 'it pads with no finite constant');
   }
-  const value = node.input(0).dtype?.includes('int') ? int(args.value) : float(args.value);
+  const value = node.input(0).dtype?.includes('int') ? int(filling) : float(filling);
   return lower.call('aten::constant_pad_nd', [
     lower.tensor(node.input(0)),
     ints(both.reverse().flat()),

@@ -70,6 +70,7 @@ export const reductionCases: OpCase[] = [
 
   opCase('MaxPool', [image], { kernel_shape: [2, 2], strides: [2, 2] }),
   opCase('MaxPool', [image], { kernel_shape: [2, 2], strides: [2, 2], ceil_mode: 1 }),
+  opCase('MaxPool', [floats('N', 2, 7)], { kernel_shape: [3], strides: [2], pads: [1, 0] }),
   opCase('MaxPool', [image], { kernel_shape: [3, 3], strides: [2, 2], pads: [1, 1, 1, 1] }),
   opCase('AveragePool', [image], { kernel_shape: [3, 3], pads: [1, 1, 1, 1] }),
   opCase('AveragePool', [image], { kernel_shape: [3, 3], pads: [1, 1, 1, 1], count_include_pad: 1 }),
