@@ -50,9 +50,9 @@ def timm_args(case):
     return args
 
 
-def timm_folder(case, folder, generator):
+def timm_folder(case, folder, generator, steep=1.0):
     args = case.get("args", {})
-    model = randomized(timm.create_model(case["name"], **timm_args(case)), generator)
+    model = randomized(timm.create_model(case["name"], **timm_args(case)), generator, steep)
     folder.mkdir()
     save_file({name: tensor.clone() for name, tensor in model.state_dict().items()}, folder / "model.safetensors")
     config = {

@@ -40,8 +40,11 @@ def node(driver: str, request: object) -> object:
     return json.loads(done.stdout)
 
 
-def randomized(model, generator):
-    """Everything in the state dict drawn anew, so that nothing is hidden by a zero, a one or a tiny layer scale."""
+def randomized(model, generator, steep=1.0):
+    """Everything in the state dict drawn anew, so that nothing is hidden by a zero, a one or a tiny layer scale.
+
+    `steep` scales the weights of products and convolutions.
+    """
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             noise = torch.randn(parameter.shape, generator=generator)
@@ -51,7 +54,7 @@ def randomized(model, generator):
             elif name.endswith(("_token", "pos_embed", "latent")):
                 parameter.copy_(0.5 * noise)
             else:
-                parameter.copy_(noise * parameter[0].numel() ** -0.5)
+                parameter.copy_(steep * noise * parameter[0].numel() ** -0.5)
         for name, buffer in model.named_buffers():
             if name.endswith("running_mean"):
                 buffer.copy_(0.2 * torch.randn(buffer.shape, generator=generator))

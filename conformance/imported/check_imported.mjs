@@ -2,10 +2,10 @@
  * Tries every cell of cells.mjs on the files that make.py wrote.
  *
  *     node conformance/imported/check_imported.mjs FOLDER [--only PART] [--exporter PART] [--cells a,b]
- *         [--again | --failed] [--docs FILE]
+ *         [--again | --failed | --tried] [--docs FILE]
  *
  * Results are kept in FOLDER/results.json: what is there is not tried again, unless `--again` says so, or
- * `--failed` for what did not hold. Each cell has three minutes in another process, so that a crash is its failure only.
+ * `--failed` for what did not hold; with `--tried` nothing is tried. Each cell has three minutes in another process, so that a crash is its failure only.
  */
 import { fork } from 'node:child_process';
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
@@ -24,6 +24,7 @@ const { positionals, values } = parseArgs({
     cells: { type: 'string' },
     again: { type: 'boolean', default: false },
     failed: { type: 'boolean', default: false },
+    tried: { type: 'boolean', default: false },
     results: { type: 'string' },
     docs: { type: 'string' },
   },
@@ -64,12 +65,14 @@ function save() {
   renameSync(`${resultsPath}.tmp`, resultsPath);
 }
 
-const due = (result) => !result || values.again || (values.failed && !result.ok && !result.absent);
+const due = (result) =>
+  !values.tried && (!result || values.again || (values.failed && !result.ok && !result.absent));
 
 const entries = [];
 for (const [file, record] of Object.entries(corpus)) {
   const { model, exporter, error } = record;
   if (error || !model.includes(values.only) || !exporter.includes(values.exporter)) continue;
+  if (values.tried && !results[file]) continue;
   results[file] ??= {};
   for (const cell of wanted.filter((name) => due(results[file][name]))) {
     const result = await tryCell({ folder, file, record, cell });

@@ -102,7 +102,8 @@ def attempt(case: Case, exporter: str, folder: Path) -> dict:
     return {**record, "seconds": round(time.time() - started, 1)}
 
 
-def make(folder: Path, only: str = "", exporter: str = "") -> None:
+def make(folder: Path, only: str = "", exporter: str = "", exact: bool = False) -> None:
+    """`exact`: the model whose name is `only`, not all that have it in theirs."""
     folder.mkdir(parents=True, exist_ok=True)
     index = folder / "corpus.json"
     corpus = json.loads(index.read_text()) if index.exists() else {}
@@ -111,7 +112,7 @@ def make(folder: Path, only: str = "", exporter: str = "") -> None:
             native = folder / "native" / case.name
             for name in exporters:
                 file = f"{case}.{name}.onnx"
-                if file in corpus or only not in case.name or exporter not in name:
+                if file in corpus or exporter not in name or (only != case.name if exact else only not in case.name):
                     continue
                 if case.architecture and not native.exists():
                     write_native(case, native)

@@ -1,0 +1,27 @@
+"""A few imported files through every cell: what conformance/imported does with hundreds, in about a minute.
+
+    python conformance/check_imported.py
+
+The TorchScript exporter alone is asked, which needs nothing but PyTorch; conformance/imported/make.py writes the rest.
+"""
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE / "imported"))
+
+from make import make  # noqa: E402
+
+from judge import ROOT, torch  # noqa: E402
+
+FILES = [("deit", "ts17d"), ("swin_transformer", "ts13d"), ("efficientvit_mit", "ts11d")]
+
+torch.set_num_threads(1)
+with tempfile.TemporaryDirectory() as folder:
+    for model, exporter in FILES:
+        make(Path(folder), model, exporter, exact=True)
+    driver = HERE / "imported" / "check_imported.mjs"
+    sys.exit(subprocess.run(["node", driver, folder], cwd=ROOT).returncode)
