@@ -4,6 +4,7 @@ import type { Graph, Node, Value } from '../../graph/graph.ts';
 import { replaceValue } from '../../graph/replace.ts';
 import { argumentsOf } from '../../graph/schema/arguments.ts';
 import { type OpArguments, type OpName, rowOf } from '../../graph/schema/signature.ts';
+import type { ImportContext } from '../pass.ts';
 import { scopedBuilder } from '../recognize/linear.ts';
 import { attention, multiHeadAttention, packedAttention } from './attention.ts';
 
@@ -36,9 +37,20 @@ const fusedMatMul: Expansion<'com.microsoft.FusedMatMul'> = (b, node, args) => {
 
 const added = (b: Builder, x: Value, y: Value | undefined): Value => (y ? b.op('Add', [x, y], {}, 'add') : x);
 
+/** Gelu is younger than some files that can't be raised. */
+function gelu(
+  b: Builder,
+  x: Value,
+  bias: Value | undefined,
+  attributes: Record<string, string> = {},
+): Value | undefined {
+  if ((b.graph.root.opsets.get('') ?? 1) < 20) return undefined;
+  return b.op('Gelu', [added(b, x, bias)], attributes, 'act');
+}
+
 const skipLayerNorm: Expansion<'com.microsoft.SkipLayerNormalization'> = (b, node, { epsilon }) => {
   const [x, skip, gamma, beta, bias] = node.inputs as Value[];
-  if (node.outputs[1] || node.outputs[2]) return undefined;
+  if (node.outputs[1] || node.outputs[2] || (b.graph.root.opsets.get('') ?? 1) < 17) return undefined;
   const sum = added(b, added(b, x!, bias), skip);
   const operands = beta ? [sum, gamma, beta] : [sum, gamma];
   const normed = b.op('LayerNormalization', operands, { axis: -1, epsilon: float(epsilon) }, 'norm');
@@ -71,6 +83,9 @@ const fusedGemm: Expansion<'com.microsoft.FusedGemm'> = (b, node, args) => {
   return activated(b, b.op('Gemm', node.inputs, attributes, 'gemm'), args.activation);
 };
 
+/** Convolutions in blocks of channels; how long these are the file does not say. */
+const blockedDomain = 'com.microsoft.nchwc';
+
 /** What fused operators are made of, keyed by `Node.op`. */
 export const expansions: { readonly [O in OpName]?: Expansion<O> } = {
   Attention: attention,
@@ -80,10 +95,9 @@ export const expansions: { readonly [O in OpName]?: Expansion<O> } = {
   'com.microsoft.FusedConv': fusedConv,
   'com.microsoft.FusedGemm': fusedGemm,
   'com.microsoft.SkipLayerNormalization': skipLayerNorm,
-  'com.microsoft.Gelu': (b, node) => b.op('Gelu', [node.input(0)], {}, 'act'),
-  'com.microsoft.BiasGelu': (b, node) => b.op('Gelu', [added(b, node.input(0), node.input(1))], {}, 'act'),
-  'com.microsoft.FastGelu': (b, node) =>
-    b.op('Gelu', [added(b, node.input(0), node.inputs[1])], { approximate: 'tanh' }, 'act'),
+  'com.microsoft.Gelu': (b, node) => gelu(b, node.input(0), undefined),
+  'com.microsoft.BiasGelu': (b, node) => gelu(b, node.input(0), node.input(1)),
+  'com.microsoft.FastGelu': (b, node) => gelu(b, node.input(0), node.inputs[1], { approximate: 'tanh' }),
   'com.microsoft.QuickGelu': (b, node, { alpha }) => {
     const scaled = alpha === 1 ? node.input(0) : b.op('Mul', [node.input(0), b.scalar(alpha)], {}, 'scaled');
     return b.op('Mul', [node.input(0), b.op('Sigmoid', [scaled], {}, 'sigmoid')], {}, 'act');
@@ -100,7 +114,13 @@ export const expansions: { readonly [O in OpName]?: Expansion<O> } = {
  * compute the same. It does not fire on pasts, masks of keys, statistics that are read, and layouts by transposed
  * batch axes.
  */
-export function expandFused(graph: Graph): void {
+export function expandFused(graph: Graph, { notes }: ImportContext): void {
+  const blocked = graph.nodes.find((node) => node.domain === blockedDomain);
+  if (blocked) {
+    notes.push(
+      `${blocked.label} has its weights in the order of one processor: little can be done to a file that ONNX Runtime optimized so far, give the one that it was made from`,
+    );
+  }
   for (const node of [...graph.nodes]) {
     const expansion = rowOf(expansions, node) as Expansion<OpName> | undefined;
     const made = expansion?.(scopedBuilder(graph, node), node, argumentsOf(node));
