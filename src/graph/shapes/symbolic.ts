@@ -1,4 +1,4 @@
-import { broadcastShapes, divideDims, isUnknown, multiplyDims } from '../dim.ts';
+import { broadcastShapes, divideDims, multiplyDims } from '../dim.ts';
 import { isComputed } from '../schema/arguments.ts';
 import type { OpArguments, OpName } from '../schema/signature.ts';
 import type { Element } from '../symbolic/elements.ts';
@@ -67,6 +67,3 @@ export function symbolicShape(
     return isComputed(argument) ? evaluate(argument, found)?.values : argument;
   });
 }
-
-/** Is anything known of the shape beyond its rank? */
-export const saysSomething = (shape: Shape): boolean => !shape.every(isUnknown);
