@@ -323,6 +323,7 @@ export class Layouts {
       return undefined;
     }
     const sources = touched.flatMap((run) => run.from).filter((axis) => from.dims[axis] !== 1);
+    if (touched.some((run) => innerIsOuter(factor, from, to, run))) this.#tieOuter(factor);
     const axes = touched.flatMap((run) => run.to).filter((axis) => to[axis] !== 1);
     const dims = axes.map((axis) => to[axis] as number);
     const spread = sources.map((axis) => from.dims[axis] as number);
@@ -369,10 +370,30 @@ export class Layouts {
     return made;
   }
 
+  /** The same elements must go at every outer index. */
+  #tieOuter(factor: Factor): void {
+    if (this.units === 'wholes') return;
+    factor.axes.forEach((_, position) => {
+      if (position === factor.inner) return;
+      this.labels.uniteAll(firstAlong(factor.labels, factor.dims, position), factor.labels);
+    });
+  }
+
   #dependsOn(labels: Int32Array, dims: readonly number[], position: number): boolean {
     const first = firstAlong(labels, dims, position);
     return labels.some((label, e) => this.labels.find(label) !== this.labels.find(first[e]!));
   }
+}
+
+/**
+ * Whether a run merges a box with its elements outside and its outer indices inside (`[D, heads]`): a kept element then
+ * stands at its number among those kept, so that heads that keep different ones would change places.
+ */
+function innerIsOuter(factor: Factor, from: Labelled, to: Shape, run: Run): boolean {
+  const own = run.from.filter((axis) => from.dims[axis] !== 1 && factor.axes.includes(axis));
+  const merged = run.to.filter((axis) => to[axis] !== 1).length < own.length;
+  const inner = own.indexOf(factor.axes[factor.inner]!);
+  return merged && inner >= 0 && inner < own.length - 1;
 }
 
 /** For each element the label at index 0 of the axis at `position`. */

@@ -8,6 +8,7 @@ import { inferGraph } from '../graph/infer.ts';
 import { Tensor } from '../graph/tensor.ts';
 import { onnxruntime } from '../runtime/onnxruntime.node.ts';
 import { runOnce } from '../runtime/session.ts';
+import { buildNest } from '../zoo/families/nest/build.ts';
 import {
   buildVisionTransformer,
   buildVisionTransformerDistilled,
@@ -174,6 +175,15 @@ describe('removing units computes what zeroing their slices computes', () => {
     });
     const pruned = applyPlan(graph, plan).graph;
     expectClose(await logitsOf(pruned), await logitsOf(zeroed(graph, plan)));
+  });
+
+  it('heads joined within their dimensions, as NesT has them: all lose the same ones', async () => {
+    const args = { img_size: 16, patch_size: 2, num_levels: 2, embed_dims: [12, 24], num_heads: [3, 3] };
+    const options = { in_chans: 3, depths: [1, 1], mlp_ratio: 1, num_classes: 5 };
+    const graph = withoutStatistics(buildNest({ ...args, ...options }, noise));
+    await expectExact(graph, 'tied', ['channels', 'headDims']);
+    await expectExact(graph, 'free', ['channels', 'headDims']);
+    expect(findGroups(graph, { headDims: 'free' }).groups.some(({ kind }) => kind === 'headDims')).toBe(true);
   });
 
   it('heads and dimensions of the heads that stay, at once', async () => {
