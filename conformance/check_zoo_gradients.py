@@ -21,6 +21,9 @@ TOLERANCE = 1e-3
 BATCH, CLASSES = 3, 10
 # Attention that is all but certain has next to no gradient, of which float32 keeps no digits: weights are half as steep.
 STEEP = 0.5
+# timm's mixes the images of a batch. Not one by one everywhere: PyTorch's own gradients of efficientvit_msra's batch norms
+# are wrong for single images (2.4 of their size off finite differences in float64, those of a batch 1e-8).
+ONE_BY_ONE = {"gcvit"}
 # Below this part of the largest gradient of all a parameter's is rounding: a bias that a softmax cancels.
 NOTHING = 1e-4
 
@@ -30,9 +33,8 @@ def first_cases(family):
     return [(path.stem, json.loads(path.read_text())[0]) for path in files]
 
 
-def gradients_of(model, pixels, targets):
-    # One by one: timm's gcvit mixes the images of a batch.
-    outputs = torch.cat([model(image[None]) for image in pixels])
+def gradients_of(model, pixels, targets, one_by_one):
+    outputs = torch.cat([model(image[None]) for image in pixels]) if one_by_one else model(pixels)
     torch.nn.functional.cross_entropy(outputs, targets).backward()
     return {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
 
@@ -67,8 +69,9 @@ def check(family, case, place):
         print(f"FAIL {family:28} {said[0] if said else stopped}", flush=True)
         return False
     ours = load_file(files["gradients"])
-    theirs = gradients_of(copy.deepcopy(model), pixels, targets)
-    exact = gradients_of(model.double(), pixels.double(), targets.double())
+    single = family in ONE_BY_ONE
+    theirs = gradients_of(copy.deepcopy(model), pixels, targets, single)
+    exact = gradients_of(model.double(), pixels.double(), targets.double(), single)
     name, error = worst_of(ours, exact)
     own = worst_of(theirs, exact)[1]
     good = error < max(TOLERANCE, 10 * own)

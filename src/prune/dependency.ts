@@ -16,6 +16,8 @@ export interface Dependencies {
   layout(value: Value): Layout;
   /** Constants with labelled axes, in the order of their first use. */
   readonly constants: readonly Value[];
+  /** Constants of which the graph's outputs have channels. */
+  readonly returned: ReadonlySet<Value>;
   /** Ops without a dependency rule, whose inputs were pinned. */
   readonly unknownOps: readonly string[];
 }
@@ -32,6 +34,14 @@ class Sweep extends Layouts implements DependencyContext {
       this.known.set(value, layout);
     }
     return layout;
+  }
+
+  /** The constants that share labels, which are free as yet, with some values. */
+  constantsOf(values: readonly Value[]): Set<Value> {
+    const rootsOf = (value: Value) =>
+      this.layout(value).flatMap(({ labels }) => Array.from(labels, (label) => this.labels.find(label)));
+    const roots = new Set(values.flatMap(rootsOf).filter((root) => !this.labels.isPinned(root)));
+    return new Set(this.constants.filter((value) => rootsOf(value).some((root) => roots.has(root))));
   }
 
   /** A constant's axes are free; inputs and what shapes are made of have no channels. */
@@ -63,8 +73,10 @@ export function findDependencies(graph: Graph, units: 'elements' | 'wholes' = 'e
     });
     for (const captured of capturedValues(node)) sweep.pin(sweep.layout(captured));
   }
+  const returned = sweep.constantsOf(graph.outputs);
   for (const output of graph.outputs) sweep.pin(sweep.layout(output));
   return {
+    returned,
     layouts: sweep,
     layout: (value) => sweep.layout(value),
     constants: sweep.constants,

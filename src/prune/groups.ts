@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { validated } from '../common/options.ts';
 import type { Graph, Value } from '../graph/graph.ts';
+import { linears } from '../graph/linear.ts';
 import { connectBoxes, headDimGroups, headGroups } from './attention-groups.ts';
 import { type Dependencies, findDependencies } from './dependency.ts';
 import { GroupMaker, type HeadDims, headDimKinds, type PruningGroup } from './group.ts';
@@ -23,6 +24,15 @@ export interface Grouping {
   readonly groups: readonly PruningGroup[];
   /** Ops without a dependency rule: the channels they read are in no group. */
   readonly unknownOps: readonly string[];
+  /** Layers none of whose outputs is in a group. */
+  readonly leftWhole: readonly LeftWhole[];
+}
+
+/** A layer that no channel can be taken out of, and why. */
+export interface LeftWhole {
+  /** Its weight's name, less `.weight`. */
+  readonly name: string;
+  readonly why: 'the model returns what it makes' | 'what reads it can lose no channel';
 }
 
 /** The prunable groups of a graph. Shapes must have been inferred. The classifier's outputs are in none. */
@@ -35,10 +45,25 @@ export function findGroups(graph: Graph, options: GroupOptions = {}): Grouping {
     ...elementGroups(elements, new GroupMaker(elements, roleOf), headDims),
     ...wholeGroups(wholes, new GroupMaker(wholes, roleOf)),
   ];
-  return {
-    groups: groups.filter(hasProducer).sort(byPlace(elements.constants)),
-    unknownOps: elements.unknownOps,
-  };
+  const found = groups.filter(hasProducer).sort(byPlace(elements.constants));
+  return { groups: found, unknownOps: elements.unknownOps, leftWhole: leftWhole(graph, found, elements) };
+}
+
+/** Linears and convolutions that no group has an output of. */
+function leftWhole(graph: Graph, groups: readonly PruningGroup[], { returned }: Dependencies): LeftWhole[] {
+  const cut = new Set(
+    groups.flatMap(({ slices }) =>
+      slices.filter(({ role }) => role === 'output').map(({ parameter }) => parameter),
+    ),
+  );
+  const convolutions = graph.nodes.filter(({ op }) => op === 'Conv').map((node) => node.input(1));
+  const weights = new Set([...convolutions, ...linears(graph).map(({ weight }) => weight)]);
+  return [...weights]
+    .filter((weight) => weight.isConstant && !cut.has(weight))
+    .map((weight) => ({
+      name: weight.name.replace(/\.weight$/, ''),
+      why: returned.has(weight) ? 'the model returns what it makes' : 'what reads it can lose no channel',
+    }));
 }
 
 function elementGroups(dependencies: Dependencies, maker: GroupMaker, headDims: HeadDims): PruningGroup[] {

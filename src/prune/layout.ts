@@ -146,3 +146,12 @@ export function permute(layout: Layout, perm: readonly number[]): Layout {
 export function moveAxes(layout: Layout, place: (axis: number) => number | undefined): Layout {
   return layout.map((factor) => ({ ...factor, axes: factor.axes.map((axis) => place(axis)!) }));
 }
+
+/** @throws Error when lengths differ that are both known, and neither is 1 */
+export function assertBroadcast(a: Pick<Labelled, 'dims'>, b: Pick<Labelled, 'dims'>): void {
+  const apart = a.dims.some((dim, i) => {
+    const other = b.dims[i];
+    return dim !== other && [dim, other].every((length) => length !== 1 && typeof length !== 'string');
+  });
+  if (apart) throw new Error(`[${a.dims}] and [${b.dims}] do not go together`);
+}

@@ -1,6 +1,7 @@
 import type { Shape } from '../graph/graph.ts';
 import { Labels } from './labels.ts';
 import {
+  assertBroadcast,
   axisFactor,
   type Box,
   dropPosition,
@@ -104,10 +105,7 @@ export class Layouts {
    * inner one (a norm's weight over head dimensions), and joined by its outer labels if not.
    */
   meet(a: Labelled, b: Labelled): Labelled {
-    const apart = a.dims.some(
-      (dim, i) => dim !== b.dims[i] && ![dim, b.dims[i]].some((d) => d === 1 || typeof d === 'string'),
-    );
-    if (apart) throw new Error(`[${a.dims}] and [${b.dims}] do not go together`);
+    assertBroadcast(a, b);
     this.#pinUnlabelled(a, b);
     this.#pinUnlabelled(b, a);
     let result: Factor[] = a.layout.flatMap((factor) => this.#withoutPinned(factor));

@@ -1,9 +1,10 @@
 import { describe, expect, it } from 'vitest';
+import { silent } from '../common/progress.ts';
 import { Random } from '../common/random.ts';
 import { Builder } from '../graph/builder.ts';
 import { checkGraph } from '../graph/check.ts';
 import { countMacs } from '../graph/cost.ts';
-import type { Graph } from '../graph/graph.ts';
+import { Graph } from '../graph/graph.ts';
 import { inferGraph } from '../graph/infer.ts';
 import { Tensor } from '../graph/tensor.ts';
 import { onnxruntime } from '../runtime/onnxruntime.node.ts';
@@ -321,4 +322,26 @@ describe('prune', () => {
       /heads: it must be a number from 0, below 1, not 1/,
     );
   });
+});
+
+it('says which layers stay whole, and why', async () => {
+  const notes: string[] = [];
+  const progress = { ...silent, note: (text: string) => void notes.push(text) };
+  const graph = new Graph('whole');
+  const b = new Builder(graph);
+  const x = graph.addInput('x', 'float32', ['N', 6]);
+  const weight = (name: string, shape: [number, number]) =>
+    graph.addConstant(
+      name,
+      Tensor.float32(shape, Float32Array.from({ length: shape[0] * shape[1] }, Math.sin)),
+    );
+  const hidden = b.op('Relu', [b.op('MatMul', [x, weight('first.weight', [6, 8])])]);
+  const sorted = b.op('Hardmax', [b.op('MatMul', [hidden, weight('second.weight', [8, 4])])]);
+  graph.outputs.push(b.op('MatMul', [sorted, weight('head.weight', [4, 3])]));
+  const { kept } = await prune(onnxruntime, graph, { ratio: 0.5 }, undefined, progress);
+  expect(Object.keys(kept).sort()).toEqual(['first.weight', 'second.weight']);
+  expect(notes).toEqual([
+    'left whole: second: what reads it can lose no channel',
+    'left whole: head: the model returns what it makes',
+  ]);
 });

@@ -8,7 +8,7 @@ import type { Engine } from '../runtime/session.ts';
 import { isClassifier } from '../zoo/model-info.ts';
 import { applyPlan, type Kept } from './apply.ts';
 import type { PruningGroup } from './group.ts';
-import { findGroups, type Grouping, groupOptions } from './groups.ts';
+import { findGroups, type Grouping, groupOptions, type LeftWhole } from './groups.ts';
 import {
   type Importance,
   importances,
@@ -96,6 +96,7 @@ export async function prune(
   for (const op of grouping.unknownOps) {
     progress.note(`${op} has no dependency rule: channels it reads are kept`);
   }
+  for (const line of leftWholeNotes(grouping.leftWhole)) progress.note(line);
   const scores = await scoreGroups(engine, grouping.groups, {
     importance,
     seed,
@@ -106,6 +107,19 @@ export async function prune(
   const plan = planFor(applied);
   return { ...applyPlan(graph, plan), groups: summarize(grouping, plan), ratio: applied ?? 0 };
 }
+
+/** Layers that stay whole, a line a reason. */
+function leftWholeNotes(layers: readonly LeftWhole[]): string[] {
+  const byReason = new Map<string, string[]>();
+  for (const { name, why } of layers) byReason.set(why, [...(byReason.get(why) ?? []), name]);
+  return [...byReason].map(([why, names]) => {
+    const more = names.length > namedLayers ? ` and ${names.length - namedLayers} more` : '';
+    return `left whole: ${names.slice(0, namedLayers).join(', ')}${more}: ${why}`;
+  });
+}
+
+/** Layers that a note names. */
+const namedLayers = 6;
 
 /** What can be pruned: every group, with everything kept. Shapes must have been inferred. */
 export function groupsSummary(graph: Graph): GroupSummary[] {
