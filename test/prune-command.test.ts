@@ -18,7 +18,10 @@ async function prune(
   ...rest: string[]
 ): Promise<{ before: Size; after: Size; blocks: string }> {
   const { code, stdout, stderr } = await pqv('prune', at('model'), '-o', at(name), ...rest, '--json');
-  expect({ code, stderr }).toEqual({ code: 0, stderr: 'left whole: head: the model returns what it makes\n' });
+  expect({ code, stderr }).toEqual({
+    code: 0,
+    stderr: 'left whole: head: the model returns what it makes\n',
+  });
   return JSON.parse(stdout);
 }
 
