@@ -96,12 +96,12 @@ export async function prune(
   for (const op of grouping.unknownOps) {
     progress.note(`${op} has no dependency rule: channels it reads are kept`);
   }
-  for (const line of leftWholeNotes(grouping.leftWhole)) progress.note(line);
   const scores = await scoreGroups(engine, grouping.groups, {
     importance,
     seed,
     sensitivities: await sensitivities(engine, graph, grouping, { importance, threads }, data, progress),
   });
+  for (const line of leftWholeNotes(grouping.leftWhole)) progress.note(line);
   const planFor = (share?: number) => planPruning(grouping.groups, scores, { ...options, ratio: share });
   const applied = targetMacs === undefined ? ratio : ratioForMacs(graph, planFor, targetMacs * 1e9);
   const plan = planFor(applied);

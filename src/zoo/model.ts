@@ -50,8 +50,8 @@ export function buildModel(
 
 /** Above timm's largest, EVA's 4.4 thousand millions. */
 export const defaultMaxParameters = 10e9;
-/** No model of timm's has a tenth of that. */
-const maxTensors = 20_000;
+/** No model of timm's has a fifth of that. */
+const maxTensors = 10_000;
 
 /** A source that ends the building of what would never end, or fit into memory. */
 function withinBudget(source: ParameterSource, maxParameters: number): ParameterSource {

@@ -148,7 +148,8 @@ function breakType(info: ValueInfoProto | undefined, size: bigint, random: Rando
 
 function breakNotes(model: ModelProto, random: Random): void {
   const note = model.metadataProps[random.below(model.metadataProps.length || 1)];
-  if (note) note.value = json(mutatedValue(JSON.parse(note.value), random));
+  // One that was broken before stays as it is: nested too deeply, it could not be walked.
+  if (note && note.value.length < 10_000) note.value = json(mutatedValue(JSON.parse(note.value), random));
 }
 
 async function useModel(bytes: Uint8Array): Promise<void> {

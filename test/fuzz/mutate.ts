@@ -83,7 +83,8 @@ export function mutatedValue(value: unknown, random: Random): unknown {
       (holder as Record<string, unknown>)[key] = deep(random.below(3) === 0 ? 20_000 : 3);
       break;
     }
-    if (random.below(6) === 0 && holder !== root) delete (holder as Record<string, unknown>)[key];
+    if (random.below(6) === 0 && Array.isArray(holder)) holder.splice(Number(key), 1);
+    else if (random.below(6) === 0 && holder !== root) delete (holder as Record<string, unknown>)[key];
     else (holder as Record<string, unknown>)[key] = other(old, random);
   }
   return root.value;
