@@ -27,7 +27,7 @@ export { Random } from './common/random.ts';
 export { type OnnxOptions, onnxOptions } from './export/onnx.ts';
 export { type LiteOptions, liteOptions } from './export/torchscript/lite.ts';
 export type { Accuracy, EvaluateOptions, Prediction } from './measure/accuracy.ts';
-export type { Agreement } from './measure/agreement.ts';
+export type { Agreement, OutputDifference } from './measure/agreement.ts';
 export type { Kept } from './prune/apply.ts';
 export type { GroupSummary, PruneResult } from './prune/prune.ts';
 export type {
@@ -56,6 +56,7 @@ export {
 } from './zoo/parameter-source.ts';
 export { type ModelFiles, type ReadModelOptions, readModel } from './zoo/read-model.ts';
 export { type Architecture, findArchitecture, modelNames } from './zoo/registry.ts';
+export type { Positions } from './zoo/resample-positions.ts';
 export {
   provideTimmModels,
   type TimmConfigFields,
@@ -122,7 +123,13 @@ export { exportTorchScript } from './export/torchscript/script.ts';
 export { optimizeForOrt } from './optimize/optimize.ts';
 export { optimizeForTorch } from './optimize/optimize-for-torch.ts';
 export type { GroupSlice, Members, PruningGroup } from './prune/group.ts';
-export { findGroups, type Grouping, type GroupOptions, groupOptions } from './prune/groups.ts';
+export {
+  findGroups,
+  type Grouping,
+  type GroupOptions,
+  groupOptions,
+  type LeftWhole,
+} from './prune/groups.ts';
 export { type Importance, importances, scoredParameters } from './prune/importance.ts';
 export type { Role } from './prune/roles.ts';
 export { meanSquaredGradients, type SensitivityOptions, summedGradients } from './prune/sensitivity.ts';

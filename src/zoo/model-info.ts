@@ -31,7 +31,7 @@ export interface ModelInfo {
   history: string[];
 }
 
-const origins = ['assumed', 'config', 'given'] as const;
+const origins = ['assumed', 'config', 'given'] as const satisfies readonly PreprocessingOrigin[];
 
 /** `ModelInfo`, for files that anything may have happened to. */
 const infoSchema: z.ZodType<ModelInfo> = z.looseObject({
@@ -48,7 +48,7 @@ const infoSchema: z.ZodType<ModelInfo> = z.looseObject({
  * `assumed`: the model says nothing, so timm's default was taken; `config`: a file beside it says so; `given`: the
  * user does.
  */
-export type PreprocessingOrigin = (typeof origins)[number];
+export type PreprocessingOrigin = 'assumed' | 'config' | 'given';
 
 const key = 'pqv.model';
 
