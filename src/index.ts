@@ -56,7 +56,7 @@ export {
 } from './zoo/parameter-source.ts';
 export { type ModelFiles, type ReadModelOptions, readModel } from './zoo/read-model.ts';
 export { type Architecture, findArchitecture, modelNames } from './zoo/registry.ts';
-export type { Positions } from './zoo/resample-positions.ts';
+export type { Positions, Size } from './zoo/resample-positions.ts';
 export {
   provideTimmModels,
   type TimmConfigFields,
