@@ -194,6 +194,12 @@ describe('a recipe', () => {
   it('that is no YAML, or no recipe, is refused', () => {
     writeFileSync(at('broken.yaml'), 'prune: [1, 2');
     expect(() => readRecipe(at('broken.yaml'))).toThrow(/broken\.yaml is no YAML/);
+    const laughs =
+      'a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\nb: &b [*a, *a, *a, *a, *a, *a, *a, *a]\nc: [*b, *b, *b, *b, *b, *b]\n';
+    for (const aliases of ['ignore: [*nothing]', laughs]) {
+      writeFileSync(at('alias.yaml'), aliases);
+      expect(() => readRecipe(at('alias.yaml'))).toThrow(/alias\.yaml is no YAML: .*alias/i);
+    }
     writeFileSync(at('list.yaml'), '- 1\n- 2\n');
     expect(() => readRecipe(at('list.yaml'))).toThrow(/list\.yaml is no recipe/);
     expect(() => readRecipe(at('nowhere.yaml'))).toThrow(/no such file/);

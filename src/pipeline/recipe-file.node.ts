@@ -26,7 +26,11 @@ export function parsedRecipe(text: string, path: string): RecipeInput {
   const [error] = document.errors;
   if (error) throw new UserError(`${path} is no YAML: ${error.message.split('\n')[0]}`);
   if (!isMap(document.contents)) throw new UserError(`${path} is no recipe: give options and their values`);
-  return document.toJS() as RecipeInput;
+  try {
+    return document.toJS() as RecipeInput;
+  } catch (error) {
+    throw new UserError(`${path} is no YAML: ${(error as Error).message}`); // an alias of nothing, or of too much
+  }
 }
 
 /** A recipe as YAML that `--recipe` reads, with what each option means. */
