@@ -194,8 +194,11 @@ describe('a recipe', () => {
   it('that is no YAML, or no recipe, is refused', () => {
     writeFileSync(at('broken.yaml'), 'prune: [1, 2');
     expect(() => readRecipe(at('broken.yaml'))).toThrow(/broken\.yaml is no YAML/);
-    const laughs =
-      'a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\nb: &b [*a, *a, *a, *a, *a, *a, *a, *a]\nc: [*b, *b, *b, *b, *b, *b]\n';
+    const levels = Array.from(
+      { length: 8 },
+      (_, i) => `a${i + 1}: &a${i + 1} [${Array(9).fill(`*a${i}`).join(', ')}]`,
+    );
+    const laughs = ['a0: &a0 [1]', ...levels, ''].join('\n');
     for (const aliases of ['ignore: [*nothing]', laughs]) {
       writeFileSync(at('alias.yaml'), aliases);
       expect(() => readRecipe(at('alias.yaml'))).toThrow(/alias\.yaml is no YAML: .*alias/i);
