@@ -7,7 +7,8 @@ the folder. Outputs must agree to 1e-4 of the largest one. What we write must sa
 
 The cases are conformance/zoo/FAMILY.json, a list of { name, args, input }: larger architectures are made
 narrow and shallow, for small images, by their arguments, which tests those too. `input` [C, H, W] is for
-architectures that take no img_size.
+architectures that take no img_size; `steep` below 1 is for those of which float32 itself keeps few digits with steep
+random weights.
 """
 
 import json
@@ -97,7 +98,7 @@ def timm_to_ours(cases, root, generator):
     asked, theirs, counts = [], [], []
     for index, case in enumerate(cases):
         folder = root / f"timm{index}"
-        model = timm_folder(case, folder, generator)
+        model = timm_folder(case, folder, generator, case.get("steep", 1.0))
         pixels, request = request_for(model, case, folder, generator, 2)
         asked.append(request)
         # One by one: timm's gcvit mixes the images of a batch.
