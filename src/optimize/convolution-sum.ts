@@ -155,7 +155,12 @@ function channelConstant(node: Node): { constant: Value; of: Value } | undefined
   return undefined;
 }
 
-function scaled(node: Node, views: Views): ConvolutionSum | undefined {
+/** What a constant for each channel, a vector, makes of a sum. */
+function withChannels(
+  node: Node,
+  views: Views,
+  change: (weights: Parameters<ConvolutionSum['write']>[0], vector: Value, sum: Written) => Written,
+): ConvolutionSum | undefined {
   const found = channelConstant(node);
   if (!found) return undefined;
   const sum = views(found.of)[0]!;
@@ -163,30 +168,28 @@ function scaled(node: Node, views: Views): ConvolutionSum | undefined {
     ...sum,
     nodes: [...sum.nodes, node],
     write(weights, lead) {
+      const written = sum.write(weights, lead);
       const { builder: b } = weights;
-      const { kernel, bias } = sum.write(weights, lead);
-      const factors = b.op('Reshape', [weights.of(found.constant), b.ints([-1])]);
-      return { kernel: byChannel(weights, factors, kernel), bias: bias && b.op('Mul', [bias, factors]) };
+      const vector = b.op('Reshape', [weights.of(found.constant), b.ints([-1])]);
+      return change(weights, vector, written);
     },
   };
 }
 
+const scaled = (node: Node, views: Views): ConvolutionSum | undefined =>
+  withChannels(node, views, (weights, factors, { kernel, bias }) => ({
+    kernel: byChannel(weights, factors, kernel),
+    bias: bias && weights.builder.op('Mul', [bias, factors]),
+  }));
+
 /** A constant added to each channel. */
-function shifted(node: Node, views: Views): ConvolutionSum | undefined {
-  const found = node.op === 'Add' ? channelConstant(node) : undefined;
-  if (!found) return undefined;
-  const sum = views(found.of)[0]!;
-  return {
-    ...sum,
-    nodes: [...sum.nodes, node],
-    write(weights, lead) {
-      const { builder: b } = weights;
-      const { kernel, bias } = sum.write(weights, lead);
-      const summand = b.op('Reshape', [weights.of(found.constant), b.ints([-1])]);
-      return { kernel, bias: bias ? b.op('Add', [bias, summand]) : summand };
-    },
-  };
-}
+const shifted = (node: Node, views: Views): ConvolutionSum | undefined =>
+  node.op === 'Add'
+    ? withChannels(node, views, ({ builder }, summand, { kernel, bias }) => ({
+        kernel,
+        bias: bias ? builder.op('Add', [bias, summand]) : summand,
+      }))
+    : undefined;
 
 function added(node: Node, views: Views): ConvolutionSum | undefined {
   const [left, right] = [node.input(0), node.input(1)];

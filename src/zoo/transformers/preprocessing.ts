@@ -1,4 +1,5 @@
 import { UserError } from '../../common/errors.ts';
+import { parseJson } from '../../common/json.ts';
 import { quoted } from '../../common/quoted.ts';
 import { fromTimmConfig, type Preprocessing } from '../../dataset/preprocessing.ts';
 
@@ -31,12 +32,7 @@ export function readPreprocessor(
   channels: number,
   edge: readonly number[],
 ): TransformersPreprocessing {
-  let config: unknown;
-  try {
-    config = JSON.parse(text);
-  } catch {
-    throw new UserError(`${path} is not JSON`);
-  }
+  const config = parseJson(text, path);
   if (!isRecord(config)) throw new UserError(`${path} is not a JSON object`);
   const resized = config.do_resize === false ? undefined : sizeOf(config.size);
   const cropped = config.do_center_crop ? sizeOf(config.crop_size ?? config.size) : undefined;
