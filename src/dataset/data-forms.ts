@@ -1,2 +1,3 @@
 /** What may be given as a data set, for messages and help. */
-export const dataForms = 'a folder in ImageFolder layout or of parquet files, or "mnist"';
+export const dataForms =
+  'a folder in ImageFolder layout, of parquet files or of WebDataset tar archives, or "mnist"';

@@ -8,10 +8,15 @@ import { openImageFolder } from './image-folder.node.ts';
 import { openMnist } from './mnist.node.ts';
 import { openParquet } from './parquet.node.ts';
 import { splitOf } from './split-names.ts';
+import { openWebDataset } from './webdataset.node.ts';
+
+/** Data sets of files that hold many images each, by what the files are called. */
+const shards: Record<string, typeof openParquet> = { '.parquet': openParquet, '.tar': openWebDataset };
+const packed = ['.tar.gz', '.tgz', '.tar.zst', '.tar.bz2', '.tar.xz'];
 
 /**
- * Opens a data set by what the user calls it: `mnist`, or a folder in ImageFolder layout or of parquet
- * files as the Hub lays them out. To open a folder of that name, write `./mnist`.
+ * Opens a data set by what the user calls it: `mnist`, or a folder in ImageFolder layout, of parquet files as the Hub
+ * lays them out, or of tar archives as WebDataset does. To open a folder of that name, write `./mnist`.
  * @throws UserError when there is no such folder, or it isn't one of images
  */
 export async function openDataset(ref: string, options?: DataOptions): Promise<Dataset> {
@@ -19,23 +24,33 @@ export async function openDataset(ref: string, options?: DataOptions): Promise<D
   const found = await stat(ref).catch(() => undefined);
   if (!found) throw new UserError(`no data set at ${ref}; give ${dataForms}`);
   if (!found.isDirectory()) throw new UserError(`${ref} is a file; a data set is ${dataForms}`);
-  const parquet = await parquetFiles(ref);
-  return parquet.length > 0 ? openParquet(ref, parquet, options) : openImageFolder(ref, options);
+  const files = await filesOf(ref);
+  for (const [extension, open] of Object.entries(shards)) {
+    const paths = files.filter((path) => path.toLowerCase().endsWith(extension));
+    if (paths.length > 0) return open(ref, paths, options);
+  }
+  const compressed = files.find((path) => packed.some((end) => path.toLowerCase().endsWith(end)));
+  if (compressed) {
+    throw new UserError(
+      `${compressed} is compressed, so that no image in it can be read alone; unpack it to .tar`,
+    );
+  }
+  return openImageFolder(ref, options);
 }
 
 /**
- * The parquet files in a folder, in the folders in it, and in folders of splits one level further. Not deeper:
+ * The files in a folder, in the folders in it, and in folders of splits one level further. Not deeper:
  * below `train/CLASS` may be a million images. Hidden folders (a Hub download's cache) are left out.
  */
-async function parquetFiles(folder: string, level = 0): Promise<string[]> {
+async function filesOf(folder: string, level = 0): Promise<string[]> {
   const entries = await readdir(folder, { withFileTypes: true }).catch(() => []);
   const found: string[] = [];
   for (const entry of entries) {
     if (entry.name.startsWith('.')) continue;
     const path = join(folder, entry.name);
-    if (entry.name.toLowerCase().endsWith('.parquet')) found.push(path);
-    else if (entry.isDirectory() && (level === 0 || (level === 1 && splitOf(entry.name)))) {
-      found.push(...(await parquetFiles(path, level + 1)));
+    if (!entry.isDirectory()) found.push(path);
+    else if (level === 0 || (level === 1 && splitOf(entry.name))) {
+      found.push(...(await filesOf(path, level + 1)));
     }
   }
   return found;

@@ -1,4 +1,4 @@
-import { basename, join, relative, resolve, sep } from 'node:path';
+import { basename, relative, resolve, sep } from 'node:path';
 import { UserError } from '../common/errors.ts';
 import { ByteCache } from './byte-cache.ts';
 import type { DataOptions } from './data-options.ts';
@@ -7,7 +7,7 @@ import { decodeImage } from './decode.node.ts';
 import { fileVersions } from './file-versions.node.ts';
 import { heldOutNote, holdOut } from './hold-out.ts';
 import { ParquetFile } from './parquet-file.node.ts';
-import { splitOf, trainNames, valNames } from './split-names.ts';
+import { splitFiles } from './split-files.node.ts';
 
 /** Encoded images kept in memory. */
 const cacheBytes = 256 * 2 ** 20;
@@ -81,28 +81,6 @@ async function imageBytes(cache: ByteCache<(Uint8Array | undefined)[]>, { file, 
   const bytes = images[row - file.starts[group]!];
   if (!bytes) throw new Error('the row holds no image');
   return bytes;
-}
-
-/** Sorts files into what is trained on and what is measured on. */
-function splitFiles(folder: string, paths: readonly string[]): { train: string[]; val: string[] } {
-  const files = paths.toSorted().map((path) => {
-    const segments = relative(folder, path).split(sep);
-    const at = segments.findLastIndex((segment) => splitOf(segment) !== undefined);
-    // A configuration is what the path says besides split and file name.
-    const configuration = segments.slice(0, at === -1 ? -1 : Math.min(at, segments.length - 1)).join('/');
-    return { path, configuration, split: at === -1 ? undefined : splitOf(segments[at]!) };
-  });
-  const configurations = [...new Set(files.map(({ configuration }) => configuration))];
-  if (configurations.length > 1) {
-    const list = configurations.map((name) => (name === '' ? folder : join(folder, name))).join(', ');
-    throw new UserError(`${folder} holds several data sets; give one of the folders ${list}`);
-  }
-  const named = (split: string | undefined) =>
-    files.filter((file) => file.split === split).map(({ path }) => path);
-  const trainName = trainNames.find((name) => named(name).length > 0);
-  const valName = valNames.find((name) => named(name).length > 0);
-  if (!trainName && !valName) return { train: named(undefined), val: [] };
-  return { train: trainName ? named(trainName) : [], val: valName ? named(valName) : [] };
 }
 
 type Label = number | string;
