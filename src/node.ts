@@ -7,7 +7,7 @@ export { openSafetensors, saveSafetensors } from './checkpoint/safetensors.node.
 export { columns } from './cli/format.ts';
 export { type TerminalProgressOptions, terminalProgress } from './cli/progress-bar.ts';
 export { decodeFile, decodeImage } from './dataset/decode.node.ts';
-export { openDataset } from './dataset/open.node.ts';
+export { type DataReading, openDataset } from './dataset/open.node.ts';
 export { type Artifact, exportModelFile } from './export/export-file.node.ts';
 export { caseFeeds, caseGraph, inOpsets, type OpCase } from './graph/op-cases/case.ts';
 export { opCases } from './graph/op-cases/cases.ts';

@@ -15,7 +15,7 @@ import { type TarEntry, TarReader } from './tar-index.node.ts';
 /** What an image may be called in a sample, best first. */
 const imageParts = ['jpg', 'jpeg', 'png', 'webp', 'tif', 'tiff'];
 /** Files beside the shards that name the classes, a line each. */
-const classFiles = ['classnames.txt', 'classes.txt'];
+export const classFiles = ['classnames.txt', 'classes.txt'];
 /** Longest label or sample of metadata that is read. */
 const longestLabel = 2 ** 20;
 

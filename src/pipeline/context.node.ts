@@ -1,9 +1,8 @@
 import { UserError } from '../common/errors.ts';
 import { type Progress, silent } from '../common/progress.ts';
 import { inModelOrder } from '../dataset/class-order.ts';
-import type { DataOptions } from '../dataset/data-options.ts';
 import type { Dataset } from '../dataset/dataset.ts';
-import { openDataset } from '../dataset/open.node.ts';
+import { type DataReading, openDataset } from '../dataset/open.node.ts';
 import type { Preprocessing } from '../dataset/preprocessing.ts';
 import type { Graph } from '../graph/graph.ts';
 import { onnxruntime } from '../runtime/onnxruntime.node.ts';
@@ -50,11 +49,11 @@ export async function openModelData(
   graph: Graph,
   reference: string,
   progress: Progress,
-  options?: DataOptions,
+  options?: DataReading,
 ): Promise<ModelData> {
   const info = modelInfo(graph);
   const { numClasses: count, classNames: names, preprocessing } = info;
-  const opened = await openDataset(reference, options);
+  const opened = await openDataset(reference, { ...options, progress });
   const { dataset, note } =
     count > 0 ? inModelOrder(opened, { count, names }, options?.classOrder) : { dataset: opened };
   for (const line of [...(opened.notes ?? []), ...(note ? [note] : [])]) progress.note(line);

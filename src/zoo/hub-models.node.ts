@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type HubModel, HubSnapshot } from '../checkpoint/hub/hub.node.ts';
+import { type HubRepository, HubSnapshot } from '../checkpoint/hub/hub.node.ts';
 import { indexEnding, readText } from '../checkpoint/open.node.ts';
 import { readShardIndex } from '../checkpoint/shards.ts';
 import { UserError } from '../common/errors.ts';
@@ -37,7 +37,7 @@ export const namesHub = (reference: string): boolean => prefix.test(reference);
  * tag; `@revision` may follow. Nothing when it is none of those.
  * @throws UserError on a name of timm's whose weights are not on the Hub, or that has no such tag
  */
-export function hubModel(reference: string): HubModel | undefined {
+export function hubModel(reference: string): HubRepository | undefined {
   const text = reference.replace(prefix, '');
   const groups = idForm.exec(text)?.groups;
   if (groups && !text.includes('..')) return { id: groups.id!, revision: groups.revision };
@@ -84,7 +84,7 @@ function timmRepository(reference: string): string | undefined {
  * @returns the folder that they are in
  * @throws UserError when the model can't be had, or has no weights that are read
  */
-export async function hubFolder(model: HubModel, { offline, progress }: ModelReading): Promise<string> {
+export async function hubFolder(model: HubRepository, { offline, progress }: ModelReading): Promise<string> {
   const snapshot = new HubSnapshot(model, { offline, progress });
   if (!(await snapshot.fetch('config.json'))) {
     throw new UserError(`${model.id} has no config.json, so nothing says what it is`);

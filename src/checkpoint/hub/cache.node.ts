@@ -5,15 +5,15 @@ import { fileError, makeFolder, writeFileWhole } from '../../common/files.node.t
 const commitForm = /^[0-9a-f]{40}$/;
 
 /**
- * One model's part of the cache, as huggingface_hub lays it out: `blobs/ETAG` are the files, `snapshots/COMMIT/NAME`
+ * One model's or data set's part of the cache, as huggingface_hub lays it out: `blobs/ETAG` are the files, `snapshots/COMMIT/NAME`
  * lead to them, `refs/REVISION` say which commit a branch was last seen at.
  */
 export class CachedRepository {
   readonly #root: string;
 
   /** @param id `owner/name` */
-  constructor(cache: string, id: string) {
-    this.#root = join(cache, `models--${id.replaceAll('/', '--')}`);
+  constructor(cache: string, kind: 'model' | 'dataset', id: string) {
+    this.#root = join(cache, `${kind}s--${id.replaceAll('/', '--')}`);
   }
 
   /** The commit that a revision was last seen at; a commit is itself. */

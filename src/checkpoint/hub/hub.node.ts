@@ -1,14 +1,19 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
+import { join, relative, sep } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
+import { z } from 'zod';
 import { UserError } from '../../common/errors.ts';
+import { parseJsonAs } from '../../common/json.ts';
 import { type Progress, silent } from '../../common/progress.ts';
 import { CachedRepository } from './cache.node.ts';
 import { DamagedError, download, megabytes } from './download.node.ts';
-import { ask, PassingError, refusal } from './request.ts';
+import { ask, bytesOf, PassingError, refusal } from './request.ts';
 import { type HubSettings, hubSettings } from './settings.node.ts';
 
-/** A model on the Hub. */
-export interface HubModel {
+/** A model or a data set on the Hub. */
+export interface HubRepository {
+  /** Default: a model. */
+  readonly kind?: 'model' | 'dataset';
   /** `owner/name`. */
   readonly id: string;
   /** A branch, tag or commit; default `main`. */
@@ -34,12 +39,21 @@ const tries = 5;
 /** The longest that a server may ask us to wait, in seconds. */
 const longestWait = 60;
 
+/** What the Hub says of a repository: a file's name each. */
+const listing = z.object({
+  sha: z.string().regex(/^[0-9a-f]{40}$/),
+  siblings: z.array(z.object({ rfilename: z.string().regex(/^(?!.*\.\.)[^/\\\0][^\\\0]*$/) })),
+});
+/** Bytes of such an answer that are read. */
+const longestListing = 64 * 2 ** 20;
+
 /**
- * The files of one commit of a model on the Hub, each in the cache that Python shares, fetched where it is not
+ * The files of one commit of a model or data set on the Hub, each in the cache that Python shares, fetched where it is not
  * there. Broken downloads go on where they broke off, and nothing that does not match its checksum is kept.
  */
 export class HubSnapshot {
   readonly #id: string;
+  readonly #kind: 'model' | 'dataset';
   readonly #options: HubOptions;
   #settings: HubSettings;
   readonly #cached: CachedRepository;
@@ -47,12 +61,13 @@ export class HubSnapshot {
   #commit: string | undefined;
 
   /** @throws UserError when the settings in the environment are wrong */
-  constructor({ id, revision = 'main' }: HubModel, options: HubOptions = {}) {
+  constructor({ kind = 'model', id, revision = 'main' }: HubRepository, options: HubOptions = {}) {
     this.#id = id;
+    this.#kind = kind;
     this.#options = options;
     const settings = options.settings ?? hubSettings();
     this.#settings = { ...settings, offline: options.offline ?? settings.offline };
-    this.#cached = new CachedRepository(this.#settings.cache, id);
+    this.#cached = new CachedRepository(this.#settings.cache, kind, id);
     this.#revision = revision;
     if (this.#settings.offline) this.#commit = this.#cached.commitOf(revision);
   }
@@ -64,8 +79,8 @@ export class HubSnapshot {
 
   /**
    * Sees to it that a file is there.
-   * @returns whether the model has such a file
-   * @throws UserError when the model can't be had, or the file is damaged
+   * @returns whether there is such a file
+   * @throws UserError when the repository can't be had, or the file is damaged
    */
   async fetch(name: string): Promise<boolean> {
     if (this.#commit && this.#cached.has(this.#commit, name)) return true;
@@ -87,6 +102,58 @@ export class HubSnapshot {
     return true;
   }
 
+  /**
+   * The names of all files; offline, or where the Hub can't be reached, of those in the cache.
+   * @throws UserError when the repository can't be had
+   */
+  async files(): Promise<string[]> {
+    if (!this.#settings.offline) {
+      try {
+        const { sha, siblings } = await this.#persistently(() => this.#list());
+        this.#cached.setCommit(this.#revision, sha);
+        [this.#commit, this.#revision] = [sha, sha];
+        return siblings.map(({ rfilename }) => rfilename);
+      } catch (error) {
+        const commit = this.#cached.commitOf(this.#revision);
+        if (!(error instanceof UnreachableError) || !commit || !existsSync(this.#cached.snapshot(commit)))
+          throw error;
+        this.#fallBack(error, commit);
+      }
+    }
+    this.#missing();
+    return readdirSync(this.folder, { recursive: true, withFileTypes: true })
+      .filter((entry) => !entry.isDirectory())
+      .map(({ parentPath, name }) => relative(this.folder, join(parentPath, name)).split(sep).join('/'));
+  }
+
+  async #list() {
+    const { endpoint, token, timeout } = this.#settings;
+    const { signal } = this.#options;
+    const address = `${endpoint}/api/${this.#kind}s/${this.#id}/revision/${encodeURIComponent(this.#revision)}`;
+    const response = await ask(address, { method: 'GET', token, timeout, signal, leave: false });
+    if (response.status >= 400) throw refusal(response, this.#id, this.#kind);
+    const parts: Uint8Array[] = [];
+    let length = 0;
+    for await (const part of bytesOf(response, timeout, signal)) {
+      parts.push(part);
+      length += part.length;
+      if (length > longestListing) throw new UserError(`${address} answers without end`);
+    }
+    return parseJsonAs(
+      listing,
+      Buffer.concat(parts).toString('utf8'),
+      `what ${endpoint} says of ${this.#id}`,
+    );
+  }
+
+  #fallBack(error: UserError, commit: string): void {
+    this.#options.progress?.note(
+      `${error.message}. The copy in the cache is taken: ${this.#id} at ${commit}`,
+    );
+    this.#commit = commit;
+    this.#settings = { ...this.#settings, offline: true };
+  }
+
   /** Where the Hub can't be reached, what was had of the revision before is taken, and that is said. */
   async #lookOrCache(name: string) {
     try {
@@ -94,11 +161,7 @@ export class HubSnapshot {
     } catch (error) {
       const commit = this.#commit === undefined ? this.#cached.commitOf(this.#revision) : undefined;
       if (!(error instanceof UnreachableError) || !commit || !this.#cached.has(commit, name)) throw error;
-      this.#options.progress?.note(
-        `${error.message}. The copy in the cache is taken: ${this.#id} at ${commit}`,
-      );
-      this.#commit = commit;
-      this.#settings = { ...this.#settings, offline: true };
+      this.#fallBack(error, commit);
       return 'cached';
     }
   }
@@ -128,14 +191,15 @@ export class HubSnapshot {
   async #look(name: string) {
     const { endpoint, token, timeout } = this.#settings;
     const revision = encodeURIComponent(this.#revision);
-    const address = `${endpoint}/${this.#id}/resolve/${revision}/${name}`;
+    const path = name.split('/').map(encodeURIComponent).join('/');
+    const address = `${endpoint}/${this.#kind === 'model' ? '' : 'datasets/'}${this.#id}/resolve/${revision}/${path}`;
     const { signal } = this.#options;
     const response = await ask(address, { method: 'HEAD', token, timeout, signal, leave: false });
     const { headers } = response;
     const code = headers.get('x-error-code');
     const absent = response.status === 404 && (code === null || code === 'EntryNotFound');
     if (absent && (this.#commit || code === 'EntryNotFound')) return undefined;
-    if (response.status >= 400) throw refusal(response, this.#id);
+    if (response.status >= 400) throw refusal(response, this.#id, this.#kind);
     const etag = (headers.get('x-linked-etag') ?? headers.get('etag') ?? '').replace(/^W\/|"/g, '');
     const size = Number(headers.get('x-linked-size') ?? headers.get('content-length') ?? Number.NaN);
     const commit = headers.get('x-repo-commit') ?? '';

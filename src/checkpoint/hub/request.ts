@@ -114,8 +114,8 @@ async function inTime<T>(work: Promise<T>, timeout: number): Promise<T> {
   }
 }
 
-/** What a server's refusal means. @param what was asked for, in words */
-export function refusal(response: Response, what: string): Error {
+/** What a server's refusal means. @param what was asked for, in words, a `kind` of thing */
+export function refusal(response: Response, what: string, kind: 'model' | 'dataset' = 'model'): Error {
   const { status, headers } = response;
   const code = headers.get('x-error-code');
   if (status === 429 || status >= 500) {
@@ -130,7 +130,7 @@ export function refusal(response: Response, what: string): Error {
   }
   if (status === 401 || code === 'RepoNotFound') {
     return new UserError(
-      `${what}: there is no such model, or it is private: check its name, or give a token in HF_TOKEN`,
+      `${what}: there is no such ${kind === 'model' ? kind : 'data set'}, or it is private: check its name, or give a token in HF_TOKEN`,
     );
   }
   if (code === 'RevisionNotFound') return new UserError(`${what}: there is no such revision`);
