@@ -40,6 +40,7 @@ export type {
 } from './train/checkpoint.ts';
 export type { FinetuneContext, FinetuneResult } from './train/finetune.ts';
 export { finetuneOptions } from './train/finetune-options.ts';
+export type { TrainingWatcher, WatchedRun } from './train/watch.ts';
 
 // Models.
 

@@ -42,7 +42,17 @@ export interface FinetuneModelOptions extends Input, Surroundings, FinetuneConte
 export async function finetune(
   engine: Engine,
   model: Graph,
-  { data, seed = 0, progress, signal, checkpoints, checkpointEvery, resume, ...rest }: FinetuneModelOptions,
+  {
+    data,
+    seed = 0,
+    progress,
+    signal,
+    checkpoints,
+    checkpointEvery,
+    resume,
+    watcher,
+    ...rest
+  }: FinetuneModelOptions,
 ): Promise<FinetuneResult> {
   const { threads, augment, teacher, evaluate, ...input } = rest;
   const options = validated(finetuneOptions, input);
@@ -55,7 +65,7 @@ export async function finetune(
     );
   }
   const settings = { ...options, task, preprocessing, seed, threads, augment, teacher, evaluate };
-  const context = { progress, signal, checkpoints, checkpointEvery, resume };
+  const context = { progress, signal, checkpoints, checkpointEvery, resume, watcher };
   const result = await finetunePass(engine, model, dataset, settings, context);
   nameClasses(result.graph, dataset.classes);
   remember(result.graph, `finetuned: ${options.epochs} epochs, lr ${options.lr}`);

@@ -7,6 +7,7 @@ import type { Preprocessing } from '../dataset/preprocessing.ts';
 import type { Graph } from '../graph/graph.ts';
 import { onnxruntime } from '../runtime/onnxruntime.node.ts';
 import type { Engine } from '../runtime/session.ts';
+import type { TrainingWatcher } from '../train/watch.ts';
 import { isClassifier, modelInfo, preprocessingLine } from '../zoo/model-info.ts';
 
 /** What every stage needs beside its model. */
@@ -16,6 +17,8 @@ export interface Context {
   seed: number;
   progress: Progress;
   signal?: AbortSignal;
+  /** Who follows a training. */
+  watcher?: TrainingWatcher | undefined;
 }
 
 /** A context that runs on ONNX Runtime's CPU provider. */
@@ -24,8 +27,9 @@ export function localContext({
   seed,
   progress = silent,
   signal,
+  watcher,
 }: Omit<Context, 'engine' | 'progress'> & { progress?: Progress }): Context {
-  return { engine: onnxruntime, threads, seed, progress, signal };
+  return { engine: onnxruntime, threads, seed, progress, signal, watcher };
 }
 
 /** A data set and the way its images become the model's inputs. */

@@ -11,6 +11,7 @@ import { readReport, writeReport } from '../report/files.node.ts';
 import type { Report, ReportStage } from '../report/schema.ts';
 import { stageTable } from '../report/table.ts';
 import { reportSamples } from '../report/thumbnail.node.ts';
+import type { TrainingWatcher } from '../train/watch.ts';
 import { saveModel } from '../zoo/save.node.ts';
 import { layerChannels } from './channels.ts';
 import { compareBackends } from './compare-backends.node.ts';
@@ -30,6 +31,8 @@ export interface OptimizeOptions {
   resume: boolean;
   progress: Progress;
   signal?: AbortSignal;
+  /** Who follows the finetuning. */
+  watcher?: TrainingWatcher | undefined;
 }
 
 export interface OptimizeResult {
@@ -51,19 +54,19 @@ export interface OptimizeResult {
 export async function optimizeModel(
   input: unknown,
   directory: string,
-  { resume, progress, signal }: OptimizeOptions,
+  options: OptimizeOptions,
 ): Promise<OptimizeResult> {
   const recipe = recipeOf(input);
-  return withDirectory(directory, () => run(recipe, directory, { resume, progress, signal }));
+  return withDirectory(directory, () => run(recipe, directory, options));
 }
 
 async function run(
   recipe: Recipe,
   directory: string,
-  { resume, progress, signal }: OptimizeOptions,
+  { resume, progress, signal, watcher }: OptimizeOptions,
 ): Promise<OptimizeResult> {
   const { threads, seed, evalSamples } = recipe;
-  const context = localContext({ threads, seed, progress, signal });
+  const context = localContext({ threads, seed, progress, signal, watcher });
   const source = await openModel(recipe.model, { ...recipe, progress });
   assertClassifier(source);
   const data = await openModelData(source, recipe.data, progress, recipe);

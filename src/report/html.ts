@@ -1,6 +1,7 @@
+import { figure, figures } from './figures.ts';
 import { formatBytes, formatMilliseconds, formatPercent, formatPoints, formatSpeedup } from './format.ts';
 import { html, Markup } from './markup.ts';
-import { loadPlots, type Plots, plotWidths } from './plots.ts';
+import { loadPlots, type Plots } from './plots.ts';
 import type { Report, ReportSample } from './schema.ts';
 import { styleSheet } from './style.ts';
 import {
@@ -145,22 +146,6 @@ ${rows.map(
 </table></div>
 </section>`;
 }
-
-type Drawing = ((width: number) => Markup) | undefined;
-
-/** A section of plots, each drawn for the page and for the phone. Nothing when none can be drawn. */
-function figures(title: string, text: string, drawings: readonly Drawing[]): Markup | undefined {
-  const drawn = drawings.filter((drawing) => drawing !== undefined);
-  if (drawn.length === 0) return undefined;
-  return html`<section>
-<h2>${title}</h2>
-<p>${text}</p>
-${drawn.map(figure)}
-</section>`;
-}
-
-const figure = (drawing: (width: number) => Markup): Markup =>
-  html`<figure><div class="wide">${drawing(plotWidths.wide)}</div><div class="narrow">${drawing(plotWidths.narrow)}</div></figure>`;
 
 /** The model before quantization in every lower precision. */
 function backendsSection(report: Report, plots: Plots): Markup | undefined {

@@ -1,4 +1,5 @@
 import type * as PlotModule from '@observablehq/plot';
+import type { EpochRecord } from '../train/checkpoint.ts';
 import { formatPercent } from './format.ts';
 import { placeLabels } from './labels.ts';
 import { Markup } from './markup.ts';
@@ -6,7 +7,8 @@ import type { LayerChannels, TrainingPoint } from './schema.ts';
 import type { BackendRow, StageRow } from './summary.ts';
 
 type Plot = typeof PlotModule;
-type Drawing = (width: number) => Markup;
+/** A plot, drawn for a width in pixels. */
+export type Drawing = (width: number) => Markup;
 
 /** The widths a plot is drawn for: a page and a phone. The page shows the one that fits, so that text keeps its size. */
 export const plotWidths = { wide: 680, narrow: 340 } as const;
@@ -19,6 +21,8 @@ export interface Plots {
   /** Training loss and its running mean over the steps. */
   lossCurve(points: readonly TrainingPoint[]): Drawing | undefined;
   learningRate(points: readonly TrainingPoint[]): Drawing | undefined;
+  /** Top-1 of each epoch, on the training images and on those held out. Undefined before it was measured. */
+  accuracyOverEpochs(epochs: readonly EpochRecord[]): Drawing | undefined;
   /** Top-1 under each backend and scheme, a row each, beside a line for the float32 model. */
   backendAccuracy(rows: readonly BackendRow[], top1: number | undefined): Drawing | undefined;
 }
@@ -47,6 +51,7 @@ export async function loadPlots(): Promise<Plots> {
     channelsKept: (layers) => channelsKept(Plot, draw, layers),
     lossCurve: (points) => lossCurve(Plot, draw, points),
     learningRate: (points) => learningRate(Plot, draw, points),
+    accuracyOverEpochs: (epochs) => accuracyOverEpochs(Plot, draw, epochs),
     backendAccuracy: (rows, top1) => backendAccuracy(Plot, draw, rows, top1),
   };
 }
@@ -245,6 +250,44 @@ function learningRate(Plot: Plot, draw: Draw, points: readonly TrainingPoint[]):
       marks: [
         Plot.gridY({ stroke: 'var(--grid)', strokeOpacity: 1, ticks: 3 }),
         Plot.line(thinned(points), { x: 'step', y: 'lr', stroke: 'var(--second)', strokeWidth: 2 }),
+      ],
+    });
+}
+
+function accuracyOverEpochs(Plot: Plot, draw: Draw, epochs: readonly EpochRecord[]): Drawing | undefined {
+  const curves = [
+    { name: 'training', colour: 'var(--muted)', of: ({ trainTop1 }: EpochRecord) => trainTop1 },
+    { name: 'held out', colour: 'var(--accent)', of: ({ top1 }: EpochRecord) => top1 },
+  ].map(({ of, ...curve }) => ({
+    ...curve,
+    points: epochs.flatMap((record) => {
+      const top1 = of(record);
+      return top1 === undefined ? [] : [{ epoch: record.epoch, top1: 100 * top1 }];
+    }),
+  }));
+  const drawn = curves.filter(({ points }) => points.length > 0);
+  if (drawn.length === 0) return undefined;
+  return (width) =>
+    draw({
+      ...curveFrame(width, 'Top-1 over epochs'),
+      height: width < 500 ? 200 : 220,
+      marginRight: 64,
+      x: { ...curveFrame(width, '').x, label: 'epoch', tickFormat: 'd' },
+      y: { label: 'top-1 (%)', labelArrow: 'none', ticks: 5, nice: true },
+      marks: [
+        Plot.gridY({ stroke: 'var(--grid)', strokeOpacity: 1, ticks: 5 }),
+        ...drawn.flatMap(({ name, colour, points }) => [
+          Plot.line(points, { x: 'epoch', y: 'top1', stroke: colour, strokeWidth: 2 }),
+          Plot.dot(points, { x: 'epoch', y: 'top1', r: 2.5, fill: colour }),
+          Plot.text(points.slice(-1), {
+            x: 'epoch',
+            y: 'top1',
+            text: () => name,
+            dx: 8,
+            textAnchor: 'start',
+            fill: colour,
+          }),
+        ]),
       ],
     });
 }

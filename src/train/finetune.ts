@@ -9,10 +9,12 @@ import { parameters } from '../graph/parameters.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import { evaluate } from '../measure/accuracy.ts';
 import type { Engine, Session, Tensors } from '../runtime/session.ts';
+import { architectureName } from '../zoo/model-info.ts';
 import type { CheckpointStore, History, TrainingProgress } from './checkpoint.ts';
 import { type FinetuneOptions, finetuneOptions, type Settings, settingsOf } from './finetune-options.ts';
 import { cosineSchedule } from './schedule.ts';
 import { Trainer } from './trainer.ts';
+import type { TrainingWatcher } from './watch.ts';
 
 /** What surrounds the training: who is told, who may stop it, where it is kept. */
 export interface FinetuneContext {
@@ -25,6 +27,8 @@ export interface FinetuneContext {
   checkpointEvery?: number;
   /** Go on from the last checkpoint, if there is one. */
   resume?: boolean;
+  /** Who follows it. */
+  watcher?: TrainingWatcher | undefined;
 }
 
 export interface FinetuneResult {
@@ -189,6 +193,14 @@ class Run {
     const { epochs } = this.options;
     const { imagesAnEpoch } = this.plan;
     const bar = this.#progress.task('finetune', epochs * imagesAnEpoch, 'images');
+    const { watcher } = this.context;
+    watcher?.begin({
+      name: architectureName(this.graph) ?? this.graph.name,
+      epochs,
+      totalSteps: this.plan.totalSteps,
+      imagesAStep: this.plan.batchSize * this.options.accumulate,
+      history: this.at.history,
+    });
     try {
       while (this.at.epoch < epochs) {
         await this.#epoch((loss, lr) => {
@@ -201,6 +213,7 @@ class Run {
       }
     } finally {
       bar.done();
+      watcher?.end();
     }
   }
 
@@ -222,6 +235,7 @@ class Run {
       ...(this.trainer.classes === undefined ? {} : { trainTop1: at.correct / at.images }),
       top1: options.evaluate && this.trainer.classes !== undefined ? await this.#measure() : undefined,
     });
+    this.context.watcher?.epoch(at.history.epochs.at(-1)!);
     Object.assign(at, { batch: 0, lossSum: 0, correct: 0, images: 0 });
     await this.#save();
     if (this.context.signal?.aborted && at.epoch < options.epochs) await this.#interrupted();
@@ -270,6 +284,7 @@ class Run {
     if (gradNorm !== undefined) {
       at.step = trainer.step;
       at.history.steps.push({ step: at.step, epoch: at.epoch + 1, loss, lr, gradNorm });
+      this.context.watcher?.step(at.history.steps.at(-1)!);
     }
     report(loss, lr);
   }

@@ -14,8 +14,9 @@ import {
   withModelOptions,
 } from '../options.ts';
 import { addOptions, valuesOf } from '../schema-options.ts';
+import { type WatchOptions, watched, withWatchOptions } from '../watch.ts';
 
-interface Options extends CommonOptions {
+interface Options extends CommonOptions, WatchOptions {
   output: string;
   data: string;
   teacher?: string;
@@ -26,7 +27,7 @@ export function finetuneCommand(): Command {
   const finetune = command('finetune', 'Train a model further, to win back what pruning cost.', [
     'pqv finetune pruned/ -o tuned/ --data imagenet/ --epochs 10 --lr 1e-4',
     'pqv finetune pruned/ -o tuned/ --data imagenet/ --epochs 10 --teacher deit/ --distill 0.5',
-    'pqv finetune pruned/ -o tuned/ --data imagenet/ --epochs 10 --resume',
+    'pqv finetune pruned/ -o tuned/ --data imagenet/ --epochs 10 --resume --board',
   ])
     .argument('<model>', 'folder, .onnx file, name on the Hub, or checkpoint file with --arch')
     .requiredOption('-o, --output <dir>', 'folder to write; checkpoints go there too');
@@ -35,15 +36,19 @@ export function finetuneCommand(): Command {
   addOptions(finetune, options)
     .option('--resume', 'go on from the last checkpoint in the output folder')
     .addOption(new Option('--engine <name>', 'what trains').choices(['ort']).default('ort'));
-  return withCommonOptions(withModelOptions(finetune)).action(async (model: string, common: Options) => {
-    const unused = !common.teacher && '--teacher';
-    warnUnused(finetune, { distill: unused, temperature: unused });
-    const { finetuneModel } = await import('../../pipeline/commands/finetune.node.ts');
-    const progress = await progressFor(common);
-    const given = valuesOf(finetune, options);
-    const result = await interruptible((signal) =>
-      finetuneModel(model, common.output, given, { ...common, progress, signal }),
-    );
-    print(common, result, () => formatFinetuned(result, common.output));
-  });
+  return withCommonOptions(withModelOptions(withWatchOptions(finetune))).action(
+    async (model: string, common: Options) => {
+      const unused = !common.teacher && '--teacher';
+      warnUnused(finetune, { distill: unused, temperature: unused });
+      const { finetuneModel } = await import('../../pipeline/commands/finetune.node.ts');
+      const progress = await progressFor(common);
+      const given = valuesOf(finetune, options);
+      const result = await watched(common, progress, (watcher) =>
+        interruptible((signal) =>
+          finetuneModel(model, common.output, given, { ...common, progress, signal, watcher }),
+        ),
+      );
+      print(common, result, () => formatFinetuned(result, common.output));
+    },
+  );
 }

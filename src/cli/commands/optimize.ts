@@ -9,8 +9,9 @@ import {
   withCommonOptions,
 } from '../options.ts';
 import { addRecipeOptions, givenRecipe } from '../recipe-options.ts';
+import { type WatchOptions, watched, withWatchOptions } from '../watch.ts';
 
-interface Options extends CommonOptions {
+interface Options extends CommonOptions, WatchOptions {
   output?: string;
   recipe?: string;
   printRecipe?: boolean;
@@ -33,29 +34,33 @@ export function optimizeCommand(): Command {
     .option('--print-recipe', 'print the recipe, with every option and what it means, and do nothing else')
     .option('--resume', 'take over the finished stages of an earlier run');
   addRecipeOptions(optimize);
-  return withCommonOptions(optimize).action(async (model: string | undefined, options: Options) => {
-    const { readRecipe, recipeText } = await import('../../pipeline/recipe-file.node.ts');
-    const { idleSections, overridden } = await import('../../pipeline/override.ts');
-    const { recipeOf } = await import('../../pipeline/recipe.node.ts');
-    const file = options.recipe === undefined ? {} : readRecipe(options.recipe);
-    const given = { ...givenRecipe(optimize), ...(model === undefined ? {} : { model }) };
-    const recipe = recipeOf(overridden(file, given));
-    for (const section of idleSections(file, given)) {
-      process.stderr.write(`pqv: options of ${section} have no effect: ${starts[section]}\n`);
-    }
-    if (options.printRecipe) {
-      print(options, recipe, () => recipeText(recipe).trimEnd());
-      return;
-    }
-    const directory = options.output;
-    if (directory === undefined) throw new UserError('say where to: -o DIR is the run directory');
-    const { optimizeModel } = await import('../../pipeline/optimize.node.ts');
-    const progress = await progressFor(options);
-    const run = await interruptible((signal) =>
-      optimizeModel(recipe, directory, { resume: options.resume ?? false, progress, signal }),
-    );
-    print(options, run.report, () => `${run.table}\n\n${run.html}`);
-  });
+  return withCommonOptions(withWatchOptions(optimize)).action(
+    async (model: string | undefined, options: Options) => {
+      const { readRecipe, recipeText } = await import('../../pipeline/recipe-file.node.ts');
+      const { idleSections, overridden } = await import('../../pipeline/override.ts');
+      const { recipeOf } = await import('../../pipeline/recipe.node.ts');
+      const file = options.recipe === undefined ? {} : readRecipe(options.recipe);
+      const given = { ...givenRecipe(optimize), ...(model === undefined ? {} : { model }) };
+      const recipe = recipeOf(overridden(file, given));
+      for (const section of idleSections(file, given)) {
+        process.stderr.write(`pqv: options of ${section} have no effect: ${starts[section]}\n`);
+      }
+      if (options.printRecipe) {
+        print(options, recipe, () => recipeText(recipe).trimEnd());
+        return;
+      }
+      const directory = options.output;
+      if (directory === undefined) throw new UserError('say where to: -o DIR is the run directory');
+      const { optimizeModel } = await import('../../pipeline/optimize.node.ts');
+      const progress = await progressFor(options);
+      const run = await watched(options, progress, (watcher) =>
+        interruptible((signal) =>
+          optimizeModel(recipe, directory, { resume: options.resume ?? false, progress, signal, watcher }),
+        ),
+      );
+      print(options, run.report, () => `${run.table}\n\n${run.html}`);
+    },
+  );
 }
 
 /** What the options of a stage go with. */
