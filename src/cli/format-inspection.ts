@@ -37,7 +37,7 @@ function facts(found: Inspection): Row[] {
     : '';
   return [
     ['parameters', [...size, ...(found.stateHash ? [`state hash ${found.stateHash}`] : [])].join(', ')],
-    ['MACs', `${gmacs(found.macs)} an image`],
+    ['MACs', `${gmacs(found.macs)} an image${leftOut(found)}`],
     ['input', `[${found.input.join(', ')}]`],
     ['images', images],
     [
@@ -50,6 +50,12 @@ function facts(found: Inspection): Row[] {
     ...history.map((line, i): Row => [i === 0 ? 'history' : '', line]),
   ];
 }
+
+/** What the count is without. */
+const leftOut = ({ uncounted: [first, ...others] }: Inspection): string =>
+  first === undefined
+    ? ''
+    : `, without ${others.length ? `${others.length + 1} nodes whose work is not known, the first ` : ''}${first}`;
 
 /** Neighbours that are alike share a row. */
 function blockTable(blocks: Inspection['blocks']): string {

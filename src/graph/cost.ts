@@ -1,7 +1,8 @@
+import { isUnknown } from './dim.ts';
 import { contradiction } from './infer.ts';
 import { argumentsOf } from './schema/arguments.ts';
 import { einsumLabels, einsumLengths } from './schema/einsum.ts';
-import { type OpArguments, type OpName, rowOf, rowsFor } from './schema/signature.ts';
+import { isOpName, type OpArguments, type OpName, rowOf, rowsFor } from './schema/signature.ts';
 import type { Dim, Graph, Node, Shape, Value } from './types.ts';
 
 /** Multiply-accumulates of one node, for a batch of one, when its values have these shapes. */
@@ -55,26 +56,54 @@ export const costRules: { readonly [O in OpName]?: CostRule<O> } = {
   },
 };
 
-/** Nodes that see the model's inputs; what is made of constants alone is computed once, when a model is loaded. */
-function dependentNodes(graph: Graph): Set<Node> {
-  const reached = new Set<Node>();
-  const pending = graph.inputs.filter((input) => !input.isConstant).flatMap((input) => [...input.uses]);
-  for (let use = pending.pop(); use; use = pending.pop()) {
-    if (reached.has(use.node)) continue;
-    reached.add(use.node);
-    for (const output of use.node.outputs) if (output) pending.push(...output.uses);
-  }
-  return reached;
+/**
+ * Nodes that run for each image: they see the model's inputs (what is made of constants alone is computed once, when
+ * a model is loaded), and its outputs see them.
+ */
+function runningNodes(graph: Graph): Node[] {
+  const needed = reached(
+    graph.outputs.flatMap(({ producer }) => producer ?? []),
+    ({ inputs }) => inputs.flatMap((value) => value?.producer ?? []),
+  );
+  const users = (values: readonly (Value | undefined)[]) =>
+    values.flatMap((value) => [...(value?.uses ?? [])].map(({ node }) => node));
+  const dependent = reached(users(graph.inputs.filter((input) => !input.isConstant)), ({ outputs }) =>
+    users(outputs),
+  );
+  return graph.nodes.filter((node) => needed.has(node) && dependent.has(node));
 }
 
+function reached(from: readonly Node[], next: (node: Node) => readonly Node[]): Set<Node> {
+  const found = new Set<Node>(from);
+  const pending = [...found];
+  for (let node = pending.pop(); node; node = pending.pop()) {
+    for (const other of next(node)) {
+      if (found.has(other)) continue;
+      found.add(other);
+      pending.push(other);
+    }
+  }
+  return found;
+}
+
+/** Ops that multiply, and have no rule. */
+const unknownCost = new Set('LSTM GRU RNN If Loop Scan DeformConv Attention'.split(' '));
+
+/** Nodes whose work `countMacs` does not know, or knows too little of: it is then too low. */
+export const uncountedNodes = (graph: Graph): Node[] =>
+  runningNodes(graph).filter((node) => {
+    if (!rowOf(costRules, node)) return unknownCost.has(node.op) || !isOpName(node.op);
+    const values = [...node.inputs, ...node.outputs].filter((value) => value !== undefined);
+    return values.some(({ shape }) => !shape || shape.some(isUnknown));
+  });
+
 /**
- * Multiply-accumulates of one forward pass of one image.
+ * Multiply-accumulates of one forward pass of one image; of a model that takes several at a time, what there is for each.
  * @param shapeOf the shapes to count with; default: those that were inferred
  */
 export function countMacs(graph: Graph, shapeOf: ShapeOf = (value) => value.shape): number {
-  const counted = dependentNodes(graph);
-  return graph.nodes.reduce((total, node) => {
-    if (!counted.has(node)) return total;
+  const images = graph.inputs.find((input) => !input.isConstant)?.shape?.[0];
+  const total = runningNodes(graph).reduce((total, node) => {
     const rule = rowOf(costRules, node) as CostRule<OpName> | undefined;
     if (!rule) return total;
     try {
@@ -83,4 +112,5 @@ export function countMacs(graph: Graph, shapeOf: ShapeOf = (value) => value.shap
       throw contradiction(node, error);
     }
   }, 0);
+  return typeof images === 'number' ? total / images : total;
 }

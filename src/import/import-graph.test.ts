@@ -233,6 +233,26 @@ describe('what our builders write', () => {
     expect(ops).toEqual(['Gelu', 'Gelu', 'HardSwish']);
   });
 
+  it.each([
+    ['all in their order', [0, 1, 2, 3, 4, 5], 'Reshape'],
+    ['some', [4, 0, 2], 'Gather'],
+  ])('takes of each image what is gathered from all of them in a row: %s', async (_, offsets, last) => {
+    const { graph, ops } = await imported({
+      input: ['b', 6],
+      build(b, x) {
+        const images = b.op('Squeeze', [lengthOf(b, x, 0), b.ints([0])]);
+        const numbers = b.op('Range', [int(b, 0), images, int(b, 1)]);
+        const starts = b.op('Unsqueeze', [b.op('Mul', [numbers, int(b, 6)]), b.ints([1, 2])]);
+        const places = b.op('Add', [starts, Tensor.int64(offsets, [1, offsets.length, 1])]);
+        const all = b.op('Reshape', [b.op('Neg', [x]), b.ints([-1])]);
+        return b.op('Neg', [b.op('Gather', [all, places], { axis: 0 })]);
+      },
+    });
+    expect(ops.includes('Range')).toBe(false);
+    expect(ops).toContain(last);
+    expect(graph.outputs[0]!.shape!.slice(1)).toEqual([offsets.length, 1]);
+  });
+
   it('is one Split of what takes a value apart, and queries that bear the whole scale', async () => {
     const { ops, graph } = await imported({
       opset: 20,
@@ -279,6 +299,30 @@ describe('what our builders write', () => {
     });
     expect(ops.some((op) => op.startsWith('com.microsoft'))).toBe(false);
   });
+
+  it.each([false, true])(
+    'takes an Attention apart whose mask says which scores count (some hidden: %s)',
+    async (hides) => {
+      const { ops } = await imported({
+        opset: 23,
+        input: ['b', 2, 3, 4],
+        build(b, x) {
+          const flags = new Tensor(
+            'bool',
+            [1, 1, 3, 3],
+            Uint8Array.from({ length: 9 }, (_, i) => Number(!hides || i % 4 > 0)),
+          );
+          const batch = lengthOf(b, x, 0);
+          const shape = b.op('Concat', [batch, b.ints([1, 3, 3])], { axis: 0 });
+          return b.op('Attention', [x, x, x, b.op('Expand', [flags, shape])], {
+            scale: { kind: 'float', value: 0.5 },
+          });
+        },
+      });
+      expect(ops.includes('Attention')).toBe(false);
+      expect(ops.includes('Where')).toBe(hides);
+    },
+  );
 
   it('gives each layer its own vector, where an exporter wrote equal ones once, and keeps tied matrices', async () => {
     const { graph } = await imported({

@@ -10,6 +10,7 @@ import { operatorSet } from './operator-set.ts';
 import { parameterNames } from './parameter-names.ts';
 import type { ImportContext, ImportOptions, ImportPass } from './pass.ts';
 import { activation } from './recognize/activation.ts';
+import { flatGathers } from './recognize/flat-gather.ts';
 import { layerNorm } from './recognize/layer-norm.ts';
 import { linear } from './recognize/linear.ts';
 import { masks } from './recognize/masks.ts';
@@ -39,6 +40,7 @@ const passes: readonly ImportPass[] = [
   freeBatch,
   // What is computed is written as our builders write it.
   expandFused,
+  flatGathers,
   masks,
   layerNorm,
   rmsNorm,

@@ -1,4 +1,5 @@
 import type { z } from 'zod';
+import { UserError } from '../common/errors.ts';
 import { validated } from '../common/options.ts';
 import { silent } from '../common/progress.ts';
 import type { Dataset } from '../dataset/dataset.ts';
@@ -6,7 +7,7 @@ import type { Graph } from '../graph/graph.ts';
 import { quantizationWarning } from '../quantize/describe.ts';
 import { calibrates, quantizeOptions, quantize as quantizePass } from '../quantize/quantize.ts';
 import { quantization } from '../quantize/record.ts';
-import type { Engine } from '../runtime/session.ts';
+import { type Engine, withoutPacking } from '../runtime/session.ts';
 import { remember } from '../zoo/model-info.ts';
 import { type LabelledImages, samplesOption, someImages } from './stage-data.ts';
 import type { Surroundings } from './surroundings.ts';
@@ -34,7 +35,8 @@ export interface QuantizeModelOptions extends Input, Omit<Surroundings, 'threads
  * const calibrated = await quantize(engine, model, { scheme: 'static', data });
  * const half = await quantize(engine, model, { dtype: 'fp16' });
  * ```
- * @throws UserError on a wrong option, a model that is quantized already, or static ranges without data
+ * @throws UserError on a wrong option, a model that is quantized already, static ranges without data, or when the
+ *   engine does not load what comes out
  */
 export async function quantize(
   engine: Engine,
@@ -45,9 +47,20 @@ export async function quantize(
   const images =
     data && calibrates(options) ? someImages(engine, model, data, samples, { seed, progress }) : undefined;
   const quantized = await quantizePass(engine, model, options, images, progress);
+  await assertLoads(engine, quantized, options.dtype);
   const warning = quantizationWarning(quantization(quantized)!);
   if (warning) progress.note(warning);
   const { dtype, scheme, backend } = options;
   remember(quantized, dtype === 'fp16' ? 'quantized: fp16' : `quantized: int8 ${scheme}, ${backend}`);
   return quantized;
+}
+
+/** What the engine can't load is of no use to anyone: it is not given away. */
+async function assertLoads(engine: Engine, quantized: Graph, dtype: string): Promise<void> {
+  try {
+    await (await engine.load(quantized, withoutPacking)).dispose();
+  } catch (error) {
+    const other = dtype === 'fp16' ? ' (--compute float32 stores the weights alone in float16)' : '';
+    throw new UserError(`the model can't be had in ${dtype}${other}: ${(error as Error).message}`);
+  }
 }

@@ -18,5 +18,5 @@ export const keptInFloat32: { readonly [O in OpName]?: WhyFloat32 } = {
   ),
   ...rowsFor('Softmax LogSoftmax com.microsoft.BiasSoftmax com.microsoft.MultiHeadAttention', 'sums'),
   ...rowsFor('Exp Pow Reciprocal', 'powers'),
-  ...rowsFor('Cast CastLike Constant ConstantOfShape Resize Upsample OneHot', 'types'),
+  ...rowsFor('Cast CastLike Constant ConstantOfShape Resize Upsample OneHot Celu', 'types'),
 };

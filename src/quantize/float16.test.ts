@@ -2,6 +2,8 @@ import { describe, expect, it } from 'vitest';
 import { Builder } from '../graph/builder.ts';
 import { checkGraph } from '../graph/check.ts';
 import { Graph } from '../graph/graph.ts';
+import { caseGraph, inOpsets } from '../graph/op-cases/case.ts';
+import { opCases } from '../graph/op-cases/cases.ts';
 import { Tensor } from '../graph/tensor.ts';
 import { onnxruntime } from '../runtime/onnxruntime.node.ts';
 import { runOnce } from '../runtime/session.ts';
@@ -105,4 +107,19 @@ describe('toFloat16', () => {
     const both = toFloat16(onnxruntime, attentionLike(), { compute: 'float32', io: 'float16' });
     await expect(both).rejects.toThrow(/only weights become float16/);
   });
+
+  it.each(inOpsets(opCases))(
+    'makes of $op in operator set $opset what the engine loads, if it loads it at all',
+    async ({ one, opset }) => {
+      const { graph } = caseGraph(one, opset);
+      const load = async (model: Graph) => (await onnxruntime.load(model)).dispose();
+      const loads = await load(graph).then(
+        () => true,
+        () => false,
+      );
+      const quantized = graph.nodes.some(({ op }) => /quantize|Integer|QLinear/i.test(op));
+      if (!loads || quantized) return;
+      await load(await toFloat16(onnxruntime, graph));
+    },
+  );
 });

@@ -6,6 +6,7 @@ import { InterruptedError, UserError } from '../common/errors.ts';
 import { silent } from '../common/progress.ts';
 import type { Split } from '../dataset/dataset.ts';
 import type { Graph } from '../graph/graph.ts';
+import { inferGraph } from '../graph/infer.ts';
 import { parameters } from '../graph/parameters.ts';
 import { Tensor } from '../graph/tensor.ts';
 import { onnxruntime } from '../runtime/onnxruntime.node.ts';
@@ -93,6 +94,24 @@ afterEach(() => {
 });
 
 describe('finetune', () => {
+  it('of a model of a fixed batch takes batches of that size, and as many for an update as were asked for', async () => {
+    const fixed = tiny();
+    fixed.inputs[0]!.shape = [2, ...fixed.inputs[0]!.shape!.slice(1)];
+    inferGraph(fixed);
+    const notes: string[] = [];
+    const progress = { ...silent, note: (line: string) => notes.push(line) };
+    const over = { mixup: 0, epochs: 1, labelSmoothing: 0 };
+    const { graph, history } = await finetune(onnxruntime, fixed, data, options(over), { progress });
+    expect(notes.join()).toContain(
+      'takes 2 images at a time and no other number: 4 such batches make an update',
+    );
+    expect(history.steps).toHaveLength(5);
+    const free = await finetune(onnxruntime, tiny(), data, options(over));
+    const [found, wanted] = [weights(graph).flat(), weights(free.graph).flat()];
+    const differences = found.map((x, i) => Math.abs(x - wanted[i]!));
+    expect(Math.max(...differences)).toBeLessThan(2e-3);
+  });
+
   it('learns, says how, and leaves the model it was given alone', async () => {
     const model = tiny();
     const before = weights(model);

@@ -54,8 +54,8 @@ export async function finetune(
   input: FinetuneOptions,
   context: FinetuneContext = {},
 ): Promise<FinetuneResult> {
-  const options = settingsOf(input);
   const { progress = silent, checkpoints } = context;
+  const options = forBatchOf(graph, settingsOf(input), progress);
   const plan = planOf(data.train, options);
   const recipe = recipeOf(options, plan);
   const saved = context.resume ? await checkpoints?.load() : undefined;
@@ -83,6 +83,18 @@ export async function finetune(
     await trainer.dispose();
     await teaching?.dispose();
   }
+}
+
+/** A model that takes batches of one size only learns from those; as many of them make an update as were asked for. */
+function forBatchOf(graph: Graph, options: Settings, progress: Progress): Settings {
+  const images = graph.inputs[0]?.shape?.[0];
+  const { batchSize, accumulate } = options;
+  if (typeof images !== 'number' || images === batchSize) return options;
+  const batches = Math.max(1, Math.round((batchSize * accumulate) / images));
+  progress.note(
+    `the model takes ${images} images at a time and no other number: ${batches} such batches make an update`,
+  );
+  return { ...options, batchSize: images, accumulate: batches };
 }
 
 /** What one should know of how a model is trained, a line each. */

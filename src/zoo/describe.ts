@@ -1,5 +1,5 @@
 import type { Preprocessing } from '../dataset/preprocessing.ts';
-import { countMacs } from '../graph/cost.ts';
+import { countMacs, uncountedNodes } from '../graph/cost.ts';
 import type { Graph } from '../graph/graph.ts';
 import { modelParameters } from '../graph/learned.ts';
 import { producerOf } from '../onnx/read.ts';
@@ -16,6 +16,8 @@ export interface ModelDescription {
   parameters: number;
   /** Multiply-accumulates for one image. */
   macs: number;
+  /** Nodes whose multiply-accumulates are not known, and not among those. */
+  uncounted: string[];
   /** timm's module and class; null for a graph from elsewhere. */
   className: string | null;
   /** What wrote the file, as it says itself, and its operator set. */
@@ -48,6 +50,7 @@ export async function describeModel(graph: Graph): Promise<ModelDescription> {
     architecture: architecture ?? null,
     parameters: parameterCount(graph),
     macs: countMacs(graph),
+    uncounted: uncountedNodes(graph).map(({ label }) => label),
     className: (architecture && knownArchitecture(architecture)?.className) || null,
     producer: producerOf(graph) ?? null,
     opset: graph.opsets.get('') ?? 0,

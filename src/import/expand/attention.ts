@@ -44,6 +44,13 @@ const joinHeads = (b: Builder, x: Value): Value =>
     'joined',
   );
 
+/** What a mask adds: itself, or of one that says which scores count, minus infinity to the others. */
+function addedToScores(b: Builder, mask: Value): Value | undefined {
+  if (mask.dtype === 'float32') return mask;
+  if (mask.dtype !== 'bool') return undefined;
+  return b.op('Where', [mask, b.scalar(0), b.scalar(Number.NEGATIVE_INFINITY)], {}, 'hidden');
+}
+
 /** ONNX's Attention without a past, a causal mask, a cap, and fewer heads of keys than of queries. */
 export function attention(b: Builder, node: Node, args: OpArguments['Attention']): Value | undefined {
   const [q, k, v, bias, ...past] = node.inputs;
@@ -57,14 +64,16 @@ export function attention(b: Builder, node: Node, args: OpArguments['Attention']
     node.outputs.slice(1).some(Boolean)
   )
     return undefined;
-  if (bias && bias.dtype !== 'float32') return undefined;
+  const added = bias && addedToScores(b, bias);
+  if (bias && !added) return undefined;
   const { scale } = args;
   const rank = q.shape?.length;
-  if (rank === 4) return q.shape![1] === k.shape?.[1] ? attend(b, { q, k, v, bias, scale }) : undefined;
+  if (rank === 4)
+    return q.shape![1] === k.shape?.[1] ? attend(b, { q, k, v, bias: added, scale }) : undefined;
   const { q_num_heads: heads, kv_num_heads: keyHeads } = args;
   if (rank !== 3 || heads === undefined || heads !== keyHeads) return undefined;
   const [qs, ks, vs] = [q, k, v].map((x) => splitHeads(b, x, heads)) as [Value, Value, Value];
-  const context = attend(b, { q: qs, k: ks, v: vs, bias, scale });
+  const context = attend(b, { q: qs, k: ks, v: vs, bias: added, scale });
   return context && joinHeads(b, context);
 }
 
