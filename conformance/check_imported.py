@@ -2,7 +2,8 @@
 
     python conformance/check_imported.py
 
-The TorchScript exporter alone is asked, which needs nothing but PyTorch; conformance/imported/make.py writes the rest.
+The TorchScript exporter alone is asked, which needs nothing but PyTorch, and ONNX Runtime's optimizer and converter;
+conformance/imported/make.py writes the rest.
 """
 
 import subprocess
@@ -17,7 +18,7 @@ from make import make  # noqa: E402
 
 from judge import ROOT, torch  # noqa: E402
 
-FILES = [("deit", "ts17d"), ("swin_transformer", "ts13d"), ("efficientvit_mit", "ts11d")]
+FILES = [("deit", "ts17d"), ("swin_transformer", "ts13d"), ("efficientvit_mit", "ts11d"), ("efficientformer", "ort2d"), ("levit", "half17d")]
 
 torch.set_num_threads(1)
 with tempfile.TemporaryDirectory() as folder:

@@ -28,6 +28,8 @@ const share = 0.3;
 
 /** How far outputs may be from the file's own: the largest difference over the largest value. */
 const same = 1e-4;
+/** What float16 leaves of a file's own outputs. */
+const sameInHalf = 5e-3;
 /** Euclidean distance over the norm: the rounding of random weights, layer after layer. */
 const near = { int8: 0.3, fp16: 0.02 };
 
@@ -44,6 +46,7 @@ export class Subject {
     this.native = join(folder, 'native', record.model);
     this.shape = [2, ...record.input];
     this.outputs = record.outputs;
+    this.half = record.exporter.startsWith('half');
   }
 
   graph() {
@@ -51,9 +54,12 @@ export class Subject {
     return this.#graph;
   }
 
+  /** The model as its library lays it out, where that is read, and gives one of the outputs that the file does. */
   async nativeGraph() {
     if (!existsSync(this.native)) return undefined;
-    return loadModel(this.native).catch(() => undefined);
+    const native = await loadModel(this.native).catch(() => undefined);
+    const own = (await this.graph()).outputs.map(({ shape }) => `${shape?.slice(1)}`);
+    return native && own.includes(`${native.outputs[0].shape.slice(1)}`) ? native : undefined;
   }
 
   /** Outputs of a model, or of the file as it is. */
@@ -160,14 +166,15 @@ async function taken(graph, importance, shape) {
 
 /**
  * As much must go as goes of the native model, where that is less than what is asked of all. It is a share of the native
- * model's parameters: exporters write tables out, which makes more of them.
+ * model's parameters where the file has more, since exporters write tables out.
  */
 async function prunes(subject, importance) {
   const graph = await subject.graph();
   const { pruned, gone } = await taken(graph, importance, subject.shape);
   if (!finite(await subject.run(pruned))) throw new Error('the pruned model gives what is not finite');
   const native = await subject.nativeGraph();
-  const found = gone / parameterCount(native ?? graph);
+  const whole = Math.min(parameterCount(graph), parameterCount(native ?? graph));
+  const found = gone / whole;
   const note = `${(100 * found).toFixed(0)} %`;
   if (found >= share) return note;
   const wanted = native ? (await taken(native, 'l1', subject.shape)).gone / parameterCount(native) : share;
@@ -195,7 +202,8 @@ async function trained(subject) {
 export const cells = {
   load: async (subject) => `${(await subject.graph()).nodes.length} nodes`,
 
-  outputs: async (subject) => subject.compare(await subject.graph(), same, largest),
+  outputs: async (subject) =>
+    subject.compare(await subject.graph(), subject.half ? sameInHalf : same, largest),
 
   macs: async (subject) => {
     const native = await subject.nativeGraph();

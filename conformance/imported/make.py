@@ -3,7 +3,8 @@
     python conformance/imported/make.py FOLDER [--only PART] [--exporter PART]
 
 FOLDER gets MODEL.EXPORTER.onnx, where EXPORTER is `ts` (TorchScript) or `dynamo`, the operator set, and `d` or
-`f` for a dynamic or a fixed batch of two; native/MODEL, the same weights as timm lays them out, for modules of timm;
+`f` for a dynamic or a fixed batch of two; or what ONNX Runtime makes of ts17d: its optimizer at level 1 or 2 (`ort1d`,
+`ort2d`), its converter to float16 (`half17d`); native/MODEL, the same weights as timm or transformers lays them out;
 and corpus.json, which says of every file how long it took or what the exporter said when it could not. What is on record there
 is not made again. First one file of each model, so that a run that is cut short has seen them all.
 """
@@ -13,6 +14,7 @@ import contextlib
 import io
 import json
 import sys
+import tempfile
 import time
 import warnings
 from pathlib import Path
@@ -26,7 +28,8 @@ from safetensors.torch import save_file  # noqa: E402
 
 TORCHSCRIPT = [f"ts{opset}{batch}" for opset in (17, 11, 13, 20) for batch in "df"]
 DYNAMO = [f"dynamo{opset}d" for opset in (20, 18, 23)]
-ROUNDS = [["ts17d"], ["dynamo20d"], *([name] for name in [*TORCHSCRIPT[1:], *DYNAMO[1:]])]
+ONNXRUNTIME = ["ort1d", "ort2d", "half17d"]
+ROUNDS = [["ts17d"], ["dynamo20d"], *([name] for name in [*TORCHSCRIPT[1:], *DYNAMO[1:], *ONNXRUNTIME])]
 BATCH = 2
 # The first operator set for which the TorchScript exporter knows scaled_dot_product_attention.
 FUSED_FROM = 14
@@ -34,6 +37,9 @@ FUSED_FROM = 14
 
 def write_native(case: Case, folder: Path) -> None:
     model = build(case, True)
+    if not case.architecture:
+        model.save_pretrained(folder)
+        return
     folder.mkdir(parents=True)
     save_file({name: tensor.clone() for name, tensor in model.state_dict().items()}, folder / "model.safetensors")
     configuration = {"input_size": case.input, "num_classes": case.args["num_classes"]}
@@ -71,7 +77,30 @@ def dynamo(case: Case, path: Path, opset: int) -> None:
     )
 
 
+def rewritten(source: Path, path: Path, exporter: str) -> None:
+    if exporter.startswith("half"):
+        import onnx
+        from onnxruntime.transformers.float16 import convert_float_to_float16
+
+        onnx.save(convert_float_to_float16(onnx.load(source), keep_io_types=True), path)
+        return
+    import onnxruntime
+
+    levels = onnxruntime.GraphOptimizationLevel
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.graph_optimization_level = levels.ORT_ENABLE_BASIC if exporter == "ort1d" else levels.ORT_ENABLE_EXTENDED
+    options.optimized_model_filepath = str(path)
+    onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+
+
 def write_file(case: Case, exporter: str, path: Path) -> None:
+    if exporter in ONNXRUNTIME:
+        with tempfile.TemporaryDirectory() as folder:
+            source = Path(folder) / "source.onnx"
+            write_file(case, "ts17d", source)
+            rewritten(source, path, exporter)
+        return
     opset = int(exporter[-3:-1])
     with torch.inference_mode() if exporter.startswith("ts") else torch.no_grad():
         if exporter.startswith("ts"):
@@ -114,7 +143,7 @@ def make(folder: Path, only: str = "", exporter: str = "", exact: bool = False) 
                 file = f"{case}.{name}.onnx"
                 if file in corpus or exporter not in name or (only != case.name if exact else only not in case.name):
                     continue
-                if case.architecture and not native.exists():
+                if not native.exists():
                     write_native(case, native)
                 corpus[file] = attempt(case, name, folder)
                 index.with_suffix(".tmp").write_text(json.dumps(corpus, indent=1))

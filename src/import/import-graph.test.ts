@@ -324,6 +324,39 @@ describe('what our builders write', () => {
     },
   );
 
+  it('knows the lengths behind what ONNX Runtime fused', async () => {
+    const { graph, ops } = await imported({
+      input: ['b', 2, 4, 4],
+      build(b, x, graph) {
+        const conv = b.node('com.microsoft.FusedConv', [x, weight(graph, 'conv.weight', 3, 2, 2, 2)], {
+          activation: 'Relu',
+        });
+        const made = conv.output();
+        const images = b.op('Gather', [b.op('Shape', [made]), b.ints([0])], { axis: 0 });
+        return b.op('Reshape', [made, b.op('Concat', [images, b.ints([-1])], { axis: 0 })]);
+      },
+    });
+    expect(ops.filter((op) => op !== 'Reshape')).toEqual(['Conv', 'Relu']);
+    expect(graph.outputs[0]!.shape).toEqual(['N', 27]);
+  });
+
+  it('is computed in float32 where a file has float16, saying so', () => {
+    const source = new Graph('foreign');
+    source.opsets.set('', 17);
+    const x = source.addInput('x', 'float16', ['b', 2]);
+    const b = new Builder(source);
+    const halves = new Tensor('float16', [2], Uint16Array.of(0x3c00, 0xc100));
+    const sum = b.op('Add', [x, source.addConstant('bias', halves)]);
+    const wide = b.op('Cast', [sum], { to: 1 });
+    source.outputs.push(b.op('Cast', [b.op('Exp', [wide])], { to: 10 }));
+    const notes = importGraph(source);
+    expect(notes.join()).toContain('it computes in float16, and is taken in float32');
+    expect(source.nodes.map(({ op }) => op)).toEqual(['Add', 'Exp']);
+    expect([source.inputs[0]!.dtype, source.outputs[0]!.dtype]).toEqual(['float32', 'float32']);
+    expect([...source.constants.values()].map(({ tensor }) => [...tensor!.floats])).toEqual([[1, -2.5]]);
+    expect(checkGraph(source)).toEqual([]);
+  });
+
   it('gives each layer its own vector, where an exporter wrote equal ones once, and keeps tied matrices', async () => {
     const { graph } = await imported({
       input: ['b', 4],

@@ -2,6 +2,8 @@ import { eliminateIdentities, movementIdentities } from '../graph/eliminate-iden
 import type { Graph } from '../graph/graph.ts';
 import { nameBatch } from './batch.ts';
 import { batchExpansion } from './batch-expansion.ts';
+import { blockedChannels } from './blocked-channels.ts';
+import { computedInFloat32 } from './computed-in-float32.ts';
 import { constantNodes } from './constant-nodes.ts';
 import { expandFused } from './expand/expand-fused.ts';
 import { foldShapes } from './fold-shapes.ts';
@@ -31,6 +33,9 @@ const passes: readonly ImportPass[] = [
   constantNodes,
   valueNames,
   trainingLeftovers,
+  computedInFloat32,
+  blockedChannels,
+  expandFused,
   nameBatch,
   foldShapes,
   operatorSet,

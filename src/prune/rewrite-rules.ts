@@ -29,13 +29,15 @@ const target = (
 ): { shape: number[] } | undefined => {
   if (isComputed(dims)) return undefined;
   const output = node.output();
-  const shift = output.shape!.length - dims.length;
+  if (!output.shape) return undefined;
+  const shift = output.shape.length - dims.length;
   const next = dims.map((dim, i) => (dim > 1 ? (removal.length(output, i + shift) ?? dim) : dim));
   return `${next}` === `${dims}` ? undefined : { shape: next };
 };
 
 /** Parts as long as what stays of each. An even split that stays even needs no sizes. */
 const split: RewriteRule<'Split'> = (node, args, removal) => {
+  if (!node.input(0).shape || node.outputs.some((output) => !output?.shape)) return undefined;
   const axis = normalizeAxis(args.axis, node.input(0).shape!.length);
   const before = node.outputs.map((output) => output!.shape![axis] as number);
   const after = node.outputs.map((output, i) => (removal.length(output!, axis) as number) ?? before[i]!);
@@ -47,10 +49,10 @@ const split: RewriteRule<'Split'> = (node, args, removal) => {
 /** Starts and ends move down by what goes before them. */
 const slice: RewriteRule<'Slice'> = (node, args, removal) => {
   const value = node.input(0);
-  const ranges = rangesOf(args, value.shape!.length);
+  const ranges = value.shape && rangesOf(args, value.shape.length);
   if (!ranges) return undefined;
   const next = ranges.map(({ axis, start, end }) => {
-    const length = value.shape![axis];
+    const length = value.shape?.[axis];
     if (typeof length !== 'number' || removal.length(value, axis) === undefined) return { start, end };
     const place = (x: number) => Math.min(Math.max(x < 0 ? x + length : x, 0), length);
     const from = place(start) === 0 ? 0 : removal.count(value, axis, 0, place(start));

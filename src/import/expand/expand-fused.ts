@@ -4,7 +4,6 @@ import type { Graph, Node, Value } from '../../graph/graph.ts';
 import { replaceValue } from '../../graph/replace.ts';
 import { argumentsOf } from '../../graph/schema/arguments.ts';
 import { type OpArguments, type OpName, rowOf } from '../../graph/schema/signature.ts';
-import type { ImportContext } from '../pass.ts';
 import { scopedBuilder } from '../recognize/linear.ts';
 import { attention, multiHeadAttention, packedAttention } from './attention.ts';
 
@@ -83,9 +82,6 @@ const fusedGemm: Expansion<'com.microsoft.FusedGemm'> = (b, node, args) => {
   return activated(b, b.op('Gemm', node.inputs, attributes, 'gemm'), args.activation);
 };
 
-/** Convolutions in blocks of channels; how long these are the file does not say. */
-const blockedDomain = 'com.microsoft.nchwc';
-
 /** What fused operators are made of, keyed by `Node.op`. */
 export const expansions: { readonly [O in OpName]?: Expansion<O> } = {
   Attention: attention,
@@ -111,16 +107,10 @@ export const expansions: { readonly [O in OpName]?: Expansion<O> } = {
 
 /**
  * Puts standard ops in the place of those that ONNX Runtime's optimizer fused, and of ONNX's own Attention, where they
- * compute the same. It does not fire on pasts, masks of keys, statistics that are read, and layouts by transposed
+ * compute the same: once before lengths are known, so that what is behind them has a shape, and once they are. It does not fire on pasts, masks of keys, statistics that are read, and layouts by transposed
  * batch axes.
  */
-export function expandFused(graph: Graph, { notes }: ImportContext): void {
-  const blocked = graph.nodes.find((node) => node.domain === blockedDomain);
-  if (blocked) {
-    notes.push(
-      `${blocked.label} has its weights in the order of one processor: little can be done to a file that ONNX Runtime optimized so far, give the one that it was made from`,
-    );
-  }
+export function expandFused(graph: Graph): void {
   for (const node of [...graph.nodes]) {
     const expansion = rowOf(expansions, node) as Expansion<OpName> | undefined;
     const made = expansion?.(scopedBuilder(graph, node), node, argumentsOf(node));
