@@ -1,9 +1,9 @@
 import { rmSync } from 'node:fs';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { pqv, scratch, tinyArgs } from './command.ts';
-import { counted, faulty, leftoversOf, resultsOf } from './faults/run.ts';
+import { type Counts, counted, faulty, leftoversOf, resultsOf } from './faults/run.ts';
 
-/** `npm run faults` tries every place; the tests a few. */
+/** `npm run faults` tries every rename, and the first and last write into every file; the tests a few. */
 const everywhere = process.env.PQV_FAULTS === 'all';
 
 const at = scratch();
@@ -12,7 +12,7 @@ const optimize = (folder: string, ...rest: string[]) => [
   ...['--prune', '0.25', '--finetune-epochs', '1', '--finetune-limit', '128', '--quiet', ...rest],
 ];
 
-let counts: { rename: number; write: number };
+let counts: Counts;
 let expected: Record<string, string>;
 
 beforeAll(async () => {
@@ -22,11 +22,15 @@ beforeAll(async () => {
   expect(Object.keys(expected)).toHaveLength(4);
 }, 120_000);
 
-/** Places of `count`, one a step. */
-const places = (count: number, few: number): number[] => {
-  const step = everywhere ? 1 : Math.max(1, Math.floor(count / few));
-  return Array.from({ length: Math.ceil(count / step) }, (_, i) => 1 + i * step);
+/** All of them, or a few from all over. */
+const some = (all: readonly number[], few: number): number[] => {
+  const step = everywhere ? 1 : Math.max(1, Math.floor(all.length / few));
+  return all.filter((_, i) => i % step === 0);
 };
+const renames = ({ rename }: Counts): number[] => Array.from({ length: rename }, (_, i) => i + 1);
+const writes = ({ files }: Counts): number[] => [
+  ...new Set(files.flatMap(({ first, last }) => [first, last])),
+];
 
 /** Ends what was begun, and looks at what is there. */
 function resumes(folder: string): void {
@@ -43,7 +47,7 @@ describe('a run that is killed', () => {
   it.each(['rename', 'renamed'])(
     'at a file that takes its place (%s) ends resumed with the same bits',
     (kind) => {
-      for (const place of places(counts.rename, 2)) {
+      for (const place of some(renames(counts), 2)) {
         const { signal } = faulty(`${kind}:${place}`, optimize('killed'));
         expect(signal, `${kind} ${place} of ${counts.rename}`).toBe('SIGKILL');
         resumes('killed');
@@ -57,7 +61,7 @@ describe('a disk that fills up', () => {
   it(
     'is told in one line, and the run ends once there is room',
     () => {
-      for (const place of places(counts.write, 3)) {
+      for (const place of some(writes(counts), 3)) {
         const { status, stderr } = faulty(`write:${place}`, optimize('full'));
         expect(stderr, `write ${place} of ${counts.write}`).toMatch(
           /^pqv: error: can't write .*: the disk is full\n$/,
@@ -75,11 +79,8 @@ describe('a disk that fills up', () => {
       expect(await pqv('prune', at('model'), '-o', at('kept'), '--ratio', '0.25')).toMatchObject({ code: 0 });
       const again = ['prune', at('model'), '-o', at('kept'), '--ratio', '0.5'];
       const before = (await pqv('inspect', at('kept'), '--json')).stdout;
-      const { write } = counted(
-        ['prune', at('model'), '-o', at('other'), '--ratio', '0.5'],
-        at('counts.json'),
-      );
-      for (const place of places(write, 4)) {
+      const found = counted(['prune', at('model'), '-o', at('other'), '--ratio', '0.5'], at('counts.json'));
+      for (const place of some(writes(found), 4)) {
         expect(faulty(`write:${place}`, again).status).toBe(2);
         expect((await pqv('inspect', at('kept'), '--json')).stdout, `write ${place}`).toBe(before);
         expect(leftoversOf(at('kept'))).toEqual([]);

@@ -14,8 +14,15 @@ export function faulty(fault: string, args: readonly string[], counts?: string) 
   });
 }
 
+export interface Counts {
+  rename: number;
+  write: number;
+  /** The first and the last write into each file that was opened, in their order. */
+  files: { first: number; last: number }[];
+}
+
 /** How often a command renames and writes. */
-export function counted(args: readonly string[], file: string): { rename: number; write: number } {
+export function counted(args: readonly string[], file: string): Counts {
   const { status, stderr } = faulty('count', args, file);
   if (status !== 0) throw new Error(stderr);
   return JSON.parse(readFileSync(file, 'utf8'));
