@@ -8,6 +8,6 @@ export const blockedChannels: ImportPass = (graph, { notes }) => {
   const blocked = graph.nodes.find((node) => node.domain === blockedDomain);
   if (!blocked) return;
   notes.push(
-    `${blocked.label} has its weights in the order of one processor: little can be done to a file that ONNX Runtime optimized so far, give the one that it was made from`,
+    `${blocked.label} has its weights in the order of one processor: little can be done to a file that ONNX Runtime optimized to level "all", give the one that it was made from, or optimize that to "extended"`,
   );
 };

@@ -5,6 +5,7 @@ import type { Augmentation } from '../dataset/augment.ts';
 import { areNamed } from '../dataset/class-order.ts';
 import type { Dataset } from '../dataset/dataset.ts';
 import type { Graph } from '../graph/graph.ts';
+import { assertLoads } from '../runtime/loads.ts';
 import type { Engine } from '../runtime/session.ts';
 import { type FinetuneContext, type FinetuneResult, finetune as finetunePass } from '../train/finetune.ts';
 import { finetuneOptions } from '../train/finetune-options.ts';
@@ -67,6 +68,7 @@ export async function finetune(
   const settings = { ...options, task, preprocessing, seed, threads, augment, teacher, evaluate };
   const context = { progress, signal, checkpoints, checkpointEvery, resume, watcher };
   const result = await finetunePass(engine, model, dataset, settings, context);
+  await assertLoads(engine, result.graph, 'the trained model is of no use');
   nameClasses(result.graph, dataset.classes);
   remember(result.graph, `finetuned: ${options.epochs} epochs, lr ${options.lr}`);
   return result;

@@ -3,6 +3,7 @@ import { validated } from '../common/options.ts';
 import type { Dataset } from '../dataset/dataset.ts';
 import type { Graph } from '../graph/graph.ts';
 import { type PruneResult, pruneOptions, prune as prunePass } from '../prune/prune.ts';
+import { assertLoads } from '../runtime/loads.ts';
 import type { Engine } from '../runtime/session.ts';
 import { remember } from '../zoo/model-info.ts';
 import { type LabelledImages, samplesOption, someImages } from './stage-data.ts';
@@ -48,6 +49,7 @@ export async function prune(
   const looked = ranksByImages(options) ? data : undefined;
   const images = looked && someImages(engine, model, looked, samples, { seed, progress });
   const result = await prunePass(engine, model, { ...pass, seed, threads }, images, progress);
+  await assertLoads(engine, result.graph, 'the pruned model is of no use');
   const { importance, heads } = options;
   const amount = [result.ratio > 0 && `ratio ${result.ratio}`, heads > 0 && `heads ${heads}`];
   remember(result.graph, `pruned: ${importance}, ${amount.filter(Boolean).join(', ')}`);

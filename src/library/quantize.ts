@@ -1,5 +1,4 @@
 import type { z } from 'zod';
-import { UserError } from '../common/errors.ts';
 import { validated } from '../common/options.ts';
 import { silent } from '../common/progress.ts';
 import type { Dataset } from '../dataset/dataset.ts';
@@ -7,7 +6,8 @@ import type { Graph } from '../graph/graph.ts';
 import { quantizationWarning } from '../quantize/describe.ts';
 import { calibrates, quantizeOptions, quantize as quantizePass } from '../quantize/quantize.ts';
 import { quantization } from '../quantize/record.ts';
-import { type Engine, withoutPacking } from '../runtime/session.ts';
+import { assertLoads } from '../runtime/loads.ts';
+import type { Engine } from '../runtime/session.ts';
 import { remember } from '../zoo/model-info.ts';
 import { type LabelledImages, samplesOption, someImages } from './stage-data.ts';
 import type { Surroundings } from './surroundings.ts';
@@ -47,20 +47,11 @@ export async function quantize(
   const images =
     data && calibrates(options) ? someImages(engine, model, data, samples, { seed, progress }) : undefined;
   const quantized = await quantizePass(engine, model, options, images, progress);
-  await assertLoads(engine, quantized, options.dtype);
+  const halves = options.dtype === 'fp16' ? ' (--compute float32 stores the weights alone in float16)' : '';
+  await assertLoads(engine, quantized, `the model can't be had in ${options.dtype}${halves}`);
   const warning = quantizationWarning(quantization(quantized)!);
   if (warning) progress.note(warning);
   const { dtype, scheme, backend } = options;
   remember(quantized, dtype === 'fp16' ? 'quantized: fp16' : `quantized: int8 ${scheme}, ${backend}`);
   return quantized;
-}
-
-/** What the engine can't load is of no use to anyone: it is not given away. */
-async function assertLoads(engine: Engine, quantized: Graph, dtype: string): Promise<void> {
-  try {
-    await (await engine.load(quantized, withoutPacking)).dispose();
-  } catch (error) {
-    const other = dtype === 'fp16' ? ' (--compute float32 stores the weights alone in float16)' : '';
-    throw new UserError(`the model can't be had in ${dtype}${other}: ${(error as Error).message}`);
-  }
 }

@@ -101,6 +101,46 @@ describe('toFloat16', () => {
     expect(distance(got.floats, exact.floats)).toBeLessThan(1e-3);
   });
 
+  it('leaves If and LSTM in float32, and gives their branches what they read in float32', async () => {
+    const source = new Graph('control');
+    const images = source.addInput('x', 'float32', ['N', 5, 16]);
+    const b = new Builder(source);
+    const weight = source.addConstant('weight', Tensor.float32([16, 16], noise(256, 2)));
+    const hidden = b.op('MatMul', [images, weight], {}, 'hidden');
+    const large = b.op('Greater', [b.op('ReduceSum', [images], { keepdims: 0 }), Tensor.scalar(1e6)]);
+    const branch = (op: string) => {
+      const inner = new Graph(op, source);
+      inner.outputs.push(new Builder(inner).op(op, [hidden, hidden], {}, `${op}_taken`));
+      return { kind: 'graph' as const, value: inner };
+    };
+    const chosen = source.addNode({
+      opType: 'If',
+      inputs: [large],
+      outputs: ['chosen'],
+      attributes: { then_branch: branch('Mul'), else_branch: branch('Add') },
+    });
+    Object.assign(chosen.output(), { dtype: 'float32', shape: ['N', 5, 16] });
+    const gates = [Tensor.float32([1, 16, 16], noise(256, 3)), Tensor.float32([1, 16, 4], noise(64, 4))];
+    const read = source.addNode({
+      opType: 'LSTM',
+      inputs: [
+        b.op('Transpose', [chosen.output()], { perm: [1, 0, 2] }),
+        ...gates.map((gate) => b.constant(gate)),
+      ],
+      outputs: ['read'],
+      attributes: { hidden_size: 4 },
+    });
+    Object.assign(read.output(), { dtype: 'float32', shape: [5, 1, 'N', 4] });
+    source.outputs.push(b.op('Mul', [read.output(), Tensor.scalar(2)], {}, 'y'));
+    expect(checkGraph(source)).toEqual([]);
+    const graph = await toFloat16(onnxruntime, source);
+    expect(graph.find('hidden')!.dtype).toBe('float16');
+    expect([graph.find('chosen')!.dtype, graph.find('read')!.dtype]).toEqual(['float32', 'float32']);
+    const exact = (await runOnce(onnxruntime, source, { x })).y!;
+    const got = (await runOnce(onnxruntime, graph, { x })).y!;
+    expect(distance(got.floats, exact.floats)).toBeLessThan(2e-3);
+  });
+
   it('refuses what contradicts itself', async () => {
     const graph = await toFloat16(onnxruntime, attentionLike());
     await expect(toFloat16(onnxruntime, graph)).rejects.toThrow(/already quantized \(fp16\)/);

@@ -6,7 +6,7 @@ import { replaceValue } from '../graph/replace.ts';
 import { rowOf } from '../graph/schema/signature.ts';
 import { shapeRules } from '../graph/shapes/rules.ts';
 import { dataTypes, type Tensor } from '../graph/tensor.ts';
-import { subgraphs } from '../graph/traversal.ts';
+import { capturedValues, subgraphs } from '../graph/traversal.ts';
 import type { Engine, Tensors } from '../runtime/session.ts';
 import { castTensors } from './cast.ts';
 import { keptInFloat32 } from './float16-policy.ts';
@@ -32,10 +32,10 @@ const widest = 65504 / 2;
 
 /**
  * A copy of the graph in float16: weights and arithmetic, with float32 islands around norms, softmax and
- * sums, around ops whose types we don't know, and around whatever overflows on `calibration`. Weights
- * that float16 can't hold stay float32 and make islands too.
+ * sums, around control flow and ops whose types we don't know, and around whatever overflows on `calibration`.
+ * Weights that float16 can't hold stay float32 and make islands too.
  *
- * @throws UserError when the model is quantized already or has control flow, or the options contradict
+ * @throws UserError when the model is quantized already, or the options contradict
  */
 export async function toFloat16(
   engine: Engine,
@@ -51,8 +51,6 @@ export async function toFloat16(
     }
     storeAsHalf(graph, halves);
   } else {
-    const control = graph.nodes.find((node) => subgraphs(node).length > 0);
-    if (control) throw new UserError(`${control.label}: control flow can't be converted to float16`);
     const magnitudes = calibration ? await largestMagnitudes(engine, graph, calibration) : [];
     const wide = new Set<Value>();
     for (const [name, magnitude] of magnitudes) if (!(magnitude < widest)) wide.add(graph.find(name)!);
@@ -107,6 +105,8 @@ class HalfConversion {
       node.inputs.forEach((value, i) => {
         if (value && isFloat(value)) node.setInput(i, this.#as(value, dtype, node));
       });
+      const captured = new Set(capturedValues(node));
+      for (const inner of subgraphs(node)) this.#widenCaptured(inner, captured, node);
       if (dtype === 'float16') inferNode(node);
     }
     for (const output of new Set(graph.outputs)) {
@@ -134,6 +134,19 @@ class HalfConversion {
         value?.dtype === 'float32' &&
         (this.#wide.has(value) || (value.isConstant && !this.#halves.has(value))),
     );
+  }
+
+  /** What a subgraph reads of the graph around it, in float32: its own nodes stay as they are. */
+  #widenCaptured(inner: Graph, captured: ReadonlySet<Value>, reader: Node): void {
+    const widened = (value: Value | undefined) =>
+      value?.dtype === 'float16' && captured.has(value) ? this.#as(value, 'float32', reader) : value;
+    for (const node of inner.nodes) {
+      node.inputs.forEach((value, i) => {
+        node.setInput(i, widened(value));
+      });
+      for (const nested of subgraphs(node)) this.#widenCaptured(nested, captured, reader);
+    }
+    inner.outputs.splice(0, inner.outputs.length, ...inner.outputs.map((value) => widened(value)!));
   }
 
   #as(value: Value, dtype: FloatType, reader: Node): Value {
