@@ -13,7 +13,7 @@ const lengths = fc.record({
 });
 
 /** The length when symbols have these values. */
-const valueOf = (length: Dim, values: Record<string, number>): number =>
+const lengthWith = (length: Dim, values: Record<string, number>): number =>
   String(length)
     .split('*')
     .reduce((product, part) => product * (values[part] ?? Number(part)), 1);
@@ -22,11 +22,11 @@ it('products and quotients of lengths are those of the numbers that they stand f
   fc.assert(
     fc.property(dim, dim, lengths, (a, b, values) => {
       const product = multiplyDims([a, b]);
-      expect(valueOf(product, values)).toBe(valueOf(a, values) * valueOf(b, values));
+      expect(lengthWith(product, values)).toBe(lengthWith(a, values) * lengthWith(b, values));
       expect(sameDim(divideDims(product, b), a)).toBe(true);
       const quotient = divideDims(a, b);
       if (quotient !== undefined) {
-        expect(valueOf(quotient, values) * valueOf(b, values)).toBe(valueOf(a, values));
+        expect(lengthWith(quotient, values) * lengthWith(b, values)).toBe(lengthWith(a, values));
       }
       expect(multiplyDims([b, a])).toBe(product);
     }),
