@@ -152,6 +152,8 @@ export { observers } from './quantize/observers.ts';
 export { type QuantizedLinear, quantizedLinears } from './quantize/quantized-linear.ts';
 export { quantizeStatic, type StaticOptions } from './quantize/static.ts';
 export { crossEntropy, type Distillation } from './train/loss.ts';
+export type { OptimizerName } from './train/optimizer.ts';
+export type { ScheduleName } from './train/schedule.ts';
 export {
   type StepInput,
   type StepResult,

@@ -20,7 +20,7 @@ beforeAll(async () => {
   counts = counted(optimize('whole'), at('counts.json'));
   expected = resultsOf(at('whole'));
   expect(Object.keys(expected)).toHaveLength(4);
-}, 120_000);
+}, 3_600_000);
 
 /** All of them, or a few from all over. */
 const some = (all: readonly number[], few: number): number[] => {

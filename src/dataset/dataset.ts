@@ -31,6 +31,8 @@ export interface Dataset {
   readonly train: Split;
   /** The held-out images, on which accuracy is measured. */
   readonly val: Split;
+  /** Whether those are a test set, by which nothing may be chosen. */
+  readonly isTest?: boolean;
   /** What is to be said of how it was read: what was left out or held out, a line each. */
   readonly notes?: readonly string[];
   /** What changes when the content does, found without reading it: names, sizes and times of the files. */

@@ -66,6 +66,7 @@ export async function openImageFolder(folder: string, options?: DataOptions): Pr
     classes,
     train: fileSplit(`${folder} (train)`, folder, train, options),
     val: fileSplit(`${folder} (val)`, folder, val, options),
+    isTest: trainDir !== undefined && valDir?.toLowerCase() === 'test',
     notes,
     version: () => fileVersions([...train, ...val].map(({ path }) => join(folder, path))),
   };

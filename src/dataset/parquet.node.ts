@@ -67,6 +67,7 @@ export async function openParquet(
     classes,
     train: split('train', train),
     val: split('val', val),
+    isTest: parts.isTest,
     notes,
     version: () => fileVersions(paths),
   };

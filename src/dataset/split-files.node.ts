@@ -7,7 +7,10 @@ import { splitOf, trainNames, valNames } from './split-names.ts';
  * and what is measured on. Files that name none are to train on when none does, and left out otherwise.
  * @throws UserError when they lie in several places, as configurations of one data set do
  */
-export function splitFiles(folder: string, paths: readonly string[]): { train: string[]; val: string[] } {
+export function splitFiles(
+  folder: string,
+  paths: readonly string[],
+): { train: string[]; val: string[]; isTest: boolean } {
   const files = paths.toSorted().map((path) => {
     const segments = relative(folder, path).split(sep);
     const at = segments.findLastIndex((segment) => splitOf(segment) !== undefined);
@@ -24,6 +27,10 @@ export function splitFiles(folder: string, paths: readonly string[]): { train: s
     files.filter((file) => file.split === split).map(({ path }) => path);
   const trainName = trainNames.find((name) => named(name).length > 0);
   const valName = valNames.find((name) => named(name).length > 0);
-  if (!trainName && !valName) return { train: named(undefined), val: [] };
-  return { train: trainName ? named(trainName) : [], val: valName ? named(valName) : [] };
+  if (!trainName && !valName) return { train: named(undefined), val: [], isTest: false };
+  return {
+    train: trainName ? named(trainName) : [],
+    val: valName ? named(valName) : [],
+    isTest: valName === 'test',
+  };
 }

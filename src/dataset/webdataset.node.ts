@@ -90,6 +90,7 @@ export async function openWebDataset(
     classes,
     train: split('train', train),
     val: split('val', val),
+    isTest: parts.isTest,
     notes,
     version: () => fileVersions(paths),
   };

@@ -2,6 +2,7 @@ import type { z } from 'zod';
 import { UserError } from '../common/errors.ts';
 import { validated } from '../common/options.ts';
 import type { Augmentation } from '../dataset/augment.ts';
+import { forChoosing } from '../dataset/choosing.ts';
 import { areNamed } from '../dataset/class-order.ts';
 import type { Dataset } from '../dataset/dataset.ts';
 import type { Graph } from '../graph/graph.ts';
@@ -28,7 +29,7 @@ export interface FinetuneModelOptions extends Input, Surroundings, FinetuneConte
 }
 
 /**
- * Trains a model further: AdamW, cosine schedule with warm-up, label smoothing, clipping, and, with a
+ * Trains a model further: an optimizer, a schedule with warm-up, label smoothing, clipping, and, with a
  * teacher, distillation. The result is a function of model, data and options: a run that was interrupted
  * anywhere and resumed from its checkpoint ends with the same weights, bit for bit.
  *
@@ -57,7 +58,13 @@ export async function finetune(
 ): Promise<FinetuneResult> {
   const { threads, augment, teacher, evaluate, ...input } = rest;
   const options = validated(finetuneOptions, input);
-  const { dataset, preprocessing } = datasetFor(model, data);
+  const chooses = options.best || options.patience !== undefined;
+  const { dataset, preprocessing } = datasetFor(model, chooses ? forChoosing(data) : data);
+  if (chooses && data.isTest) {
+    progress?.note(
+      `${data.name} has a test set alone, by which nothing is chosen: ${dataset.val.length} of its training images are held out for that`,
+    );
+  }
   const classifies = isClassifier(model);
   const task = options.task ?? (classifies ? 'classify' : 'distill');
   if (task === 'classify' && !classifies) {

@@ -1,5 +1,6 @@
 import type { Builder } from '../graph/builder.ts';
 import type { Value } from '../graph/graph.ts';
+import type { Updated } from './optimizer.ts';
 
 /** AdamW's constants (Loshchilov and Hutter, arXiv 1711.05101); defaults as PyTorch's. */
 export interface AdamWOptions {
@@ -9,16 +10,6 @@ export interface AdamWOptions {
 }
 
 export const adamWDefaults = { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 };
-
-/** What the update reads that changes from step to step, as scalars `[]`. */
-export interface AdamWScalars {
-  /** Factor of the step. */
-  stepSize: Value;
-  /** Added to the root of the second moment. */
-  epsilon: Value;
-  /** What is left of a decaying parameter: `1 - lr * weightDecay`. */
-  keep: Value;
-}
 
 /**
  * One AdamW step of one parameter, in the fewest passes over memory: the moments are kept as decaying
@@ -30,17 +21,23 @@ export interface AdamWScalars {
  */
 export function adamWUpdate(
   b: Builder,
-  { parameter, gradient, m, v }: { parameter: Value; gradient: Value; m: Value; v: Value },
-  scalars: AdamWScalars,
-  decays: boolean,
+  { parameter, gradient, state, decays, rate }: Updated,
+  scalars: Readonly<Record<string, Value>>,
   { beta1 = adamWDefaults.beta1, beta2 = adamWDefaults.beta2 }: AdamWOptions,
-): { parameter: Value; m: Value; v: Value } {
-  const newM = b.op('Add', [b.op('Mul', [m, b.scalar(beta1)]), gradient]);
-  const newV = b.op('Add', [b.op('Mul', [v, b.scalar(beta2)]), b.op('Mul', [gradient, gradient])]);
-  const deviation = b.op('Add', [b.op('Sqrt', [newV]), scalars.epsilon]);
-  const step = b.op('Mul', [b.op('Div', [newM, deviation]), scalars.stepSize]);
-  const kept = decays ? b.op('Mul', [parameter, scalars.keep]) : parameter;
-  return { parameter: b.op('Sub', [kept, step]), m: newM, v: newV };
+): { parameter: Value; state: Record<string, Value> } {
+  const m = b.op('Add', [b.op('Mul', [state.m, b.scalar(beta1)]), gradient]);
+  const v = b.op('Add', [b.op('Mul', [state.v, b.scalar(beta2)]), b.op('Mul', [gradient, gradient])]);
+  const deviation = b.op('Add', [b.op('Sqrt', [v]), scalars.epsilon]);
+  const stepSize = rate === 1 ? scalars.stepSize : b.op('Mul', [scalars.stepSize, b.scalar(rate)]);
+  const step = b.op('Mul', [b.op('Div', [m, deviation]), stepSize]);
+  const kept = decays ? b.op('Mul', [parameter, keptShare(b, scalars.keep, rate)]) : parameter;
+  return { parameter: b.op('Sub', [kept, step]), state: { m, v } };
+}
+
+/** What weight decay leaves where the rate is another: `1 - rate (1 - keep)`. */
+function keptShare(b: Builder, keep: Value | undefined, rate: number): Value | undefined {
+  if (rate === 1) return keep;
+  return b.op('Add', [b.op('Mul', [keep, b.scalar(rate)]), b.scalar(1 - rate)]);
 }
 
 /**
@@ -52,7 +49,7 @@ export function adamWScalars(
   lr: number,
   weightDecay: number,
   options: AdamWOptions = {},
-): Record<keyof AdamWScalars, number> {
+): Record<'stepSize' | 'epsilon' | 'keep', number> {
   const { beta1, beta2, epsilon } = { ...adamWDefaults, ...options };
   const scale = Math.sqrt((1 - beta2) / (1 - beta2 ** step));
   return {

@@ -18,6 +18,7 @@ const progressSchema: z.ZodType<TrainingProgress> = z.object({
   lossSum: z.number(),
   correct: z.number(),
   images: z.number().int().min(0),
+  best: z.object({ epoch: z.number(), top1: z.number() }).optional(),
   history: z.object({
     steps: z.array(record.extend({ lr: z.number(), gradNorm: z.number() })),
     epochs: z.array(

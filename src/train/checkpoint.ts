@@ -41,11 +41,13 @@ export interface TrainingProgress {
   correct: number;
   images: number;
   history: History;
+  /** The epoch that was best on held-out images, where that is looked for; its weights are among the tensors. */
+  best?: { epoch: number; top1: number };
 }
 
 /** A point from which training continues to the same result. */
 export interface TrainingCheckpoint {
-  /** Parameters and moments by slot name. */
+  /** Parameters and the optimizer's state by slot name; the best weights under `best.NAME`. */
   tensors: Tensors;
   progress: TrainingProgress;
 }

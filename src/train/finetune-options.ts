@@ -4,6 +4,8 @@ import { validated } from '../common/options.ts';
 import type { Augmentation } from '../dataset/augment.ts';
 import type { Preprocessing } from '../dataset/preprocessing.ts';
 import type { Graph } from '../graph/graph.ts';
+import { type OptimizerName, optimizers } from './optimizer.ts';
+import { type ScheduleName, schedules } from './schedule.ts';
 import { tasks } from './step.ts';
 
 const share = (description: string) => z.number().min(0).lt(1).meta({ description, value: 'share' });
@@ -22,12 +24,53 @@ export const finetuneOptions = z.strictObject({
   accumulate: z.number().int().min(1).default(1).meta({
     description: 'batches whose gradients make one update',
   }),
+  optimizer: z
+    .enum(Object.keys(optimizers) as [OptimizerName])
+    .default('adamw')
+    .meta({
+      description: 'adamw, or sgd: stochastic gradient descent with momentum',
+      value: 'name',
+    }),
+  momentum: share('share of the last step of sgd that goes on').default(0.9),
+  nesterov: z.boolean().default(false).meta({
+    description: 'sgd takes the gradient of where its momentum leads',
+  }),
   lr: z.number().gt(0).default(3e-4).meta({
-    description: 'peak learning rate; it rises linearly and falls to zero along a cosine',
+    description: 'peak learning rate, to which it rises linearly',
+  }),
+  schedule: z
+    .enum(Object.keys(schedules) as [ScheduleName])
+    .default('cosine')
+    .meta({
+      description:
+        'the learning rate after it has risen: cosine: down to zero; step: times the decay rate every so many epochs; constant',
+      value: 'name',
+    }),
+  decayEpochs: z.number().gt(0).default(30).meta({
+    description: 'epochs between two steps of the schedule step',
+    value: 'n',
+  }),
+  decayRate: z.number().gt(0).lte(1).default(0.1).meta({
+    description: 'what the schedule step multiplies the learning rate by',
+    value: 'x',
+  }),
+  layerDecay: z.number().gt(0).lte(1).default(1).meta({
+    description: 'each layer learns so many times as fast as the one behind it; 1: all alike',
+    value: 'x',
+  }),
+  emaDecay: share(
+    'share of the running mean of the weights that stays in a step; the mean is what is measured and kept; 0: no mean',
+  ).default(0),
+  best: z.boolean().default(false).meta({
+    description:
+      'keep the weights of the epoch that is best on held-out images, not the last; never chosen on a test set',
+  }),
+  patience: z.number().int().min(1).optional().meta({
+    description: 'end after so many epochs that are no better on held-out images than the best before',
   }),
   warmup: share('share of the steps in which the learning rate rises').default(0.1),
   weightDecay: z.number().min(0).default(0.05).meta({
-    description: 'weight decay of AdamW, not on norms and biases',
+    description: 'weight decay, not on norms and biases',
   }),
   clipNorm: z.number().min(0).default(1).meta({
     description: 'gradients are scaled down to this global norm; 0: never',

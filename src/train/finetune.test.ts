@@ -9,6 +9,7 @@ import type { Graph } from '../graph/graph.ts';
 import { inferGraph } from '../graph/infer.ts';
 import { parameters } from '../graph/parameters.ts';
 import { Tensor } from '../graph/tensor.ts';
+import { evaluate } from '../measure/accuracy.ts';
 import { onnxruntime } from '../runtime/onnxruntime.node.ts';
 import { initModel } from '../zoo/model.ts';
 import { modelInfo } from '../zoo/model-info.ts';
@@ -94,6 +95,38 @@ afterEach(() => {
 });
 
 describe('finetune', () => {
+  it('keeps the best epoch where that is wanted, and ends when none gets better', async () => {
+    const over = { epochs: 12, lr: 0.05, patience: 2, best: true, mixup: 0 };
+    const { graph, history } = await finetune(onnxruntime, tiny(), data, options(over));
+    const top1s = history.epochs.map(({ top1 }) => top1!);
+    const best = top1s.indexOf(Math.max(...top1s));
+    expect(history.epochs.length).toBe(Math.min(12, best + 3));
+    const { preprocessing } = modelInfo(graph);
+    const { top1 } = await evaluate(onnxruntime, graph, data.val, { preprocessing, batchSize: 10 });
+    expect(top1).toBe(top1s[best]);
+  });
+
+  it.each([
+    ['sgd', { optimizer: 'sgd', momentum: 0.8, nesterov: true, lr: 0.1 }],
+    ['a running mean and the best epoch', { emaDecay: 0.9, best: true, epochs: 4 }],
+    ['rates of layers and steps of the rate', { layerDecay: 0.5, schedule: 'step', decayEpochs: 1 }],
+  ] as const)('stopped and resumed ends with the same weights: %s', async (_, over) => {
+    const whole = await finetune(onnxruntime, tiny(), data, options(over));
+    const folder = mkdtempSync(join(tmpdir(), 'resumed-'));
+    try {
+      const checkpoints = fileCheckpoints(folder);
+      const context = { checkpoints, ...stopAt(60) };
+      await expect(finetune(onnxruntime, tiny(), data, options(over), context)).rejects.toThrow(
+        InterruptedError,
+      );
+      const resumed = await finetune(onnxruntime, tiny(), data, options(over), { checkpoints, resume: true });
+      expect(weights(resumed.graph)).toEqual(weights(whole.graph));
+      expect(resumed.history.epochs).toEqual(whole.history.epochs);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+
   it('of a model of a fixed batch takes batches of that size, and as many for an update as were asked for', async () => {
     const fixed = tiny();
     fixed.inputs[0]!.shape = [2, ...fixed.inputs[0]!.shape!.slice(1)];

@@ -11,8 +11,10 @@ import { evaluate } from '../measure/accuracy.ts';
 import type { Engine, Session, Tensors } from '../runtime/session.ts';
 import { architectureName } from '../zoo/model-info.ts';
 import type { CheckpointStore, History, TrainingProgress } from './checkpoint.ts';
-import { type FinetuneOptions, finetuneOptions, type Settings, settingsOf } from './finetune-options.ts';
-import { cosineSchedule } from './schedule.ts';
+import { type FinetuneOptions, type Settings, settingsOf } from './finetune-options.ts';
+import { layerRates } from './layer-decay.ts';
+import { checkRecipe, type Plan, planOf, recipeOf } from './plan.ts';
+import { scheduleOf } from './schedule.ts';
 import { Trainer } from './trainer.ts';
 import type { TrainingWatcher } from './watch.ts';
 
@@ -38,7 +40,7 @@ export interface FinetuneResult {
 }
 
 /**
- * Trains a model further: AdamW, cosine schedule with warm-up, label smoothing, clipping, and, with a
+ * Trains a model further: an optimizer, a schedule with warm-up, label smoothing, clipping, and, with a
  * teacher, distillation. The result is a function of model, data and options: a run that was interrupted
  * anywhere and resumed ends with the same weights, bit for bit.
  *
@@ -61,12 +63,23 @@ export async function finetune(
   const saved = context.resume ? await checkpoints?.load() : undefined;
   if (saved) checkRecipe(saved.progress.recipe, recipe);
   const { accumulate, clipNorm, teacher, threads, temperature, task } = options;
+  const { optimizer, momentum, nesterov, emaDecay, layerDecay } = options;
   const distillation =
     task === 'distill' || !teacher ? undefined : { weight: options.distill ?? 0.5, temperature };
   const trainer = await Trainer.create(
     engine,
     graph,
-    { accumulate, clipNorm, distillation, threads, task },
+    {
+      ...{ accumulate, clipNorm, distillation, threads, task },
+      ...{ optimizer, momentum, nesterov, emaDecay },
+      rates:
+        layerDecay === 1
+          ? undefined
+          : layerRates(
+              modelParameters(graph).map(({ name }) => name),
+              layerDecay,
+            ),
+    },
     saved && { tensors: saved.tensors, step: saved.progress.step },
   );
   for (const line of notesOn(graph)) progress.note(line);
@@ -75,6 +88,7 @@ export async function finetune(
     const run = new Run(engine, graph, data, options, plan, trainer, teaching, context);
     if (saved) {
       run.at = saved.progress;
+      run.takeBest(saved.tensors);
       progress.note(`resumed after epoch ${saved.progress.epoch}, batch ${saved.progress.batch}`);
     } else run.at.recipe = recipe;
     await run.all();
@@ -115,58 +129,8 @@ function notesOn(graph: Graph): string[] {
   return notes;
 }
 
-interface Plan {
-  batchSize: number;
-  imagesAnEpoch: number;
-  /** Batches of an epoch that are used: a multiple of those that make an update. */
-  batchesAnEpoch: number;
-  totalSteps: number;
-}
-
-function planOf(train: Split, { epochs, batchSize, accumulate, limit }: Settings): Plan {
-  const images = Math.min(limit ?? train.length, train.length);
-  if (images === 0) throw new UserError(`${train.name} has no images to train on`);
-  const size = Math.min(batchSize, Math.max(1, Math.floor(images / accumulate)));
-  const updates = Math.floor(images / size / accumulate);
-  const batchesAnEpoch = updates * accumulate;
-  return {
-    batchSize: size,
-    imagesAnEpoch: batchesAnEpoch * size,
-    batchesAnEpoch,
-    totalSteps: updates * epochs,
-  };
-}
-
-/** What decides the result, as text. */
-function recipeOf(options: Settings, plan: Plan): string {
-  const { teacher, threads: _, evaluate: __, task, ...rest } = options;
-  return JSON.stringify({
-    ...rest,
-    ...(task === 'distill' ? { task } : {}),
-    teacher: teacher?.name,
-    ...plan,
-  });
-}
-
-/** A recipe by name. One written before an option was known was made with the option's default. */
-function recipeFrom(text: string): Record<string, unknown> {
-  const defaults = Object.entries(finetuneOptions.shape).map(([name, schema]): [string, unknown] => [
-    name,
-    schema.safeParse(undefined).data,
-  ]);
-  return { ...Object.fromEntries(defaults), ...(JSON.parse(text) as object) };
-}
-
-function checkRecipe(saved: string, wanted: string): void {
-  const [a, b] = [recipeFrom(saved), recipeFrom(wanted)];
-  const changed = [...new Set([...Object.keys(a), ...Object.keys(b)])].filter(
-    (key) => JSON.stringify(a[key]) !== JSON.stringify(b[key]),
-  );
-  if (changed.length === 0) return;
-  throw new UserError(
-    `the checkpoint was made with other options (${changed.join(', ')}); start again without resuming, or use the same`,
-  );
-}
+/** What the names of the best weights begin with in a checkpoint. */
+const bestPrefix = 'best.';
 
 /** One training run in progress. */
 class Run {
@@ -184,6 +148,7 @@ class Run {
   readonly #progress: Progress;
   readonly #train: Split;
   #savedAt = performance.now();
+  #best: Tensors | undefined;
 
   constructor(
     readonly engine: Engine,
@@ -195,8 +160,10 @@ class Run {
     readonly teacher: Session | undefined,
     readonly context: FinetuneContext,
   ) {
-    const { lr, warmup } = options;
-    this.#schedule = cosineSchedule({ lr, warmup, totalSteps: plan.totalSteps });
+    const { lr, warmup, epochs, schedule, decayEpochs, decayRate } = options;
+    const { totalSteps } = plan;
+    const decaySteps = Math.max(1, Math.round((decayEpochs * totalSteps) / epochs));
+    this.#schedule = scheduleOf(schedule, { lr, warmup, totalSteps, decaySteps, decayRate });
     this.#progress = context.progress ?? silent;
     this.#train = keepDecoded(data.train);
   }
@@ -214,7 +181,7 @@ class Run {
       history: this.at.history,
     });
     try {
-      while (this.at.epoch < epochs) {
+      while (this.at.epoch < epochs && !this.#hasSettled()) {
         await this.#epoch((loss, lr) => {
           bar.update(this.at.epoch * imagesAnEpoch + this.at.images, {
             epoch: `${this.at.epoch + 1}/${epochs}`,
@@ -245,8 +212,9 @@ class Run {
       epoch: at.epoch,
       loss: at.lossSum / at.images,
       ...(this.trainer.classes === undefined ? {} : { trainTop1: at.correct / at.images }),
-      top1: options.evaluate && this.trainer.classes !== undefined ? await this.#measure() : undefined,
+      top1: this.#isMeasured ? await this.#measure() : undefined,
     });
+    this.#keepBest();
     this.context.watcher?.epoch(at.history.epochs.at(-1)!);
     Object.assign(at, { batch: 0, lossSum: 0, correct: 0, images: 0 });
     await this.#save();
@@ -328,20 +296,54 @@ class Run {
     return found;
   }
 
+  get #isMeasured(): boolean {
+    const { evaluate, best, patience } = this.options;
+    return (evaluate || best || patience !== undefined) === true && this.trainer.classes !== undefined;
+  }
+
+  /** Remembers an epoch that is better than all before it, and with `best` its weights. */
+  #keepBest(): void {
+    const { epoch, top1 } = this.at.history.epochs.at(-1)!;
+    if (top1 === undefined || top1 <= (this.at.best?.top1 ?? -1)) return;
+    this.at.best = { epoch, top1 };
+    if (this.options.best) this.#best = this.trainer.parameters();
+  }
+
+  /** Whether so many epochs as one is patient for were no better than the best. */
+  #hasSettled(): boolean {
+    const { best, epoch } = this.at;
+    const { patience } = this.options;
+    return patience !== undefined && best !== undefined && epoch - best.epoch >= patience;
+  }
+
+  /** The best weights among the tensors of a checkpoint. */
+  takeBest(tensors: Tensors): void {
+    const found = Object.entries(tensors).filter(([name]) => name.startsWith(bestPrefix));
+    if (found.length === 0) return;
+    this.#best = Object.fromEntries(found.map(([name, tensor]) => [name.slice(bestPrefix.length), tensor]));
+  }
+
   async #measure(): Promise<number> {
     const { preprocessing, threads } = this.options;
-    const { top1 } = await evaluate(this.engine, this.result(), this.data.val, {
-      preprocessing,
-      batchSize: 64,
-      label: `epoch ${this.at.epoch}, held out`,
-      progress: this.#progress,
-      threads,
-    });
+    const { top1 } = await evaluate(
+      this.engine,
+      this.#withWeights(this.trainer.parameters()),
+      this.data.val,
+      {
+        preprocessing,
+        batchSize: 64,
+        label: `epoch ${this.at.epoch}, held out`,
+        progress: this.#progress,
+        threads,
+      },
+    );
     return top1;
   }
 
   async #save(): Promise<void> {
-    await this.context.checkpoints?.save({ tensors: this.trainer.state.tensors, progress: this.at });
+    const best = Object.entries(this.#best ?? {}).map(([name, tensor]) => [`${bestPrefix}${name}`, tensor]);
+    const tensors = { ...this.trainer.state.tensors, ...Object.fromEntries(best) };
+    await this.context.checkpoints?.save({ tensors, progress: this.at });
     this.#savedAt = performance.now();
   }
 
@@ -353,10 +355,14 @@ class Run {
     );
   }
 
-  /** The model with the weights as they are now. */
+  /** The model with the weights as they are now, or with the best there were where those are wanted. */
   result(): Graph {
+    return this.#withWeights(this.#best ?? this.trainer.parameters());
+  }
+
+  #withWeights(weights: Tensors): Graph {
     const { graph: tuned } = this.graph.clone();
-    for (const [name, tensor] of Object.entries(this.trainer.parameters())) {
+    for (const [name, tensor] of Object.entries(weights)) {
       tuned.setConstant(tuned.constants.get(name)!, tensor);
     }
     return tuned;

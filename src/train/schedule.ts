@@ -1,26 +1,43 @@
 import { UserError } from '../common/errors.ts';
 
-export interface CosineOptions {
+export interface ScheduleOptions {
   /** Peak learning rate. */
   lr: number;
   totalSteps: number;
   /** Share of the steps in which the rate rises linearly to its peak, 0 to below 1. */
   warmup: number;
+  /** Steps after which `step` multiplies the rate, by `decayRate`. */
+  decaySteps?: number;
+  decayRate?: number;
 }
 
+/** What is left of the peak after so many of the steps that follow the warm-up. */
+type Course = (step: number, steps: number, options: ScheduleOptions) => number;
+
+/** The schedules by name. */
+export const schedules = {
+  /** Half a cosine down to zero (SGDR without restarts, arXiv 1608.03983). */
+  cosine: (step, steps) => (1 + Math.cos(Math.PI * Math.min(1, step / Math.max(1, steps)))) / 2,
+  /** A power of the decay rate, as torch.optim.lr_scheduler.StepLR; counted from the first step, warm-up included. */
+  step: (step, steps, { totalSteps, decaySteps = totalSteps, decayRate = 0.1 }) =>
+    decayRate ** Math.floor((step + totalSteps - steps) / decaySteps),
+  constant: () => 1,
+} satisfies Record<string, Course>;
+
+export type ScheduleName = keyof typeof schedules;
+
 /**
- * Linear warm-up, then half a cosine down to zero (SGDR without restarts, arXiv 1608.03983), step by step.
+ * A linear warm-up, then the course of the schedule, step by step.
  * @returns the learning rate of update `step` (0, 1, ...)
  * @throws UserError on a rate that is not positive or a warm-up outside 0..1
  */
-export function cosineSchedule({ lr, totalSteps, warmup }: CosineOptions): (step: number) => number {
+export function scheduleOf(name: ScheduleName, options: ScheduleOptions): (step: number) => number {
+  const { lr, totalSteps, warmup } = options;
   if (!(lr > 0 && Number.isFinite(lr))) throw new UserError(`learning rate ${lr} must be above 0`);
   if (!(warmup >= 0 && warmup < 1))
     throw new UserError(`warm-up ${warmup} is a share of the steps, 0 to below 1`);
   const rising = Math.round(warmup * totalSteps);
-  return (step) => {
-    if (step < rising) return (lr * (step + 1)) / rising;
-    const progress = (step - rising) / Math.max(1, totalSteps - rising);
-    return (lr * (1 + Math.cos(Math.PI * Math.min(1, progress)))) / 2;
-  };
+  const course: Course = schedules[name];
+  return (step) =>
+    step < rising ? (lr * (step + 1)) / rising : lr * course(step - rising, totalSteps - rising, options);
 }

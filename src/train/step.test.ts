@@ -11,7 +11,7 @@ import { initModel } from '../zoo/model.ts';
 import { adamWScalars } from './adamw.ts';
 import { crossEntropy, distillationLoss } from './loss.ts';
 import { lowerForTraining } from './lower.ts';
-import { cosineSchedule } from './schedule.ts';
+import { scheduleOf } from './schedule.ts';
 import { trainingStep } from './step.ts';
 import { Trainer } from './trainer.ts';
 
@@ -96,15 +96,15 @@ describe('losses', () => {
 
 describe('cosine schedule', () => {
   it('rises to the peak, falls to near zero, never above the peak', () => {
-    const at = cosineSchedule({ lr: 0.1, totalSteps: 100, warmup: 0.1 });
+    const at = scheduleOf('cosine', { lr: 0.1, totalSteps: 100, warmup: 0.1 });
     const rates = Array.from({ length: 100 }, (_, i) => at(i));
     expect(rates[0]).toBeCloseTo(0.01);
     expect(rates[9]).toBeCloseTo(0.1);
     expect(rates[55]).toBeCloseTo(0.05, 2);
     expect(rates[99]).toBeLessThan(1e-4);
     expect(Math.max(...rates)).toBeLessThanOrEqual(0.1);
-    expect(() => cosineSchedule({ lr: 0, totalSteps: 1, warmup: 0 })).toThrow(UserError);
-    expect(() => cosineSchedule({ lr: 1, totalSteps: 1, warmup: 1 })).toThrow(/warm-up/);
+    expect(() => scheduleOf('cosine', { lr: 0, totalSteps: 1, warmup: 0 })).toThrow(UserError);
+    expect(() => scheduleOf('cosine', { lr: 1, totalSteps: 1, warmup: 1 })).toThrow(/warm-up/);
   });
 });
 

@@ -6,11 +6,18 @@ import { modelParameters } from '../graph/learned.ts';
 import { raiseOpset } from '../graph/raise-opset.ts';
 import { freeName } from '../graph/replace.ts';
 import { undecayed } from '../zoo/model-family.ts';
-import { type AdamWOptions, type AdamWScalars, adamWUpdate, decays } from './adamw.ts';
+import { decays } from './adamw.ts';
 import { correctCount, crossEntropy, type Distillation, distillationLoss, outputDistance } from './loss.ts';
 import { lowerForTraining } from './lower.ts';
+import { type OptimizerName, type OptimizerSettings, optimizerOf } from './optimizer.ts';
 
-export interface StepOptions extends AdamWOptions {
+export interface StepOptions extends OptimizerSettings {
+  /** Default `adamw`. */
+  optimizer?: OptimizerName;
+  /** Share of the running mean of the weights that stays in a step; 0 or absent: there is none. */
+  emaDecay?: number;
+  /** How fast a parameter learns, beside the others; default 1 for all. */
+  rates?: ReadonlyMap<string, number>;
   /** Gradients are scaled down to this global norm; 0 or absent: left as they are. */
   clipNorm?: number;
   /** What is learnt; default `classify`. */
@@ -38,17 +45,16 @@ export interface Trained {
 /** Names of the inputs and outputs of one parameter in a training graph. */
 export const slots = {
   parameter: (name: string) => name,
-  m: (name: string) => `m.${name}`,
-  v: (name: string) => `v.${name}`,
+  /** What the optimizer keeps of it under that name: `m.NAME`. */
+  state: (kind: string, name: string) => `${kind}.${name}`,
+  /** The running mean of it. */
+  ema: (name: string) => `ema.${name}`,
   gradient: (name: string) => `grad.${name}`,
   next: (slot: string) => `next.${slot}`,
 };
 
-export const scalarNames: Record<keyof AdamWScalars, string> = {
-  stepSize: 'step_size',
-  epsilon: 'epsilon',
-  keep: 'keep',
-};
+/** The input that a scalar of the optimizer is given in. */
+export const scalarInput = (name: string): string => `optimizer.${name}`;
 
 export interface TrainingGraph {
   graph: Graph;
@@ -63,11 +69,11 @@ export interface TrainingGraph {
 }
 
 /**
- * A whole training step as one graph: forward pass, loss, backward pass, AdamW.
+ * A whole training step as one graph: forward pass, loss, backward pass, the optimizer's update.
  *
  * Inputs: the model's image input, `targets` `[N, classes]`, (`teacher`), or for the task `distill` a
  * `teacher.NAME` for each output; each trained parameter under
- * its own name with its state `m.NAME` and `v.NAME`, and the scalars of `adamWScalars`.
+ * its own name with its state (`m.NAME` and `v.NAME` of AdamW), and the scalars of the optimizer.
  * Outputs: `loss`, `correct` (a count), `grad_norm`, and `next.*` of parameters and state.
  * The model is not changed.
  * @throws UserError when the model has no logits `[N, classes]`, no parameters, or an op without a gradient
@@ -171,33 +177,43 @@ function update(
   trained: readonly Trained[],
   values: readonly Value[],
   gradients: ReadonlyMap<Value, Value>,
-  { clipNorm = 0, ...options }: StepOptions,
+  { clipNorm = 0, optimizer: name, emaDecay = 0, rates, ...settings }: StepOptions,
 ): void {
   const { graph } = b;
+  const optimizer = optimizerOf(name);
   const scalars = Object.fromEntries(
-    Object.entries(scalarNames).map(([key, name]) => [
+    Object.keys(optimizer.scalars(1, 1, 0, settings)).map((key) => [
       key,
-      graph.addInput(freeName(graph, name), 'float32', []),
+      graph.addInput(scalarInput(key), 'float32', []),
     ]),
-  ) as unknown as AdamWScalars;
+  );
   const squares = values.map((value) => b.op('ReduceSumSquare', [gradients.get(value)!], { keepdims: 0 }));
   const norm = b.op('Sqrt', [squares.length > 1 ? b.op('Sum', squares) : squares[0]!]);
   emit(graph, norm, 'grad_norm');
   const factor = clipNorm > 0 ? clipFactor(b, norm, clipNorm) : undefined;
   values.forEach((value, i) => {
     const gradient = gradients.get(value)!;
-    const state = {
+    const slot = (kind: string) => slots.state(kind, value.name);
+    const input = (kind: string) => graph.addInput(slot(kind), 'float32', value.shape);
+    const updated = {
       parameter: value,
       gradient: factor ? b.op('Mul', [gradient, factor]) : gradient,
-      m: graph.addInput(slots.m(value.name), 'float32', value.shape),
-      v: graph.addInput(slots.v(value.name), 'float32', value.shape),
+      state: Object.fromEntries(optimizer.state.map((kind) => [kind, input(kind)])),
+      decays: trained[i]!.decays,
+      rate: rates?.get(value.name) ?? 1,
     };
-    const next = b.scope(`adamw.${value.name}`, () =>
-      adamWUpdate(b, state, scalars, trained[i]!.decays, options),
-    );
+    const next = b.scope(`update.${value.name}`, () => optimizer.update(b, updated, scalars, settings));
+    if (emaDecay > 0) {
+      const mean = graph.addInput(slots.ema(value.name), 'float32', value.shape);
+      const moved = b.op('Mul', [next.parameter, b.scalar(1 - emaDecay)]);
+      emit(
+        graph,
+        b.op('Add', [b.op('Mul', [mean, b.scalar(emaDecay)]), moved]),
+        slots.next(slots.ema(value.name)),
+      );
+    }
     emit(graph, next.parameter, slots.next(value.name));
-    emit(graph, next.m, slots.next(slots.m(value.name)));
-    emit(graph, next.v, slots.next(slots.v(value.name)));
+    for (const [kind, state] of Object.entries(next.state)) emit(graph, state, slots.next(slot(kind)));
   });
 }
 

@@ -2,10 +2,10 @@ import { UserError } from '../common/errors.ts';
 import type { Graph } from '../graph/graph.ts';
 import { Tensor } from '../graph/tensor.ts';
 import type { Engine, Session, SessionOptions, Tensors } from '../runtime/session.ts';
-import { adamWScalars } from './adamw.ts';
+import { optimizerOf } from './optimizer.ts';
 import {
   type StepOptions,
-  scalarNames,
+  scalarInput,
   slots,
   type TrainingGraph,
   trainingStep,
@@ -30,7 +30,7 @@ export interface StepResult {
   gradNorm?: number;
 }
 
-/** Everything that training has changed: parameters and moments by slot name, updates made. */
+/** Everything that training has changed: parameters, their running means and the optimizer's state by slot name, updates made. */
 export interface TrainerState {
   tensors: Tensors;
   step: number;
@@ -68,7 +68,7 @@ class DoubleBuffer {
 const copyOf = (tensor: Tensor): Tensor => Tensor.float32(tensor.shape, tensor.floats.slice());
 
 /**
- * A model in training: its parameters, AdamW's moments, and the sessions that advance them. All memory
+ * A model in training: its parameters, the optimizer's state, and the sessions that advance them. All memory
  * that steps write is allocated once. Dispose when done.
  */
 export class Trainer {
@@ -120,9 +120,11 @@ export class Trainer {
     const graph = trainingStep(model, options);
     const tensors: Tensors = {};
     for (const { name, shape } of graph.trained) {
-      for (const slot of [slots.parameter(name), slots.m(name), slots.v(name)]) {
+      const weights = [slots.parameter(name), ...(options.emaDecay ? [slots.ema(name)] : [])];
+      const state = optimizerOf(options.optimizer).state.map((kind) => slots.state(kind, name));
+      for (const slot of [...weights, ...state]) {
         const given =
-          start?.tensors[slot] ?? (slot === name ? model.constants.get(name)!.tensor! : undefined);
+          start?.tensors[slot] ?? (weights.includes(slot) ? model.constants.get(name)!.tensor! : undefined);
         if (start && !start.tensors[slot]) throw new UserError(`the training state lacks ${slot}`);
         if (given && `${given.shape}` !== `${shape}`) {
           throw new UserError(`the training state has ${slot} [${given.shape}], the model [${shape}]`);
@@ -201,12 +203,10 @@ export class Trainer {
   }
 
   #scalars(lr: number, weightDecay: number): Tensors {
-    const values = adamWScalars(this.#step + 1, lr, weightDecay, this.#options);
+    const { optimizer } = this.#options;
+    const values = optimizerOf(optimizer).scalars(this.#step + 1, lr, weightDecay, this.#options);
     return Object.fromEntries(
-      Object.entries(scalarNames).map(([key, name]) => [
-        name,
-        Tensor.scalar(values[key as keyof typeof values]),
-      ]),
+      Object.entries(values).map(([name, value]) => [scalarInput(name), Tensor.scalar(value)]),
     );
   }
 
@@ -215,10 +215,11 @@ export class Trainer {
     return { tensors: this.#state.feeds, step: this.#step };
   }
 
-  /** Copies of the trained parameters by name. */
+  /** Copies of the trained parameters by name: as they are, or their running means where those are kept. */
   parameters(): Tensors {
+    const slot = this.#options.emaDecay ? slots.ema : slots.parameter;
     return Object.fromEntries(
-      Object.entries(this.#parameters()).map(([name, tensor]) => [name, copyOf(tensor)]),
+      this.#graph.trained.map(({ name }) => [name, copyOf(this.#state.feeds[slot(name)]!)]),
     );
   }
 

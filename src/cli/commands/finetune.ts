@@ -39,7 +39,13 @@ export function finetuneCommand(): Command {
   return withCommonOptions(withModelOptions(withWatchOptions(finetune))).action(
     async (model: string, common: Options) => {
       const unused = !common.teacher && '--teacher';
-      warnUnused(finetune, { distill: unused, temperature: unused });
+      const { optimizer, schedule } = finetune.opts<{ optimizer?: string; schedule?: string }>();
+      const sgd = optimizer !== 'sgd' && '--optimizer sgd';
+      const stepped = schedule !== 'step' && '--schedule step';
+      warnUnused(finetune, {
+        ...{ distill: unused, temperature: unused },
+        ...{ momentum: sgd, nesterov: sgd, decayEpochs: stepped, decayRate: stepped },
+      });
       const { finetuneModel } = await import('../../pipeline/commands/finetune.node.ts');
       const progress = await progressFor(common);
       const given = valuesOf(finetune, options);
