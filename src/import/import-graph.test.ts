@@ -300,6 +300,50 @@ describe('what our builders write', () => {
     expect(ops.some((op) => op.startsWith('com.microsoft'))).toBe(false);
   });
 
+  it.each([
+    ['...ij,kj->...ik', ['b', 3, 4], [5, 4]],
+    ['bij,jk->bik', ['b', 3, 4], [4, 5]],
+    ['bij,jk->bki', ['b', 3, 4], [4, 5]],
+    ['bji,jk->bik', ['b', 3, 4], [3, 5]],
+    ['bnk,khd->bnhd', ['b', 3, 8], [8, 2, 4]],
+    ['bnk,khd->bhnd', ['b', 3, 8], [8, 2, 4]],
+    ['bnhd,hdk->bnk', ['b', 3, 2, 4], [2, 4, 5]],
+  ] as const)('is a Linear of an Einsum %s', async (equation, input, shape) => {
+    const { ops, graph } = await imported({
+      input: [...input],
+      build: (b, x, graph) => b.op('Einsum', [x, weight(graph, 'fc.weight', ...shape)], { equation }),
+    });
+    expect(ops).toContain('MatMul');
+    expect(ops).not.toContain('Einsum');
+    const layer = graph.nodes.find(({ op }) => op === 'MatMul')!;
+    expect(layer.input(1).producer!.input(0).tensor!.shape).toHaveLength(2);
+  });
+
+  it.each(['bhid,bhjd->bhij', 'bihd,bjhd->bhij', '...id,...jd->...ij', 'bhij,bhjd->bihd'])(
+    'is a product of heads of an Einsum %s',
+    async (equation) => {
+      const { ops } = await imported({
+        input: ['b', 3, 3, 3],
+        build: (b, x) => b.op('Einsum', [x, b.op('Tanh', [x])], { equation }),
+      });
+      expect(ops.filter((op) => op !== 'Transpose')).toEqual(['Tanh', 'MatMul']);
+    },
+  );
+
+  it.each(['bij,jk->bk', 'bii,jk->bijk', 'bij,bij->bij'])(
+    'leaves an Einsum %s as it is',
+    async (equation) => {
+      const { ops } = await imported({
+        input: ['b', 4, 4],
+        build: (b, x, graph) => {
+          const other = equation.endsWith('->bij') ? b.op('Tanh', [x]) : weight(graph, 'other', 4, 5);
+          return b.op('Einsum', [x, other], { equation });
+        },
+      });
+      expect(ops).toContain('Einsum');
+    },
+  );
+
   it.each([false, true])(
     'takes an Attention apart whose mask says which scores count (some hidden: %s)',
     async (hides) => {

@@ -6,6 +6,7 @@ import { argumentsOf } from '../../graph/schema/arguments.ts';
 import { type OpArguments, type OpName, rowOf } from '../../graph/schema/signature.ts';
 import { scopedBuilder } from '../recognize/linear.ts';
 import { attention, multiHeadAttention, packedAttention } from './attention.ts';
+import { einsum } from './einsum.ts';
 
 /** The first output, or all of them by their places, in standard ops; undefined where there is no exact way. */
 type Expansion<O extends OpName> = (
@@ -82,9 +83,10 @@ const fusedGemm: Expansion<'com.microsoft.FusedGemm'> = (b, node, args) => {
   return activated(b, b.op('Gemm', node.inputs, attributes, 'gemm'), args.activation);
 };
 
-/** What fused operators are made of, keyed by `Node.op`. */
+/** What fused operators, and those that say several things, are made of, keyed by `Node.op`. */
 export const expansions: { readonly [O in OpName]?: Expansion<O> } = {
   Attention: attention,
+  Einsum: einsum,
   'com.microsoft.Attention': packedAttention,
   'com.microsoft.MultiHeadAttention': multiHeadAttention,
   'com.microsoft.FusedMatMul': fusedMatMul,
@@ -106,9 +108,9 @@ export const expansions: { readonly [O in OpName]?: Expansion<O> } = {
 };
 
 /**
- * Puts standard ops in the place of those that ONNX Runtime's optimizer fused, and of ONNX's own Attention, where they
- * compute the same: once before lengths are known, so that what is behind them has a shape, and once they are. It does not fire on pasts, masks of keys, statistics that are read, and layouts by transposed
- * batch axes.
+ * Puts standard ops in the place of those that ONNX Runtime's optimizer fused, and of ONNX's own Attention and Einsum,
+ * where they compute the same: once before lengths are known, so that what is behind them has a shape, and once they
+ * are. It does not fire on pasts, masks of keys, statistics that are read, and layouts by transposed batch axes.
  */
 export function expandFused(graph: Graph): void {
   for (const node of [...graph.nodes]) {
