@@ -35,6 +35,9 @@ const near = { int8: 0.3, fp16: 0.02 };
 
 export const absent = Symbol('absent');
 
+/** Models of which the file must lose the very channels that the native model loses. */
+const alike = new Set(['vision_transformer', 'swin_transformer', 'pvt_v2']);
+
 /** A file under trial: what it computes itself is computed once. */
 export class Subject {
   #graph;
@@ -46,6 +49,7 @@ export class Subject {
     this.native = join(folder, 'native', record.model);
     this.shape = [2, ...record.input];
     this.outputs = record.outputs;
+    this.model = record.model;
     this.half = record.exporter.startsWith('half');
   }
 
@@ -217,6 +221,19 @@ export const cells = {
   'prune l1': (subject) => prunes(subject, 'l1'),
 
   'prune taylor': (subject) => prunes(subject, 'taylor'),
+
+  'same channels': async (subject) => {
+    if (!alike.has(subject.model) || subject.half) return absent;
+    const [ours, wanted] = await Promise.all(
+      [await subject.graph(), await subject.nativeGraph()].map(async (graph) => {
+        const { kept } = await prune(onnxruntime, graph, { ratio, importance: 'l1' });
+        return Object.entries(kept).map(([name, axes]) => `${name} ${JSON.stringify(axes)}`);
+      }),
+    );
+    const other = wanted.find((line) => !ours.includes(line));
+    if (other || ours.length !== wanted.length) throw new Error(`other channels: ${(other ?? '').slice(0, 60)}`);
+    return `${ours.length} parameters`;
+  },
 
   finetune: async (subject) => {
     const losses = ({ epochs }) => [epochs[0].loss, epochs.at(-1).loss];

@@ -73,7 +73,7 @@ One model of each of timm's modules (narrow and shallow, random weights), and of
 with a dynamic (\`d\`) or fixed (\`f\`) batch; and what ONNX Runtime's optimizer (levels 1 and 2: \`ort1d\`, \`ort2d\`) and its
 converter to float16 (\`half17d\`) make of such files. On every file: it loads; computes what ONNX Runtime makes of the file as
 it is, to 1e-4 (float16: 5e-3); has the multiply-accumulates of the same model built natively, to 1 %, where that is read; a quarter of its channels
-can be pruned by magnitude and by gradients, taking 30 % of its parameters where that much goes of the native one;
+can be pruned by magnitude and by gradients, taking 30 % of its parameters where that much goes of the native one, of three of them the very channels that the native one loses;
 training makes the loss fall; it can be quantized to int8 and to FP16 and be written as TorchScript.
 
 This page is written by \`conformance/imported/check_imported.mjs\`. ${total.good} of ${total.asked} cells hold
