@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { Augmentation } from './augment.ts';
+import { type Augmentation, eraseModes } from './augment.ts';
 
 const probability = (description: string) =>
   z.number().min(0).max(1).default(0).meta({ description, value: 'p' });
@@ -19,17 +19,33 @@ export const augmentOptions = z.strictObject({
     value: 'share',
   }),
   flip: probability('probability of a mirror image; leave it out where left and right differ'),
-  erase: probability('probability that a random rectangle is replaced by noise'),
+  randAugment: z.string().optional().meta({
+    description:
+      'changes of RandAugment as timm writes them: rand-m9-mstd0.5-inc1 (magnitude 9 with deviation 0.5, of changes that increase with it); left out: none',
+    value: 'config',
+  }),
+  jitter: z.number().min(0).max(1).default(0).meta({
+    description: 'brightness, contrast and colour change by up to this share each, in any order',
+    value: 'share',
+  }),
+  erase: probability('probability that a random rectangle is replaced'),
+  eraseMode: z.enum(eraseModes).default('pixel').meta({
+    description: 'by noise for each pixel (pixel), one colour of noise (rand), or the mean (const)',
+    value: 'how',
+  }),
 });
 
 /** The augmentation that the options ask for; undefined for none. */
 export function augmentationOf(options: z.output<typeof augmentOptions>): Augmentation | undefined {
-  const { crop, shift, cropScale, flip, erase } = options;
+  const { crop, shift, cropScale, flip, erase, eraseMode, randAugment, jitter } = options;
   const crops: Record<typeof crop, Augmentation['crop']> = {
     none: undefined,
     shift: { kind: 'shift', pixels: shift },
     resized: { kind: 'resized', scale: [cropScale, 1] },
   };
-  if (crop === 'none' && flip === 0 && erase === 0) return undefined;
-  return { crop: crops[crop], flip: flip || undefined, erase: erase || undefined };
+  const found = {
+    ...{ crop: crops[crop], flip: flip || undefined, randAugment, jitter: jitter || undefined },
+    ...(erase ? { erase, eraseMode: eraseMode === 'pixel' ? undefined : eraseMode } : {}),
+  };
+  return Object.values(found).every((value) => value === undefined) ? undefined : found;
 }

@@ -1,6 +1,7 @@
 import { UserError } from '../common/errors.ts';
 import type { Random } from '../common/random.ts';
 import type { Preprocessing } from './preprocessing.ts';
+import { randAugmentOf } from './rand-augment/rand-augment.ts';
 
 /** Changes made to each training image by itself. Without any, training images are prepared as for evaluation. */
 export interface Augmentation {
@@ -14,9 +15,18 @@ export interface Augmentation {
     | { readonly kind: 'resized'; readonly scale?: Range; readonly ratio?: Range };
   /** Probability of a mirror image. Leave it out where left and right differ, as for digits. */
   readonly flip?: number;
-  /** Probability that a random rectangle is replaced by noise. */
+  /** Changes of RandAugment as timm writes them: `rand-m9-mstd0.5-inc1`. */
+  readonly randAugment?: string;
+  /** Brightness, contrast and colour are changed at random, by up to this share each, in any order. */
+  readonly jitter?: number;
+  /** Probability that a random rectangle is replaced. */
   readonly erase?: number;
+  /** By noise for each pixel (default), one colour of noise, or the mean colour; as timm's `pixel`, `rand` and `const`. */
+  readonly eraseMode?: EraseMode;
 }
+
+export const eraseModes = ['pixel', 'rand', 'const'] as const;
+export type EraseMode = (typeof eraseModes)[number];
 
 type Range = readonly [low: number, high: number];
 
@@ -28,7 +38,11 @@ export interface Box {
 }
 
 /** @throws UserError on a probability outside 0..1 or a range that is none */
-export function checkAugmentation({ crop, flip, erase }: Augmentation): void {
+export function checkAugmentation({ crop, flip, erase, jitter, randAugment }: Augmentation): void {
+  if (randAugment !== undefined) randAugmentOf(randAugment);
+  if (jitter !== undefined && !(jitter >= 0 && jitter <= 1)) {
+    throw new UserError(`augmentation: jitter is ${jitter}; it is a share, 0 to 1`);
+  }
   for (const [name, value] of Object.entries({ flip, erase })) {
     if (value !== undefined && !(value >= 0 && value <= 1)) {
       throw new UserError(`augmentation: ${name} is ${value}; it is a probability, 0 to 1`);
@@ -79,14 +93,15 @@ export function randomBox(
 }
 
 /**
- * Random erasing (Zhong et al., 2017; as timm's mode `pixel`): a rectangle of 2 % to a third of the
- * image, of aspect ratio 0.3 to 1/0.3, becomes standard normal noise.
+ * Random erasing (Zhong et al., 2017; as timm): a rectangle of 2 % to a third of the image, of aspect ratio 0.3 to
+ * 1/0.3, becomes standard normal noise, one colour of it, or 0.
  * @param pixels normalized `[C, H, W]`, changed in place
  */
 export function eraseRectangle(
   pixels: Float32Array,
   [channels, height, width]: Preprocessing['inputSize'],
   random: Random,
+  mode: EraseMode = 'pixel',
 ): void {
   for (let attempt = 0; attempt < 10; attempt++) {
     const area = random.uniform(0.02, 1 / 3) * height * width;
@@ -97,9 +112,10 @@ export function eraseRectangle(
     const top = random.below(height - h + 1);
     const left = random.below(width - w + 1);
     for (let c = 0; c < channels; c++) {
+      const colour = mode === 'rand' ? random.normal() : 0;
       for (let y = top; y < top + h; y++) {
         const row = (c * height + y) * width + left;
-        for (let i = row; i < row + w; i++) pixels[i] = random.normal();
+        for (let i = row; i < row + w; i++) pixels[i] = mode === 'pixel' ? random.normal() : colour;
       }
     }
     return;

@@ -23,8 +23,8 @@ export function createNormalizer({ inputSize, mean, std, cropMode }: Preprocessi
     const scale = Math.fround(std[c]!);
     return Float32Array.from({ length: 256 }, (_, v) => Math.fround(Math.fround(v / 255) - center) / scale);
   });
-  // Border mode frames with the mean colour, the others with black.
-  const frame = tables.map((table, c) => table[cropMode === 'border' ? roundHalfEven(255 * mean[c]!) : 0]!);
+  const framing = frameOf({ mean, cropMode });
+  const frame = tables.map((table, c) => table[framing[c]!]!);
   return {
     write(image, left, top, mirror, out) {
       const { data, channels: stride } = image;
@@ -45,6 +45,32 @@ export function createNormalizer({ inputSize, mean, std, cropMode }: Preprocessi
       }
     },
   };
+}
+
+/** The tone of each channel outside an image: border mode frames with the mean colour, the others with black. */
+export const frameOf = ({ mean, cropMode }: Pick<Preprocessing, 'mean' | 'cropMode'>): number[] =>
+  mean.map((share) => (cropMode === 'border' ? roundHalfEven(255 * share) : 0));
+
+/** Part of an image, as a copy, perhaps mirrored; what lies outside has the tones of the frame. */
+export function window(
+  image: RawImage,
+  box: { left: number; top: number; width: number; height: number; mirror: boolean },
+  frame: readonly number[],
+): RawImage {
+  const { channels } = image;
+  const { left, top, width, height, mirror } = box;
+  const data = new Uint8Array(width * height * channels);
+  for (let y = 0, to = 0; y < height; y++) {
+    for (let x = 0; x < width; x++, to += channels) {
+      const [fromX, fromY] = [left + (mirror ? width - 1 - x : x), top + y];
+      const inside = fromX >= 0 && fromX < image.width && fromY >= 0 && fromY < image.height;
+      const from = (fromY * image.width + fromX) * channels;
+      for (let k = 0; k < channels; k++) {
+        data[to + k] = inside ? image.data[from + k]! : frame[k % frame.length]!;
+      }
+    }
+  }
+  return { width, height, channels, data };
 }
 
 /** Part of an image, as a copy. The box must lie inside. */

@@ -4,6 +4,7 @@ import sharp from 'sharp';
 import { afterAll, describe, expect, it } from 'vitest';
 import { Random } from '../common/random.ts';
 import { onnxruntime } from '../runtime/onnxruntime.node.ts';
+import type { Augmentation } from './augment.ts';
 import type { RawImage } from './dataset.ts';
 import { decodeFile } from './decode.node.ts';
 import { evalPreparation, trainPreparation } from './prepare.ts';
@@ -111,6 +112,41 @@ describe('training transform', () => {
     expect(await prepare({ crop }, 5)).toEqual(await prepare({ crop }, 5));
     const results = await Promise.all(Array.from({ length: 20 }, (_, key) => prepare({ crop }, key)));
     expect(new Set(results.map(String)).size).toBeGreaterThan(5);
+  });
+});
+
+describe('changes of the cut image', () => {
+  const image: RawImage = {
+    width: 9,
+    height: 7,
+    channels: 3,
+    data: Uint8Array.from({ length: 9 * 7 * 3 }, (_, i) => (i * 37) % 251),
+  };
+  const photo = fromTimmConfig({ input_size: [3, 8, 8], crop_mode: 'border', crop_pct: 0.8 }, 'x');
+  const made = async (augmentation: Augmentation) => {
+    const out = new Float32Array(3 * 8 * 8);
+    await trainPreparation(photo, augmentation, resampler)(image, out, new Random(4));
+    return [...out];
+  };
+
+  it.each([{ crop: { kind: 'shift', pixels: 3 } }, { crop: { kind: 'resized' } }, {}] as const)(
+    'that do nothing leave crop, flip and frame as they are: %j',
+    async (crop) => {
+      const wanted = await made({ ...crop, flip: 1 });
+      expect(await made({ ...crop, flip: 1, randAugment: 'rand-n0' })).toEqual(wanted);
+      expect(await made({ ...crop, flip: 1, randAugment: 'rand-m9-p1' })).not.toEqual(wanted);
+      expect(await made({ ...crop, flip: 1, jitter: 0.4 })).not.toEqual(wanted);
+    },
+  );
+
+  it('come before erasing, by noise, a colour or the mean', async () => {
+    const plainOut = await made({});
+    for (const eraseMode of ['pixel', 'rand', 'const'] as const) {
+      const erased = await made({ erase: 1, eraseMode });
+      const values = new Set(erased.filter((value, i) => value !== plainOut[i]));
+      expect(values.size > 3).toBe(eraseMode === 'pixel');
+      if (eraseMode === 'const') expect([...values]).toEqual([0]);
+    }
   });
 });
 

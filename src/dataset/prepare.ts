@@ -1,9 +1,11 @@
 import type { Random } from '../common/random.ts';
 import { type Augmentation, checkAugmentation, eraseRectangle, randomBox } from './augment.ts';
 import type { RawImage } from './dataset.ts';
-import { evalGeometry, ignoresInterpolation } from './geometry.ts';
-import { createNormalizer, cut, toGrey } from './pixels.ts';
+import { evalGeometry, ignoresInterpolation, roundHalfEven } from './geometry.ts';
+import { createNormalizer, cut, frameOf, toGrey, window } from './pixels.ts';
 import type { Interpolation, Preprocessing } from './preprocessing.ts';
+import { jittered } from './rand-augment/jitter.ts';
+import { randAugmented, randAugmentOf } from './rand-augment/rand-augment.ts';
 import type { Resampler } from './resample.ts';
 
 /** Writes a prepared image as normalized `[C, H, W]` floats. */
@@ -20,33 +22,47 @@ export function evalPreparation(preprocessing: Preprocessing, resampler: Resampl
 /** The preparation of a training image, drawing from `random`. */
 export type TrainPrepare = (image: RawImage, out: Float32Array, random: Random) => Promise<void>;
 
-/** Crop, flip and erase at random, as `augmentation` says, around the same resize and normalization. */
+/**
+ * Changes an image at random as `augmentation` says, in timm's order: crop, flip, RandAugment, jitter; normalization;
+ * erasing.
+ */
 export function trainPreparation(
   preprocessing: Preprocessing,
   augmentation: Augmentation,
   resampler: Resampler,
 ): TrainPrepare {
   checkAugmentation(augmentation);
-  const { crop, flip = 0, erase = 0 } = augmentation;
-  const { inputSize, interpolation } = preprocessing;
+  const { crop, flip = 0, erase = 0, eraseMode, randAugment, jitter = 0 } = augmentation;
+  const { inputSize, interpolation, mean } = preprocessing;
   const [, height, width] = inputSize;
   const { normalizer, convert, evalInterpolation } = preparation(preprocessing, resampler);
+  const changes = randAugment === undefined ? undefined : randAugmentOf(randAugment);
+  const fill = mean.map((share) => Math.min(255, roundHalfEven(255 * share)));
+  const changed = (image: RawImage, random: Random): RawImage => {
+    const first = changes ? randAugmented(image, changes, fill, random) : image;
+    return jitter > 0 ? jittered(first, jitter, random) : first;
+  };
   return async (image, out, random) => {
     const source = convert(image);
     const mirror = flip > 0 && random.uniform() < flip;
+    let [from, left, top] = [source, 0, 0];
     if (crop?.kind === 'resized') {
       const box = randomBox(source, crop, random);
       const part = cut(source, box.left, box.top, box.width, box.height);
-      normalizer.write(await resampler.resize(part, width, height, interpolation), 0, 0, mirror, out);
+      from = await resampler.resize(part, width, height, interpolation);
     } else {
-      const { resize, left, top } = evalGeometry(source, preprocessing);
+      const geometry = evalGeometry(source, preprocessing);
+      const { resize } = geometry;
       const reach = crop?.pixels ?? 0;
-      const dx = random.below(2 * reach + 1) - reach;
-      const dy = random.below(2 * reach + 1) - reach;
-      const resized = await resampler.resize(source, resize.width, resize.height, evalInterpolation);
-      normalizer.write(resized, left + dx, top + dy, mirror, out);
+      left = geometry.left + random.below(2 * reach + 1) - reach;
+      top = geometry.top + random.below(2 * reach + 1) - reach;
+      from = await resampler.resize(source, resize.width, resize.height, evalInterpolation);
     }
-    if (erase > 0 && random.uniform() < erase) eraseRectangle(out, inputSize, random);
+    if (changes || jitter > 0) {
+      const seen = window(from, { left, top, width, height, mirror }, frameOf(preprocessing));
+      normalizer.write(changed(seen, random), 0, 0, false, out);
+    } else normalizer.write(from, left, top, mirror, out);
+    if (erase > 0 && random.uniform() < erase) eraseRectangle(out, inputSize, random, eraseMode);
   };
 }
 

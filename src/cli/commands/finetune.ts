@@ -39,12 +39,17 @@ export function finetuneCommand(): Command {
   return withCommonOptions(withModelOptions(withWatchOptions(finetune))).action(
     async (model: string, common: Options) => {
       const unused = !common.teacher && '--teacher';
-      const { optimizer, schedule } = finetune.opts<{ optimizer?: string; schedule?: string }>();
+      const { optimizer, schedule, erase } = finetune.opts<{
+        optimizer?: string;
+        schedule?: string;
+        erase?: number;
+      }>();
       const sgd = optimizer !== 'sgd' && '--optimizer sgd';
       const stepped = schedule !== 'step' && '--schedule step';
       warnUnused(finetune, {
         ...{ distill: unused, temperature: unused },
         ...{ momentum: sgd, nesterov: sgd, decayEpochs: stepped, decayRate: stepped },
+        eraseMode: !erase && '--erase',
       });
       const { finetuneModel } = await import('../../pipeline/commands/finetune.node.ts');
       const progress = await progressFor(common);

@@ -24,12 +24,15 @@ export const finetuneStage: Stage<typeof options> = {
   async run({ context, graph, options: { teacher: named, ...options }, data, folder, dense, resume }) {
     if (!data) throw new UserError('finetuning needs --data');
     const { engine, ...surroundings } = context;
-    const { crop, shift, cropScale, flip, erase, ...training } = options;
+    const { crop, shift, cropScale, flip, erase, eraseMode, randAugment, jitter, ...training } = options;
     const tuned = await finetune(engine, graph, {
       ...training,
       ...surroundings,
       data: data.dataset,
-      augment: augmentationOf({ crop, shift, cropScale, flip, erase }),
+      augment: augmentationOf({
+        ...{ crop, shift, cropScale, flip },
+        ...{ erase, eraseMode, randAugment, jitter },
+      }),
       teacher: named ? await openModel(named) : training.distill ? dense : undefined,
       checkpoints: fileCheckpoints(folder, context.progress),
       resume,
