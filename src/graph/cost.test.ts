@@ -26,6 +26,20 @@ describe('multiply-accumulates', () => {
     expect(countMacs(graph)).toBe(4 * 8 * 3);
   });
 
+  it('are said to leave out what ONNX Runtime fused', () => {
+    const graph = new Graph('g');
+    const x = graph.addInput('x', 'float32', ['N', 5, 8]);
+    const images = graph.addInput('images', 'float32', ['N', 2, 4, 4]);
+    const b = new Builder(graph);
+    const kernel = Tensor.zeros('float32', [3, 2, 2, 2]);
+    graph.outputs.push(
+      b.op('com.microsoft.Attention', [x, weights(8, 24)], { num_heads: 2 }),
+      b.op('com.microsoft.FusedConv', [images, kernel], { activation: 'Relu' }),
+      b.op('com.microsoft.BiasGelu', [x, Tensor.zeros('float32', [8])]),
+    );
+    expect(uncountedNodes(graph).map(({ opType }) => opType)).toEqual(['Attention', 'FusedConv']);
+  });
+
   it('are said to leave out what has no rule, and what has no shape', () => {
     const graph = new Graph('g');
     const x = graph.addInput('x', 'float32', ['N', 4, '?']);

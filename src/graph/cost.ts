@@ -86,13 +86,13 @@ function reached(from: readonly Node[], next: (node: Node) => readonly Node[]): 
   return found;
 }
 
-/** Ops that multiply, and have no rule. */
-const unknownCost = new Set('LSTM GRU RNN If Loop Scan DeformConv Attention'.split(' '));
+/** Ops that multiply, and have no rule, whatever domain they are of. */
+const unknownCost = new Set('LSTM GRU RNN If Loop Scan DeformConv Attention FusedConv FusedGemm'.split(' '));
 
 /** Nodes whose work `countMacs` does not know, or knows too little of: it is then too low. */
 export const uncountedNodes = (graph: Graph): Node[] =>
   runningNodes(graph).filter((node) => {
-    if (!rowOf(costRules, node)) return unknownCost.has(node.op) || !isOpName(node.op);
+    if (!rowOf(costRules, node)) return unknownCost.has(node.opType) || !isOpName(node.op);
     const values = [...node.inputs, ...node.outputs].filter((value) => value !== undefined);
     return values.some(({ shape }) => !shape || shape.some(isUnknown));
   });

@@ -7,6 +7,7 @@ import { readOnnx } from '../onnx/read.ts';
 import type { ExternalData } from '../onnx/tensor-proto.ts';
 import { modelOfCheckpoint } from './checkpoint-model.ts';
 import { configuredModel } from './configured-model.ts';
+import { type FilesBeside, noteForeign } from './foreign-info.ts';
 
 /** The files of a model by their names, as they lie in its folder. */
 export type ModelFiles = Readonly<Record<string, Uint8Array>>;
@@ -14,7 +15,7 @@ export type ModelFiles = Readonly<Record<string, Uint8Array>>;
 export interface ReadModelOptions {
   /** timm's name, for a checkpoint that comes without a configuration. */
   arch?: string;
-  /** Told in one line what was done to a checkpoint that was not taken as it is. */
+  /** Told in one line what was done to a checkpoint or a graph that was not taken as it is. */
   say?: (line: string) => void;
 }
 
@@ -33,7 +34,10 @@ export interface ReadModelOptions {
  */
 export function readModel(files: ModelFiles, { arch, say }: ReadModelOptions = {}): Graph {
   const onnx = 'model.onnx' in files ? 'model.onnx' : only(files, '.onnx');
-  if (onnx) return readOnnxFile(onnx, files);
+  const file = (name: string) =>
+    name in files ? { text: new TextDecoder().decode(files[name]), path: name } : undefined;
+  const beside = { config: file('config.json'), preprocessor: file(preprocessorFile) };
+  if (onnx) return readOnnxFile(onnx, files, beside, say);
   const path =
     weightFiles.find((name) => Object.hasOwn(files, name)) ??
     checkpointEndings.map((ending) => only(files, ending)).find((name) => name !== undefined);
@@ -43,12 +47,8 @@ export function readModel(files: ModelFiles, { arch, say }: ReadModelOptions = {
     );
   }
   const weights = { ...readCheckpoint(inMemory(files[path]!, path)), where: path };
-  const config = files['config.json'];
-  if (config && !arch) {
-    const file = (name: string) => ({ text: new TextDecoder().decode(files[name]), path: name });
-    const preprocessor = preprocessorFile in files ? file(preprocessorFile) : undefined;
-    return configuredModel(file('config.json'), preprocessor, weights, { say });
-  }
+  const { config, preprocessor } = beside;
+  if (config && !arch) return configuredModel(config, preprocessor, weights, { say });
   if (!arch) throw new UserError(withoutArchitecture(path, 'the option arch'));
   return modelOfCheckpoint(arch, weights, { say });
 }
@@ -78,7 +78,12 @@ function only(files: ModelFiles, ending: string): string | undefined {
   return found[0];
 }
 
-function readOnnxFile(name: string, files: ModelFiles): Graph {
+function readOnnxFile(
+  name: string,
+  files: ModelFiles,
+  beside: FilesBeside,
+  say: (line: string) => void = () => {},
+): Graph {
   const external: ExternalData = (location, offset, length) => {
     const bytes = files[location];
     if (!bytes) throw new UserError(`its weights are in ${location}, which was not given`);
@@ -90,7 +95,10 @@ function readOnnxFile(name: string, files: ModelFiles): Graph {
   };
   try {
     const graph = readOnnx(files[name]!, external);
-    if (isForeign(graph)) importGraph(graph);
+    if (isForeign(graph)) {
+      for (const line of importGraph(graph)) say(line);
+      noteForeign(graph, beside, say);
+    }
     return graph;
   } catch (error) {
     if (error instanceof UserError) throw new UserError(`${name}: ${error.message}`);
