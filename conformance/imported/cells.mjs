@@ -231,7 +231,8 @@ export const cells = {
       }),
     );
     const other = wanted.find((line) => !ours.includes(line));
-    if (other || ours.length !== wanted.length) throw new Error(`other channels: ${(other ?? '').slice(0, 60)}`);
+    if (other || ours.length !== wanted.length)
+      throw new Error(`other channels: ${(other ?? '').slice(0, 60)}`);
     return `${ours.length} parameters`;
   },
 
