@@ -1,6 +1,6 @@
 import type { Builder } from '../graph/builder.ts';
 import type { Value } from '../graph/graph.ts';
-import type { Updated } from './optimizer.ts';
+import type { Updated } from './updated.ts';
 
 /** AdamW's constants (Loshchilov and Hutter, arXiv 1711.05101); defaults as PyTorch's. */
 export interface AdamWOptions {

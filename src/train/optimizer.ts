@@ -2,21 +2,10 @@ import type { Builder } from '../graph/builder.ts';
 import type { Value } from '../graph/graph.ts';
 import { type AdamWOptions, adamWScalars, adamWUpdate } from './adamw.ts';
 import { type SgdOptions, sgdScalars, sgdUpdate } from './sgd.ts';
+import type { Updated } from './updated.ts';
 
 /** Constants of an optimizer. */
 export interface OptimizerSettings extends AdamWOptions, SgdOptions {}
-
-/** A parameter in the update. */
-export interface Updated {
-  readonly parameter: Value;
-  readonly gradient: Value;
-  /** What is kept of it, by name. */
-  readonly state: Readonly<Record<string, Value>>;
-  /** Whether weight decay applies. */
-  readonly decays: boolean;
-  /** Of the step, besides what the scalars say; 1 where all parameters learn equally fast. */
-  readonly rate: number;
-}
 
 /** A way to update parameters, as part of a training graph. */
 export interface Optimizer {

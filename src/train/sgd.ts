@@ -1,6 +1,6 @@
 import type { Builder } from '../graph/builder.ts';
 import type { Value } from '../graph/graph.ts';
-import type { Updated } from './optimizer.ts';
+import type { Updated } from './updated.ts';
 
 /** Constants of stochastic gradient descent. */
 export interface SgdOptions {
