@@ -44,9 +44,10 @@ export class TarReader {
   *entries(): Generator<TarEntry> {
     let [local, shared]: [Pax | undefined, Pax | undefined] = [undefined, undefined];
     for (let at = 0; at + block <= this.#file.size; ) {
-      const header = new Header(Buffer.from(this.read(at, block)), 0, local, shared);
+      const header: Header = new Header(Buffer.from(this.read(at, block)), 0, local, shared);
       if (header.nullBlock) return;
-      const { size = 0, type } = header;
+      const { type } = header;
+      const size: number = header.size ?? 0;
       if (!header.cksumValid || !(Number.isSafeInteger(size) && size >= 0)) {
         throw new UserError(`${this.path} is damaged or no tar archive (at byte ${at}); write it again`);
       }
