@@ -22,13 +22,12 @@ export interface Optimizer {
   ): { parameter: Value; state: Record<string, Value> };
 }
 
+export type OptimizerName = 'adamw' | 'sgd';
+
 /** The optimizers by name. */
-export const optimizers = {
+export const optimizers: Record<OptimizerName, Optimizer> = {
   adamw: { state: ['m', 'v'], scalars: adamWScalars, update: adamWUpdate },
   sgd: { state: ['m'], scalars: sgdScalars, update: sgdUpdate },
-} satisfies Record<string, Optimizer>;
+};
 
-export type OptimizerName = keyof typeof optimizers;
-
-/** An optimizer, seen alike whichever it is. */
 export const optimizerOf = (name: OptimizerName = 'adamw'): Optimizer => optimizers[name];

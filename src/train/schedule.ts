@@ -14,17 +14,17 @@ export interface ScheduleOptions {
 /** What is left of the peak after so many of the steps that follow the warm-up. */
 type Course = (step: number, steps: number, options: ScheduleOptions) => number;
 
+export type ScheduleName = 'cosine' | 'step' | 'constant';
+
 /** The schedules by name. */
-export const schedules = {
+export const schedules: Record<ScheduleName, Course> = {
   /** Half a cosine down to zero (SGDR without restarts, arXiv 1608.03983). */
   cosine: (step, steps) => (1 + Math.cos(Math.PI * Math.min(1, step / Math.max(1, steps)))) / 2,
   /** A power of the decay rate, as torch.optim.lr_scheduler.StepLR; counted from the first step, warm-up included. */
   step: (step, steps, { totalSteps, decaySteps = totalSteps, decayRate = 0.1 }) =>
     decayRate ** Math.floor((step + totalSteps - steps) / decaySteps),
   constant: () => 1,
-} satisfies Record<string, Course>;
-
-export type ScheduleName = keyof typeof schedules;
+};
 
 /**
  * A linear warm-up, then the course of the schedule, step by step.
@@ -37,7 +37,7 @@ export function scheduleOf(name: ScheduleName, options: ScheduleOptions): (step:
   if (!(warmup >= 0 && warmup < 1))
     throw new UserError(`warm-up ${warmup} is a share of the steps, 0 to below 1`);
   const rising = Math.round(warmup * totalSteps);
-  const course: Course = schedules[name];
+  const course = schedules[name];
   return (step) =>
     step < rising ? (lr * (step + 1)) / rising : lr * course(step - rising, totalSteps - rising, options);
 }
