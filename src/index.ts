@@ -68,7 +68,7 @@ export {
 // Data.
 
 export type { Augmentation } from './dataset/augment.ts';
-export type { Batch, Dataset, RawImage, Split } from './dataset/dataset.ts';
+export type { Batch, Dataset, ImageLocation, RawImage, Split } from './dataset/dataset.ts';
 export { type Batches, batches, type LoaderOptions } from './dataset/loader.ts';
 export type { Mixing } from './dataset/mix.ts';
 export { evalPreparation, type Prepare } from './dataset/prepare.ts';

@@ -8,6 +8,7 @@ const split = (name: string, length: number): Split => ({
   label: (index) => index % 2,
   id: (index) => `${name}${index}`,
   read: async (index) => ({ width: 1, height: 1, channels: 1, data: Uint8Array.of(index) }),
+  source: async (index) => ({ path: `${name}${index}` }),
 });
 const data: Dataset = { name: 'd', classes: ['a', 'b'], train: split('train', 20), val: split('test', 6) };
 
@@ -19,6 +20,7 @@ it('a test set is not chosen by: a fifth of the training images is, and is not t
   expect(ids(val).every((id) => id.startsWith('train'))).toBe(true);
   const image = await val.read(0);
   expect(`train${image.data[0]}`).toBe(val.id(0));
+  expect(await val.source!(0)).toEqual({ path: val.id(0) });
 });
 
 it('other held-out images stay what they are', () => {

@@ -8,6 +8,7 @@ const part = (split: Split, name: string, indices: readonly number[]): Split => 
   label: (index) => split.label(indices[index]!),
   id: (index) => split.id(indices[index]!),
   read: (index) => split.read(indices[index]!),
+  source: split.source && ((index) => split.source!(indices[index]!)),
 });
 
 /**

@@ -56,6 +56,7 @@ export function inModelOrder(
     label: (index) => to[split.label(index)]!,
     id: (index) => split.id(index),
     read: (index) => split.read(index),
+    source: split.source && ((index) => split.source!(index)),
   });
   const missing = count - classes.length;
   const note = `${name}: classes matched to the model's by their names${missing ? `; ${missing} of the model's are not in it` : ''}`;

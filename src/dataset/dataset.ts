@@ -9,6 +9,13 @@ export interface RawImage {
   readonly data: Uint8Array;
 }
 
+/** Where the encoded bytes of an image lie: a file, or a part of one. */
+export interface ImageLocation {
+  readonly path: string;
+  readonly offset?: number;
+  readonly size?: number;
+}
+
 /** Labelled images in a fixed order. Nothing is read before `read` is called, and nothing is kept. */
 export interface Split {
   /** For messages: the folder, or the data set and its part. */
@@ -23,6 +30,11 @@ export interface Split {
    * that no image can be, and ends the pass.
    */
   read(index: number): Promise<RawImage>;
+  /**
+   * An image as it is stored: where its encoded bytes lie, or the bytes where they are no plain part of a file. Left
+   * out by splits whose images aren't encoded.
+   */
+  source?(index: number): Promise<ImageLocation | Uint8Array>;
 }
 
 export interface Dataset {

@@ -89,12 +89,14 @@ async function firstWithFolders(folder: string, names: readonly string[]): Promi
 }
 
 function fileSplit(name: string, folder: string, samples: readonly Sample[], options?: DataOptions): Split {
+  const pathOf = (index: number) => join(folder, samples[index]!.path);
   return {
     name,
     length: samples.length,
     label: (index) => samples[index]!.label,
     id: (index) => samples[index]!.path,
-    read: (index) => decodeFile(join(folder, samples[index]!.path), options),
+    read: (index) => decodeFile(pathOf(index), options),
+    source: async (index) => ({ path: pathOf(index) }),
   };
 }
 

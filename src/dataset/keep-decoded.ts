@@ -15,6 +15,7 @@ export function keepDecoded(split: Split, bytes = 512 * 2 ** 20): Split {
     length: split.length,
     label: (index) => split.label(index),
     id: (index) => split.id(index),
+    source: split.source && ((index) => split.source!(index)),
     read: (index) =>
       cache.get(String(index), async () => {
         const image = await split.read(index);

@@ -56,6 +56,7 @@ describe('image folders', () => {
     ]);
     const split = await openDataset(folder('split', ['train/a/1.png', 'val/a/2.png']));
     expect(split.notes).toEqual([]);
+    expect(await split.train.source!(0)).toEqual({ path: join(root, 'split/train/a/1.png') });
   });
 
   it('sorts classes by name and images by name, subfolders after', async () => {

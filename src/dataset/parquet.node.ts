@@ -61,6 +61,7 @@ export async function openParquet(
     label: (index) => rows[index]!.label,
     id: (index) => idOf(rows[index]!),
     read: async (index) => decodeImage(await imageBytes(cache, rows[index]!), options),
+    source: (index) => imageBytes(cache, rows[index]!),
   });
   return {
     name: basename(resolve(folder)),

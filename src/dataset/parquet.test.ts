@@ -103,6 +103,7 @@ describe('parquet data sets', () => {
     expect(classes).toEqual(names);
     expect(labelsOf(train)).toEqual([0, 1, 0, 1, 0, 1, 1]);
     expect(await greys(train)).toEqual([0, 1, 2, 3, 4, 5, 6]);
+    expect(await train.source!(5)).toEqual(pngs[5]);
     expect([labelsOf(val), await greys(val)]).toEqual([
       [1, 0],
       [7, 8],

@@ -84,6 +84,10 @@ export async function openWebDataset(
     label: (index) => samples[index]!.label,
     id: (index) => idOf(samples[index]!),
     read: async (index) => decodeImage(await bytesOf(samples[index]!), options),
+    source: async (index) => {
+      const { shard, image } = samples[index]!;
+      return { path: shard, offset: image.offset, size: image.size };
+    },
   });
   return {
     name: basename(resolve(folder)),

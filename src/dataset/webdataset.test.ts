@@ -1,10 +1,10 @@
-import { mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import sharp from 'sharp';
 import { Header, Pax } from 'tar';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { Split } from './dataset.ts';
+import type { ImageLocation, Split } from './dataset.ts';
 import { openDataset } from './open.node.ts';
 
 let root: string;
@@ -67,6 +67,8 @@ describe('a data set of tar archives', () => {
     expect(await greys(train)).toEqual([0, 10, 20, 30, 40, 50, 60, 70]);
     expect(await greys(val)).toEqual([80, 90]);
     expect(val.id(1)).toBe('digits-validation-0000.tar:9');
+    const { path, offset, size } = (await val.source!(1)) as Required<ImageLocation>;
+    expect(readFileSync(path).subarray(offset, offset + size)).toEqual(pngs[9]);
   });
 
   it('holds out a fifth where there is no other split, and says so', async () => {
