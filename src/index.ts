@@ -11,7 +11,7 @@ export type { Capabilities, Obstacle } from './library/capabilities.ts';
 export { type CompareOptions, compare } from './library/compare.ts';
 export { type EvaluateModelOptions, evaluate } from './library/evaluate.ts';
 export { type ExportedModel, type ExportModelOptions, exportModel } from './library/export-model.ts';
-export { type FinetuneModelOptions, finetune } from './library/finetune.ts';
+export { type FinetuneModelOptions, finetune, finetuneModelOptions } from './library/finetune.ts';
 export { type Inspection, inspect } from './library/inspect.ts';
 export { type PruneModelOptions, prune, pruneModelOptions } from './library/prune.ts';
 export { type QuantizeModelOptions, quantize, quantizeModelOptions } from './library/quantize.ts';
@@ -115,7 +115,7 @@ export { type EncodedModel, encodeOnnx, weightBytes, writeOnnx } from './onnx/wr
 
 // Single passes, for those who build stages of their own.
 
-export { backward } from './autodiff/backward.ts';
+export { backward, type StraightThrough } from './autodiff/backward.ts';
 export { exportOnnx } from './export/onnx.ts';
 export { exportLite } from './export/torchscript/lite.ts';
 
@@ -146,9 +146,10 @@ export {
 } from './quantize/backends.ts';
 export type { CalibrationData } from './quantize/calibrate.ts';
 export { type DynamicOptions, quantizeDynamic } from './quantize/dynamic.ts';
+export { type FakeQuantization, fakeQuantize } from './quantize/fake.ts';
 export { type Float16Options, toFloat16 } from './quantize/float16.ts';
 export { forms, toForm } from './quantize/forms.ts';
-export { observers } from './quantize/observers.ts';
+export { type Affine, observers } from './quantize/observers.ts';
 export { type QuantizedLinear, quantizedLinears } from './quantize/quantized-linear.ts';
 export { quantizeStatic, type StaticOptions } from './quantize/static.ts';
 export { crossEntropy, type Distillation } from './train/loss.ts';

@@ -6,11 +6,11 @@ import { givenRecipe, recipeParts } from '../src/cli/recipe-options.ts';
 import { type Option, optionsOf } from '../src/common/options.ts';
 import { formats } from '../src/export/formats.node.ts';
 import { overridden } from '../src/pipeline/override.ts';
-import { type Recipe, recipeOf } from '../src/pipeline/recipe.node.ts';
+import { type Recipe, recipeOf, sharedByInt8, stageSections } from '../src/pipeline/recipe.node.ts';
 import { readRecipe, recipeText } from '../src/pipeline/recipe-file.node.ts';
-import { finetuneStage } from '../src/pipeline/stages/finetune.node.ts';
 import { pruneStage } from '../src/pipeline/stages/prune.node.ts';
 import { quantizeStage } from '../src/pipeline/stages/quantize.node.ts';
+import { stepsOf } from '../src/pipeline/steps.node.ts';
 import { scratch } from './command.ts';
 import { recipePage } from './recipe-page.ts';
 
@@ -19,7 +19,7 @@ const at = scratch();
 /** Every pass with options: the command that is it, and where its options are in a recipe. */
 const passes = [
   { command: 'prune', schema: pruneStage.options, path: ['prune'] },
-  { command: 'finetune', schema: finetuneStage.options, path: ['finetune'] },
+  { command: 'finetune', schema: stageSections.finetune, path: ['finetune'] },
   { command: 'quantize', schema: quantizeStage.options, path: ['quantize'] },
   ...formats
     .filter(({ options }) => optionsOf(options).length > 0)
@@ -83,6 +83,18 @@ function written(path: readonly string[], key: string, value: unknown) {
   const options = { ...needed, [key]: value };
   return path.reduceRight<unknown>((inner, name) => ({ [name]: inner }), options) as Record<string, unknown>;
 }
+
+it('finetune takes the int8 numbers to train for as quantize takes them', async () => {
+  const [finetune, quantize] = await Promise.all([commands.finetune!(), commands.quantize!()]);
+  for (const { name } of optionsOf(quantizeStage.options.pick(sharedByInt8))) {
+    const [own, its] = [flagOf(finetune, `--${name}`)!, flagOf(quantize, `--${name}`)!];
+    expect([own.flags, own.description, own.defaultValue]).toEqual([
+      its.flags,
+      its.description,
+      its.defaultValue,
+    ]);
+  }
+});
 
 describe.each(everyOption)('$title', ({ option, command, path, flag, optimizeFlag }) => {
   const value = otherValue(option);
@@ -189,6 +201,30 @@ describe('a recipe', () => {
     ],
   ])('%j is refused in one line', (recipe, message) => {
     expect(() => recipeOf(recipe)).toThrow(message);
+  });
+
+  it('trains for the int8 numbers that it ships, with --qat', async () => {
+    const numbers = ['--scheme', 'static', '--backend', 'qnnpack', '--quantize-ignore', 'head.*'];
+    const trained = async (...args: string[]) => {
+      const steps = stepsOf(await recipeFrom(['--finetune-epochs', '3', ...args]));
+      return steps.find(({ name }) => name === 'finetuned')!.options;
+    };
+    const plain = {
+      qat: false,
+      scheme: 'dynamic',
+      backend: 'mlas',
+      weights: 'safe',
+      ignore: [],
+      samples: 128,
+    };
+    expect(await trained(...numbers)).toMatchObject(plain);
+    expect(await trained(...numbers, '--qat', '--calibration-samples', '64')).toMatchObject({
+      ...{ qat: true, scheme: 'static', backend: 'qnnpack', observer: 'mse' },
+      ...{ weights: 'safe', assumeVnni: false, ignore: ['head.*'], samples: 64, epochs: 3 },
+    });
+    await expect(trained('--qat', '--dtype', 'fp16')).rejects.toThrow(
+      /qat trains for int8, .* ships is fp16/,
+    );
   });
 
   it('that is no YAML, or no recipe, is refused', () => {

@@ -202,6 +202,27 @@ describe('backward', () => {
     expect(gradient.producer!.op).toBe('Reshape');
   });
 
+  it('takes a gradient straight past what has none, where that is said, and only where it passes', async () => {
+    const graph = new Graph();
+    const b = new Builder(graph);
+    const x = graph.addInput('x', 'float32', [4]);
+    const doubled = b.op('Mul', [x, b.scalar(2)]);
+    const whole = b.op('Cast', [b.op('Atan', [b.op('Round', [doubled])])], { to: 7 });
+    const y = b.op('Mul', [b.op('Cast', [whole], { to: 1 }), b.scalar(5)]);
+    const loss = scalarLoss(b, b.op('Mul', [y, Tensor.float32([4], [1, 10, 100, 1000])]));
+    const where = (end: Builder) => end.op('Less', [doubled, end.scalar(3)]);
+    const ways = [new Map(), new Map([[y, { of: doubled }]]), new Map([[y, { of: doubled, where }]])];
+    const found = ways.map((straight) => backward(graph, loss, [x], straight).get(x)!);
+    graph.outputs.push(...found);
+    expect(checkGraph(graph)).toEqual([]);
+    const results = await runOnce(onnxruntime, graph, { x: Tensor.float32([4], [0, 1, 2, -3]) });
+    expect(found.map(({ name }) => Array.from(results[name]!.floats))).toEqual([
+      [0, 0, 0, 0],
+      [2, 20, 200, 2000],
+      [2, 20, 0, 2000],
+    ]);
+  });
+
   it('does not ask for rules off the way, and refuses a loss that is no scalar', () => {
     const graph = new Graph();
     const b = new Builder(graph);

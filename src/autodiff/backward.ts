@@ -12,6 +12,17 @@ import { gradientRules } from './rules.ts';
 export const gradientOpset = 18;
 
 /**
+ * Where the gradient of a value goes past the ops that made it: the straight-through estimator (Bengio et al., arXiv
+ * 1308.3432), since what rounds has no slope to follow.
+ */
+export interface StraightThrough {
+  /** The value it stands for, of its shape. */
+  readonly of: Value;
+  /** Writes what is true where the gradient passes, of that shape too; left out: it passes everywhere. */
+  readonly where?: (b: Builder) => Value;
+}
+
+/**
  * Reverse-mode differentiation: adds to the graph, in place and at its end, the nodes that compute the
  * gradient of a scalar, and returns the gradient of each value asked for. What is added is plain ONNX
  * and com.microsoft.FusedMatMul, so it runs wherever the graph does and can be differentiated again. A
@@ -23,11 +34,18 @@ export const gradientOpset = 18;
  *
  * @param loss a value with one element
  * @param wrt any values of the graph: parameters, inputs, intermediate values
+ * @param straight values, each the only output of its node, whose gradient goes straight to another; of a graph that is
+ *   of operator set 18 or later
  * @returns for each `wrt` its gradient, of its shape; zeros where the loss does not depend on it
  * @throws UserError when an op on the way has no gradient rule (named), the loss is not a scalar, or the
  *   operator set can't be raised
  */
-export function backward(graph: Graph, loss: Value, wrt: readonly Value[]): Map<Value, Value> {
+export function backward(
+  graph: Graph,
+  loss: Value,
+  wrt: readonly Value[],
+  straight: ReadonlyMap<Value, StraightThrough> = new Map(),
+): Map<Value, Value> {
   if (!loss.shape?.every((dim) => dim === 1)) {
     throw new UserError(
       `${loss.name} [${loss.shape ?? 'unknown shape'}] can't be differentiated: a loss has one element`,
@@ -36,7 +54,7 @@ export function backward(graph: Graph, loss: Value, wrt: readonly Value[]): Map<
   const raised = raiseOpset(graph, gradientOpset);
   const present = (value: Value) => raised.get(value) ?? value;
   const forward = [...graph.nodes];
-  const dependent = dependentValues(forward, wrt.map(present));
+  const dependent = dependentValues(forward, wrt.map(present), straight);
   const builder = new Builder(graph);
   const pending = new Map<Value, Value[]>([[loss, [expandLike(builder, number(builder, 1, loss), loss)]]]);
   const complete = new Map<Value, Value>();
@@ -51,21 +69,32 @@ export function backward(graph: Graph, loss: Value, wrt: readonly Value[]): Map<
     return sum;
   };
 
+  const receive = (value: Value, gradient: Value) => {
+    const parts = pending.get(value);
+    if (parts) parts.push(gradient);
+    else pending.set(value, [gradient]);
+  };
+
   for (const node of forward.reverse()) {
     if (!node.outputs.some((output) => output && dependent.has(output) && pending.has(output))) continue;
     const gradients = node.outputs.map((output) =>
       output && dependent.has(output) ? gradientOf(output) : undefined,
     );
+    const past = straight.get(node.outputs[0]!);
+    if (past) {
+      receive(
+        past.of,
+        builder.scope(`grad.${node.name}`, () => passed(builder, gradients[0]!, past)),
+      );
+      continue;
+    }
     const wants = (index: number) => dependent.has(node.inputs[index]!);
     const found = builder.scope(`grad.${node.name}`, () =>
       differentiate(node, gradients, { builder, wants, gradientOf: (value) => complete.get(value) }),
     );
     node.inputs.forEach((input, i) => {
       const gradient = found[i];
-      if (!input || !gradient || !dependent.has(input)) return;
-      const parts = pending.get(input);
-      if (parts) parts.push(gradient);
-      else pending.set(input, [gradient]);
+      if (input && gradient && dependent.has(input)) receive(input, gradient);
     });
   }
   return new Map(
@@ -99,12 +128,24 @@ function differentiate(
   return rule(node, argumentsOf(node), gradients, context);
 }
 
+const passed = (b: Builder, gradient: Value, { where }: StraightThrough): Value =>
+  where ? b.op('Where', [where(b), gradient, number(b, 0, gradient)]) : gradient;
+
 const continuous = new Set(['float32', 'float64', 'float16', 'bfloat16']);
 
 /** The `wrt` and all that is computed from them in numbers that can change a little. */
-function dependentValues(nodes: readonly Node[], wrt: readonly Value[]): Set<Value> {
+function dependentValues(
+  nodes: readonly Node[],
+  wrt: readonly Value[],
+  straight: ReadonlyMap<Value, StraightThrough> = new Map(),
+): Set<Value> {
   const dependent = new Set(wrt);
   for (const node of nodes) {
+    const past = straight.get(node.outputs[0]!);
+    if (past) {
+      if (dependent.has(past.of)) dependent.add(node.output());
+      continue;
+    }
     if (!node.inputs.some((input) => input && dependent.has(input))) continue;
     for (const output of node.outputs) {
       if (output && (output.dtype === undefined || continuous.has(output.dtype))) dependent.add(output);

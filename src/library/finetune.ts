@@ -11,10 +11,16 @@ import type { Engine } from '../runtime/session.ts';
 import { type FinetuneContext, type FinetuneResult, finetune as finetunePass } from '../train/finetune.ts';
 import { finetuneOptions } from '../train/finetune-options.ts';
 import { isClassifier, modelInfo, remember, setModelInfo } from '../zoo/model-info.ts';
-import { datasetFor } from './stage-data.ts';
+import { quantizeModelOptions } from './quantize.ts';
+import { datasetFor, someImages } from './stage-data.ts';
 import type { Surroundings } from './surroundings.ts';
 
-type Input = z.input<typeof finetuneOptions>;
+/** How a model is trained further. */
+export const finetuneModelOptions = finetuneOptions.extend({
+  samples: quantizeModelOptions.shape.samples,
+});
+
+type Input = z.input<typeof finetuneModelOptions>;
 
 /** How a model is trained further: the options of `pqv finetune`. */
 export interface FinetuneModelOptions extends Input, Surroundings, FinetuneContext {
@@ -57,7 +63,7 @@ export async function finetune(
   }: FinetuneModelOptions,
 ): Promise<FinetuneResult> {
   const { threads, augment, teacher, evaluate, ...input } = rest;
-  const options = validated(finetuneOptions, input);
+  const { samples, ...options } = validated(finetuneModelOptions, input);
   const chooses = options.best || options.patience !== undefined;
   const { dataset, preprocessing } = datasetFor(model, chooses ? forChoosing(data) : data);
   if (chooses && data.isTest) {
@@ -72,12 +78,20 @@ export async function finetune(
       'the model has no classifier to train on labels: --task distill learns from a teacher',
     );
   }
-  const settings = { ...options, task, preprocessing, seed, threads, augment, teacher, evaluate };
+  const calibration =
+    options.qat && options.scheme === 'static'
+      ? someImages(engine, model, dataset, samples, { seed, progress })
+      : undefined;
+  const settings = {
+    ...{ ...options, task, preprocessing, seed, threads },
+    ...{ augment, teacher, calibration, evaluate },
+  };
   const context = { progress, signal, checkpoints, checkpointEvery, resume, watcher };
   const result = await finetunePass(engine, model, dataset, settings, context);
   await assertLoads(engine, result.graph, 'the trained model is of no use');
   nameClasses(result.graph, dataset.classes);
-  remember(result.graph, `finetuned: ${options.epochs} epochs, lr ${options.lr}`);
+  const aim = options.qat ? `, for int8 ${options.scheme}, ${options.backend}` : '';
+  remember(result.graph, `finetuned: ${options.epochs} epochs, lr ${options.lr}${aim}`);
   return result;
 }
 

@@ -1,10 +1,11 @@
 import { availableParallelism } from 'node:os';
 import { z } from 'zod';
+import { UserError } from '../common/errors.ts';
 import { validated } from '../common/options.ts';
 import { dataForms } from '../dataset/data-forms.ts';
 import { dataOptions } from '../dataset/data-options.ts';
 import { formats } from '../export/formats.node.ts';
-import { precisions } from '../quantize/quantize.ts';
+import { int8Keys, precisions } from '../quantize/quantize.ts';
 import { loadOptions } from '../zoo/load-options.ts';
 import { finetuneStage } from './stages/finetune.node.ts';
 import { pruneStage } from './stages/prune.node.ts';
@@ -44,10 +45,13 @@ const dtype = z
 
 const epochs = whole(0).meta({ description: 'passes over the training images; 0: no finetuning' });
 
+/** What a recipe says once, of the stage that makes the int8 numbers; training for them takes it from there. */
+export const sharedByInt8 = { ...int8Keys, samples: true } as const;
+
 /** The stages of a run in order, by their section of a recipe; those with a condition are done where it is met. */
 export const stageSections = {
   prune: pruneStage.options,
-  finetune: finetuneStage.options.extend({ epochs }),
+  finetune: finetuneStage.options.omit(sharedByInt8).extend({ epochs }),
   quantize: quantizeStage.options.extend({ dtype }),
 };
 
@@ -77,10 +81,13 @@ export type Recipe = z.output<typeof recipeSchema> & { threads: number };
 
 /**
  * A recipe from what was written: defaults filled in, stages that do nothing left out.
- * @throws UserError naming the first option that is wrong
+ * @throws UserError naming the first option that is wrong, or options that contradict each other
  */
 export function recipeOf(input: unknown): Recipe {
   const recipe = validated(recipeSchema, input);
-  const { finetune, threads = availableParallelism() } = recipe;
+  const { finetune, quantize, threads = availableParallelism() } = recipe;
+  if (finetune?.qat && quantize.dtype !== 'int8') {
+    throw new UserError(`qat trains for int8, but what ships is ${quantize.dtype}: leave it out`);
+  }
   return { ...recipe, finetune: finetune?.epochs ? finetune : undefined, threads };
 }

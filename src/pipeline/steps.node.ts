@@ -1,6 +1,6 @@
 import type { z } from 'zod';
 import type { OptionsSchema } from '../common/options.ts';
-import type { Recipe } from './recipe.node.ts';
+import { type Recipe, sharedByInt8 } from './recipe.node.ts';
 import { finetuneStage } from './stages/finetune.node.ts';
 import { pruneStage } from './stages/prune.node.ts';
 import { quantizeStage } from './stages/quantize.node.ts';
@@ -22,10 +22,14 @@ export function stepsOf({ prune, finetune, quantize: { dtype, ...quantize } }: R
   return [
     dense,
     ...step(pruneStage, prune),
-    ...step(finetuneStage, finetune),
+    ...step(finetuneStage, finetune && { ...finetune, ...trainedFor(finetune.qat ? quantize : {}) }),
     ...step(quantizeStage, dtype === 'fp32' ? undefined : { dtype, ...quantize }),
   ];
 }
+
+/** The int8 numbers that training is for: those that ship, where it is for any. */
+const trainedFor = (quantize: Partial<Recipe['quantize']>) =>
+  quantizeStage.options.pick(sharedByInt8).strip().parse(quantize);
 
 function step<Schema extends OptionsSchema>(
   stage: Stage<Schema>,

@@ -1,6 +1,8 @@
 import type { Builder } from '../graph/builder.ts';
 import type { Value } from '../graph/graph.ts';
-import { dataTypes } from '../graph/tensor.ts';
+import { dataTypes, Tensor } from '../graph/tensor.ts';
+import type { Numbers } from './backends.ts';
+import type { Affine } from './observers.ts';
 
 /** A value as uint8 numbers: `real ~ (quantized - zeroPoint) * scale`. */
 export interface QuantizedActivation {
@@ -13,6 +15,27 @@ export interface QuantizedActivation {
 export function fullActivation(b: Builder, input: Value): QuantizedActivation {
   const [quantized, scale, zeroPoint] = b.node('DynamicQuantizeLinear', [input], {}, 3).outputs;
   return { quantized: quantized!, scale: scale!, zeroPoint: zeroPoint! };
+}
+
+/** Activations whose range is found at run time, in as many bits as the numbers have. */
+export const activationAtRunTime = (b: Builder, input: Value, { reduceRange }: Numbers) =>
+  reduceRange ? reducedActivation(b, input) : fullActivation(b, input);
+
+/** Activations with a range that was found beforehand; constants and result are named after the input. */
+export function calibratedActivation(
+  b: Builder,
+  input: Value,
+  { scale, zeroPoint }: Affine,
+): QuantizedActivation {
+  const { graph } = b;
+  const constant = (what: string, tensor: Tensor) =>
+    graph.addConstant(graph.uniqueName(`${input.name}_${what}`), tensor);
+  const parameters = {
+    scale: constant('scale', Tensor.scalar(scale)),
+    zeroPoint: constant('zero_point', new Tensor('uint8', [], Uint8Array.of(zeroPoint))),
+  };
+  const operands = [input, parameters.scale, parameters.zeroPoint];
+  return { quantized: b.op('QuantizeLinear', operands, {}, `${input.name}_quantized`), ...parameters };
 }
 
 /** Smallest normal float32: keeps the scale of a value that is zero throughout from being zero. */

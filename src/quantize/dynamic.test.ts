@@ -12,7 +12,8 @@ import { quantizeDynamic } from './dynamic.ts';
 import { quantizedLinears } from './quantized-linear.ts';
 import { quantization } from './record.ts';
 import { pairBound } from './weight-pairs.ts';
-import { WeightQuantizer, type WeightRounding } from './weight-quantizer.ts';
+import { WeightQuantizer } from './weight-quantizer.ts';
+import type { WeightRounding } from './weight-rounding.ts';
 
 /** Numbers in (-1, 1) that look random and are the same each time. */
 const noise = (count: number, seed = 1) =>

@@ -6,7 +6,8 @@ import type { Graph, Value } from '../graph/graph.ts';
 import { type Linear, linears } from '../graph/linear.ts';
 import { replaceValue } from '../graph/replace.ts';
 import type { Engine } from '../runtime/session.ts';
-import { WeightQuantizer, type WeightRounding } from './weight-quantizer.ts';
+import { WeightQuantizer } from './weight-quantizer.ts';
+import type { WeightRounding } from './weight-rounding.ts';
 
 /** An int8 weight in the graph: `weight ~ values * scale`. */
 export interface PackedWeight {

@@ -53,6 +53,16 @@ export const quantizeOptions = z.strictObject({
   }),
 });
 
+/** The options that decide the int8 numbers. */
+export const int8Keys = {
+  scheme: true,
+  backend: true,
+  weights: true,
+  assumeVnni: true,
+  observer: true,
+  ignore: true,
+} as const;
+
 export type QuantizeOptions = z.input<typeof quantizeOptions>;
 
 /** Whether images are looked at: for ranges, and for what overflows float16. */

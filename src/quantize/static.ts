@@ -1,10 +1,10 @@
 import { UserError } from '../common/errors.ts';
 import { type Progress, silent } from '../common/progress.ts';
-import type { Builder } from '../graph/builder.ts';
 import type { Graph, Value } from '../graph/graph.ts';
-import { Tensor } from '../graph/tensor.ts';
+import type { Linear } from '../graph/linear.ts';
 import type { Engine } from '../runtime/session.ts';
-import { chosen, type NumberOptions, numbersOf } from './backends.ts';
+import { calibratedActivation, type QuantizedActivation } from './activation.ts';
+import { chosen, type NumberOptions, type Numbers, numbersOf } from './backends.ts';
 import { type CalibrationData, calibrate } from './calibrate.ts';
 import { layersToQuantize, replaceLayers } from './layers.ts';
 import { type Affine, affine, type ObserverName, observers } from './observers.ts';
@@ -44,17 +44,12 @@ export async function quantizeStatic(
   { data, observer = 'mse', ignore = [], progress = silent, ...choice }: StaticOptions,
 ): Promise<Graph> {
   const numbers = numbersOf(choice);
-  if (!Object.hasOwn(observers, observer)) {
-    throw new UserError(`no observer "${observer}"; there are ${Object.keys(observers).join(', ')}`);
-  }
   if (!data) throw new UserError('static quantization needs --data');
   assertFullPrecision(source);
   const { graph } = source.clone();
   const { layers, ignored } = layersToQuantize(graph, ignore);
-  const names = [...new Set(layers.map(({ input }) => input.name))];
-  const watched = await calibrate(engine, source, names, { data, observer, progress });
-  const levels = numbers.reduceRange ? 127 : 255;
-  const activations = new Map<Value, ActivationConstants>();
+  const ranges = await calibratedRanges(engine, graph, layers, numbers, { data, observer, progress });
+  const activations = new Map<Value, QuantizedActivation>();
   const weightError = await replaceLayers(
     engine,
     graph,
@@ -62,12 +57,10 @@ export async function quantizeStatic(
     numbers,
     progress,
     (b, { input, bias }, { values, scale }) => {
-      let activation = activations.get(input);
-      if (!activation) {
-        activation = quantizeActivation(b, input, affine(watched.get(input.name)!.range(levels), levels));
-        activations.set(input, activation);
-      }
-      const x = b.op('DequantizeLinear', activation);
+      const activation = activations.get(input) ?? calibratedActivation(b, input, ranges.get(input.name)!);
+      activations.set(input, activation);
+      const { quantized, scale: step, zeroPoint } = activation;
+      const x = b.op('DequantizeLinear', [quantized, step, zeroPoint]);
       const w = b.op('DequantizeLinear', [values, scale], scale.shape?.length ? { axis: 1 } : undefined);
       const product = b.op('MatMul', [x, w]);
       return bias ? b.op('Add', [product, bias]) : product;
@@ -78,16 +71,25 @@ export async function quantizeStatic(
   return graph;
 }
 
-/** uint8 numbers, scale, zero point. */
-type ActivationConstants = readonly [Value, Value, Value];
+/** What ranges are found on, and how. */
+export type RangeOptions = Pick<StaticOptions, 'observer' | 'progress'> & { data: CalibrationData };
 
-function quantizeActivation(b: Builder, input: Value, { scale, zeroPoint }: Affine): ActivationConstants {
-  const { graph } = b;
-  const constant = (what: string, tensor: Tensor) =>
-    graph.addConstant(graph.uniqueName(`${input.name}_${what}`), tensor);
-  const parameters = [
-    constant('scale', Tensor.scalar(scale)),
-    constant('zero_point', new Tensor('uint8', [], Uint8Array.of(zeroPoint))),
-  ] as const;
-  return [b.op('QuantizeLinear', [input, ...parameters], {}, `${input.name}_quantized`), ...parameters];
+/**
+ * Scale and zero point of what each of some Linears reads, by its name, from one pass over the data.
+ * @throws UserError when the observer is unknown, or as `calibrate`
+ */
+export async function calibratedRanges(
+  engine: Engine,
+  graph: Graph,
+  layers: readonly Linear[],
+  { reduceRange }: Numbers,
+  { data, observer = 'mse', progress = silent }: RangeOptions,
+): Promise<Map<string, Affine>> {
+  if (!Object.hasOwn(observers, observer)) {
+    throw new UserError(`no observer "${observer}"; there are ${Object.keys(observers).join(', ')}`);
+  }
+  const names = [...new Set(layers.map(({ input }) => input.name))];
+  const watched = await calibrate(engine, graph, names, { data, observer, progress });
+  const levels = reduceRange ? 127 : 255;
+  return new Map([...watched].map(([name, seen]) => [name, affine(seen.range(levels), levels)]));
 }

@@ -10,11 +10,18 @@ import { Tensor } from '../graph/tensor.ts';
  */
 export const pairBound = 128;
 
-/** `columns * (1 / scale)` cut to what int8 holds, not rounded yet. */
-export function withinInt8(b: Builder, columns: Value, scale: Value): Value {
-  const steps = b.op('Mul', [columns, b.op('Div', [b.scalar(1), scale])]);
-  return b.op('Clip', [steps, b.scalar(-128), b.scalar(127)]);
+/**
+ * `columns * (1 / scale)`. The Unsqueeze keeps the two apart: ONNX Runtime would write them as `columns / scale`, which
+ * rounds other numbers.
+ */
+export function steps(b: Builder, columns: Value, scale: Value): Value {
+  const inverse = b.op('Unsqueeze', [b.op('Div', [b.scalar(1), scale]), Tensor.int64([0])]);
+  return b.op('Mul', [columns, inverse]);
 }
+
+/** The steps of a scale, cut to what int8 holds, not rounded yet. */
+export const withinInt8 = (b: Builder, columns: Value, scale: Value): Value =>
+  b.op('Clip', [steps(b, columns, scale), b.scalar(-128), b.scalar(127)]);
 
 /** Even and odd rows of a matrix `[in, out]`, a zero below where their number is odd: `[pairs, out]` each. */
 export class WeightPairs {
@@ -47,12 +54,12 @@ export class WeightPairs {
   /** Integers `[in, out]` within the bound, as float32. */
   round(scale: Value): Value {
     const b = this.#b;
-    const steps = this.#halves.map((half) => withinInt8(b, half, scale)) as [Value, Value];
-    const rounded = steps.map((half) => b.op('Round', [half])) as [Value, Value];
+    const exact = this.#halves.map((half) => withinInt8(b, half, scale)) as [Value, Value];
+    const rounded = exact.map((half) => b.op('Round', [half])) as [Value, Value];
     const sum = b.op('Add', rounded);
     // At most 1, where both were rounded away from zero.
     const over = b.op('Sub', [sum, b.op('Clip', [sum, b.scalar(-pairBound), b.scalar(pairBound)])]);
-    const moved = rounded.map((half, i) => b.op('Mul', [b.op('Sub', [half, steps[i]!]), over]));
+    const moved = rounded.map((half, i) => b.op('Mul', [b.op('Sub', [half, exact[i]!]), over]));
     const first = b.op('Cast', [b.op('GreaterOrEqual', moved)], { to: 1 });
     const back = b.op('Mul', [over, first]);
     const result = [b.op('Sub', [rounded[0], back]), b.op('Sub', [rounded[1], b.op('Sub', [over, back])])];

@@ -4,8 +4,7 @@ import { Graph, type Value } from '../graph/graph.ts';
 import type { Linear } from '../graph/linear.ts';
 import { Tensor } from '../graph/tensor.ts';
 import type { Engine, Session } from '../runtime/session.ts';
-import type { Granularity } from './backends.ts';
-import { WeightPairs, withinInt8 } from './weight-pairs.ts';
+import { columnsOf, type RoundedWeight, roundWeight, type WeightRounding } from './weight-rounding.ts';
 
 /** A Linear's weight as integers: `weight ~ values * scale`, zero point 0. */
 export interface QuantizedWeight {
@@ -26,27 +25,7 @@ export interface WeightSquares {
   readonly plainError: number;
 }
 
-export interface WeightRounding {
-  /** One scale for each output channel, or one for the whole matrix. */
-  readonly granularity: Granularity;
-  /** Whether neighbours that are multiplied as a pair keep within `pairBound`; for scales of channels. */
-  readonly bounded: boolean;
-}
-
-/** Scales don't go below this (float32 epsilon), so that all-zero channels divide by something. */
-const smallestScale = 2 ** -23;
-
-/**
- * Quantizes weights symmetrically to int8, a matrix at a time on the engine.
- *
- * Plain: with m = max |w| over an output channel (or all), scale = max(m / 127.5, 2^-23),
- * q = clip(round(w * (1 / scale)), -128, 127), rounding half to even and every step in float32. These are
- * the numbers of PyTorch's PerChannelMinMaxObserver and MinMaxObserver with `qint8` and a symmetric scheme.
- *
- * Bounded: a channel's scale grows until no pair exceeds `pairBound` before rounding; where both
- * neighbours are rounded away from zero, the one that moved more goes back by one. (Cutting the few largest
- * pairs of a channel instead, at the scale of least squared error, gains 1 % of the error of normal weights.)
- */
+/** Quantizes weights as `roundWeight` has it, a matrix at a time on the engine. */
 export class WeightQuantizer {
   readonly #engine: Engine;
   readonly #rounding: WeightRounding;
@@ -72,7 +51,7 @@ export class WeightQuantizer {
     const key = `${layout} ${shape}`;
     let session = this.#sessions.get(key);
     if (!session) {
-      // ONNX Runtime would rewrite w * (1 / scale) as w / scale, which rounds other numbers.
+      // Numbers to the bit: every step as it is written.
       const options = { optimization: 'disabled' } as const;
       session = await this.#engine.load(quantizingGraph(layout, shape, this.#rounding), options);
       this.#sessions.set(key, session);
@@ -93,44 +72,28 @@ export class WeightQuantizer {
 function quantizingGraph(
   layout: Linear['layout'],
   shape: readonly [number, number],
-  { granularity, bounded }: WeightRounding,
+  rounding: WeightRounding,
 ): Graph {
   const graph = new Graph('quantize weight');
   const b = new Builder(graph);
   const weight = graph.addInput('weight', 'float32', shape);
-  const columns = layout === 'out,in' ? b.op('Transpose', [weight], { perm: [1, 0] }) : weight;
-  const axes = Tensor.int64(granularity === 'channel' ? [0] : [0, 1]);
-  const plain = plainScale(b, columns, axes);
-  const pairs = bounded
-    ? new WeightPairs(b, columns, layout === 'out,in' ? [shape[1], shape[0]] : shape)
-    : undefined;
-  const scale = pairs ? pairs.scale(plain) : plain;
-  const rounded = pairs ? pairs.round(scale) : round(b, columns, scale);
-  const channelScale = granularity === 'channel' ? plain : plainScale(b, columns, Tensor.int64([0]));
+  const [columns, size] = columnsOf(b, weight, layout);
+  const rounded = roundWeight(b, columns, size, rounding);
+  const plain = roundWeight(b, columns, size, { granularity: 'channel', bounded: false });
   const zero = b.op('ReduceSum', [b.op('Mul', [weight, b.scalar(0)])], { keepdims: 0 }, 'zero');
-  const squares = [
-    sumOfSquares(b, columns),
-    errorOf(b, columns, rounded, scale),
-    errorOf(b, columns, round(b, columns, channelScale), channelScale),
-  ].map((sum) => b.op('Reshape', [sum, Tensor.int64([1])]));
+  const squares = [sumOfSquares(b, columns), errorOf(b, columns, rounded), errorOf(b, columns, plain)].map(
+    (sum) => b.op('Reshape', [sum, Tensor.int64([1])]),
+  );
   graph.outputs.push(
-    b.op('Cast', [rounded], { to: 3 }, 'values'),
-    b.op('Identity', [scale], {}, 'scale'),
+    b.op('Cast', [rounded.integers], { to: 3 }, 'values'),
+    b.op('Identity', [rounded.scale], {}, 'scale'),
     zero,
     b.op('Concat', squares, { axis: 0 }, 'squares'),
   );
   return graph;
 }
 
-function plainScale(b: Builder, columns: Value, axes: Tensor): Value {
-  const largest = b.op('ReduceMax', [b.op('Abs', [columns]), axes], { keepdims: 0 });
-  return b.op('Max', [b.op('Div', [largest, b.scalar(127.5)]), b.scalar(smallestScale)]);
-}
-
-const round = (b: Builder, columns: Value, scale: Value): Value =>
-  b.op('Round', [withinInt8(b, columns, scale)]);
-
 const sumOfSquares = (b: Builder, value: Value): Value => b.op('ReduceSumSquare', [value], { keepdims: 0 });
 
-const errorOf = (b: Builder, columns: Value, rounded: Value, scale: Value): Value =>
-  sumOfSquares(b, b.op('Sub', [b.op('Mul', [rounded, scale]), columns]));
+const errorOf = (b: Builder, columns: Value, { integers, scale }: RoundedWeight): Value =>
+  sumOfSquares(b, b.op('Sub', [b.op('Mul', [integers, scale]), columns]));

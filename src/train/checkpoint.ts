@@ -18,7 +18,7 @@ export interface EpochRecord {
   loss: number;
   /** Share of training images predicted as their most likely target, while they were trained on; of classifiers. */
   trainTop1?: number;
-  /** Share of held-out images predicted right, where that was asked for. */
+  /** Share of held-out images predicted right, where that was asked for; with `qat` as int8 would. */
   top1?: number;
 }
 

@@ -4,6 +4,8 @@ import { validated } from '../common/options.ts';
 import type { Augmentation } from '../dataset/augment.ts';
 import type { Preprocessing } from '../dataset/preprocessing.ts';
 import type { Graph } from '../graph/graph.ts';
+import type { CalibrationData } from '../quantize/calibrate.ts';
+import { int8Keys, quantizeOptions } from '../quantize/quantize.ts';
 import { type OptimizerName, optimizers } from './optimizer.ts';
 import { type ScheduleName, schedules } from './schedule.ts';
 import { tasks } from './step.ts';
@@ -97,6 +99,11 @@ export const finetuneOptions = z.strictObject({
   limit: z.number().int().min(1).optional().meta({
     description: 'train on this many images an epoch; left out: all',
   }),
+  qat: z.boolean().default(false).meta({
+    description:
+      'quantization-aware: every linear layer computes with the int8 numbers that it will have, and epochs are measured so; what is kept is float32',
+  }),
+  ...quantizeOptions.pick(int8Keys).shape,
 });
 
 export type FinetuneOptions = z.input<typeof finetuneOptions> & {
@@ -105,6 +112,8 @@ export type FinetuneOptions = z.input<typeof finetuneOptions> & {
   augment?: Augmentation;
   /** A model with the same input and classes whose softened predictions join the targets. */
   teacher?: Graph;
+  /** Images that the ranges of static int8 are found on, where it is trained for that. */
+  calibration?: CalibrationData;
   /** Measure top-1 on the held-out images after every epoch. */
   evaluate?: boolean;
   seed: number;
@@ -117,12 +126,13 @@ export type Settings = Omit<FinetuneOptions, keyof typeof finetuneOptions.shape>
 
 /** @throws UserError on a wrong option, or options that contradict each other */
 export function settingsOf(options: FinetuneOptions): Settings {
-  const { preprocessing, augment, teacher, evaluate, seed, threads, ...input } = options;
+  const { preprocessing, augment, teacher, calibration, evaluate, seed, threads, ...input } = options;
   const settings = {
     ...validated(finetuneOptions, input),
     preprocessing,
     augment,
     teacher,
+    calibration,
     evaluate,
     seed,
     threads,

@@ -5,12 +5,16 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { InterruptedError, UserError } from '../common/errors.ts';
 import { silent } from '../common/progress.ts';
 import type { Split } from '../dataset/dataset.ts';
+import { batches } from '../dataset/loader.ts';
 import type { Graph } from '../graph/graph.ts';
 import { inferGraph } from '../graph/infer.ts';
 import { parameters } from '../graph/parameters.ts';
 import { Tensor } from '../graph/tensor.ts';
 import { evaluate } from '../measure/accuracy.ts';
+import { quantizeDynamic } from '../quantize/dynamic.ts';
+import { quantizeStatic } from '../quantize/static.ts';
 import { onnxruntime } from '../runtime/onnxruntime.node.ts';
+import { runOnce } from '../runtime/session.ts';
 import { initModel } from '../zoo/model.ts';
 import { modelInfo } from '../zoo/model-info.ts';
 import { fileCheckpoints } from './checkpoint.node.ts';
@@ -67,6 +71,18 @@ const options = (over: Partial<FinetuneOptions> = {}): FinetuneOptions => ({
   ...over,
 });
 
+/** Training for static int8, with ranges found on a few of the images. */
+const staticInt8 = () =>
+  ({
+    qat: true,
+    scheme: 'static',
+    calibration: batches(data.train, modelInfo(tiny()).preprocessing, {
+      engine: onnxruntime,
+      batchSize: 8,
+      limit: 16,
+    }),
+  }) as const;
+
 const weights = (graph: Graph) => parameters(graph).map((value) => Array.from(value.tensor!.floats));
 
 /** Aborts when the bar reaches so many images. */
@@ -110,6 +126,11 @@ describe('finetune', () => {
     ['sgd', { optimizer: 'sgd', momentum: 0.8, nesterov: true, lr: 0.1 }],
     ['a running mean and the best epoch', { emaDecay: 0.9, best: true, epochs: 4 }],
     ['rates of layers and steps of the rate', { layerDecay: 0.5, schedule: 'step', decayEpochs: 1 }],
+    ['static int8, a running mean, the best epoch', { ...staticInt8(), emaDecay: 0.9, best: true }],
+    [
+      'dynamic int8, accumulated',
+      { qat: true, backend: 'x86', weights: 'torch', accumulate: 2, batchSize: 4 },
+    ],
   ] as const)('stopped and resumed ends with the same weights: %s', async (_, over) => {
     const whole = await finetune(onnxruntime, tiny(), data, options(over));
     const folder = mkdtempSync(join(tmpdir(), 'resumed-'));
@@ -209,6 +230,67 @@ describe('finetune', () => {
     await finetune(onnxruntime, tiny(), data, options(), { checkpoints, resume: true });
   });
 
+  it.each(['dynamic', 'static'] as const)(
+    'for %s int8 gives a float32 model that is better in int8',
+    async (scheme) => {
+      const teacher = tiny();
+      const { calibration } = staticInt8();
+      const choice = { backend: 'qnnpack', weights: 'torch' } as const;
+      const distanceInInt8 = async (model: Graph) => {
+        const int8 = await (scheme === 'static'
+          ? quantizeStatic(onnxruntime, model, { ...choice, data: calibration })
+          : quantizeDynamic(onnxruntime, model, choice));
+        let [error, size] = [0, 0];
+        for await (const { pixels } of calibration) {
+          const [found, wanted] = await Promise.all(
+            [int8, teacher].map((graph) => runOnce(onnxruntime, graph, { pixel_values: pixels })),
+          );
+          wanted!.logits!.floats.forEach((value, i) => {
+            error += (found!.logits!.floats[i]! - value) ** 2;
+            size += value ** 2;
+          });
+        }
+        return error / size;
+      };
+      const start = lopsided(teacher, 64);
+      const run = options({ task: 'distill', teacher, epochs: 8, mixup: 0, weightDecay: 0, lr: 0.001 });
+      const plain = await finetune(onnxruntime, start, data, run);
+      const aware = await finetune(onnxruntime, start, data, {
+        ...run,
+        ...choice,
+        qat: true,
+        scheme,
+        calibration,
+      });
+      expect(parameters(aware.graph).map(({ name, dtype }) => [name, dtype])).toEqual(
+        parameters(start).map(({ name }) => [name, 'float32']),
+      );
+      expect(aware.graph.nodes.map(({ op }) => op)).toEqual(start.nodes.map(({ op }) => op));
+      const [before, without, after] = await Promise.all(
+        [start, plain.graph, aware.graph].map(distanceInInt8),
+      );
+      expect(before).toBeGreaterThan(0.02);
+      expect(after).toBeLessThan(before! / 10);
+      expect(after).toBeLessThan(without! / 10);
+    },
+  );
+
+  it('measures epochs in the int8 numbers it trains for', async () => {
+    const learnt = await finetune(onnxruntime, tiny(), data, options({ epochs: 12, mixup: 0 }));
+    const model = lopsided(learnt.graph, 512);
+    const choice = { backend: 'qnnpack', weights: 'torch' } as const;
+    const run = options({ ...choice, epochs: 1, mixup: 0, lr: 1e-9, evaluate: true });
+    const measured = async (graph: Graph) => {
+      const { preprocessing } = modelInfo(tiny());
+      return (await evaluate(onnxruntime, graph, data.val, { preprocessing, batchSize: 10 })).top1;
+    };
+    const top1 = async (qat: boolean) =>
+      (await finetune(onnxruntime, model, data, { ...run, qat })).history.epochs[0]!.top1;
+    expect(await top1(false)).toBe(await measured(model));
+    expect(await top1(true)).toBe(await measured(await quantizeDynamic(onnxruntime, model, choice)));
+    expect(await top1(true)).toBeLessThan((await top1(false))!);
+  });
+
   it('distils: a model taught by another with full weight comes to agree with it', async () => {
     const { graph: teacher } = await finetune(onnxruntime, tiny(), data, options({ epochs: 12, mixup: 0 }));
     const student = initModel({ ...modelOf(), modelArgs: { ...modelOf().modelArgs, depth: 2 } }, 3);
@@ -273,6 +355,8 @@ describe('finetune', () => {
     await refused({ lr: Number.NaN }).toThrow(/lr: it must be a number above 0, not NaN/);
     await refused({ warmup: 1 }).toThrow(/warmup: it must be a number from 0, below 1/);
     await refused({}, { train: bars(0), val: bars(1) }).toThrow(/no images/);
+    await refused({ qat: true, scheme: 'static' }).toThrow(/static int8 needs images/);
+    await refused({ qat: true, ignore: ['*'] }).toThrow(/every linear layer is ignored/);
     await refused({ mixup: 0 }, { train: bars(40, 3), val: bars(1) }).toThrow(/label 2.*2 classes/);
     const checkpoints = fileCheckpoints(folder);
     const stop = { checkpoints, ...stopAt(1) };
@@ -295,3 +379,28 @@ const structuredCopy = ({ tensors, progress }: TrainingCheckpoint): TrainingChec
   ),
   progress: structuredClone(progress),
 });
+
+/**
+ * The same function, but hard to round: one channel of each norm is small, and the weights that read it large, so that
+ * a scale for the whole matrix leaves the others few steps.
+ */
+function lopsided(model: Graph, by: number): Graph {
+  const { graph } = model.clone();
+  const scaled = (name: string, factor: (i: number) => number) => {
+    const value = graph.constants.get(name)!;
+    const { shape, floats } = value.tensor!;
+    graph.setConstant(
+      value,
+      Tensor.float32(
+        shape,
+        floats.map((w, i) => w * factor(i)),
+      ),
+    );
+  };
+  const pairs = { 'blocks.0.norm1': 'blocks.0.attn.qkv', 'blocks.0.norm2': 'blocks.0.mlp.fc1', norm: 'head' };
+  for (const [norm, reader] of Object.entries(pairs)) {
+    for (const kind of ['weight', 'bias']) scaled(`${norm}.${kind}`, (i) => (i === 0 ? 1 / by : 1));
+    scaled(`${reader}.weight`, (i) => (i % 8 === 0 ? by : 1));
+  }
+  return graph;
+}

@@ -8,12 +8,14 @@ import { modelParameters } from '../graph/learned.ts';
 import { parameters } from '../graph/parameters.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import { evaluate } from '../measure/accuracy.ts';
+import type { FakeQuantization } from '../quantize/fake.ts';
 import type { Engine, Session, Tensors } from '../runtime/session.ts';
 import { architectureName } from '../zoo/model-info.ts';
 import type { CheckpointStore, History, TrainingProgress } from './checkpoint.ts';
 import { type FinetuneOptions, type Settings, settingsOf } from './finetune-options.ts';
 import { layerRates } from './layer-decay.ts';
 import { checkRecipe, type Plan, planOf, recipeOf } from './plan.ts';
+import { asInt8, fakeQuantizationOf } from './quantization-aware.ts';
 import { scheduleOf } from './schedule.ts';
 import { Trainer } from './trainer.ts';
 import type { TrainingWatcher } from './watch.ts';
@@ -66,12 +68,13 @@ export async function finetune(
   const { optimizer, momentum, nesterov, emaDecay, layerDecay } = options;
   const distillation =
     task === 'distill' || !teacher ? undefined : { weight: options.distill ?? 0.5, temperature };
+  const int8 = await fakeQuantizationOf(engine, graph, options, progress);
   const trainer = await Trainer.create(
     engine,
     graph,
     {
       ...{ accumulate, clipNorm, distillation, threads, task },
-      ...{ optimizer, momentum, nesterov, emaDecay },
+      ...{ optimizer, momentum, nesterov, emaDecay, int8 },
       rates:
         layerDecay === 1
           ? undefined
@@ -85,7 +88,7 @@ export async function finetune(
   for (const line of notesOn(graph)) progress.note(line);
   const teaching = teacher && (await engine.load(teacher, { threads }));
   try {
-    const run = new Run(engine, graph, data, options, plan, trainer, teaching, context);
+    const run = new Run(engine, graph, data, options, plan, trainer, int8, teaching, context);
     if (saved) {
       run.at = saved.progress;
       run.takeBest(saved.tensors);
@@ -157,6 +160,7 @@ class Run {
     readonly options: Settings,
     readonly plan: Plan,
     readonly trainer: Trainer,
+    readonly int8: FakeQuantization | undefined,
     readonly teacher: Session | undefined,
     readonly context: FinetuneContext,
   ) {
@@ -325,18 +329,15 @@ class Run {
 
   async #measure(): Promise<number> {
     const { preprocessing, threads } = this.options;
-    const { top1 } = await evaluate(
-      this.engine,
-      this.#withWeights(this.trainer.parameters()),
-      this.data.val,
-      {
-        preprocessing,
-        batchSize: 64,
-        label: `epoch ${this.at.epoch}, held out`,
-        progress: this.#progress,
-        threads,
-      },
-    );
+    const model = this.#withWeights(this.trainer.parameters());
+    const measured = this.int8 ? asInt8(model, this.int8) : model;
+    const { top1 } = await evaluate(this.engine, measured, this.data.val, {
+      preprocessing,
+      batchSize: 64,
+      label: `epoch ${this.at.epoch}, held out`,
+      progress: this.#progress,
+      threads,
+    });
     return top1;
   }
 

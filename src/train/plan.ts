@@ -27,11 +27,12 @@ export function planOf(train: Split, { epochs, batchSize, accumulate, limit }: S
 
 /** What decides the result, as text. */
 export function recipeOf(options: Settings, plan: Plan): string {
-  const { teacher, threads: _, evaluate: __, task, ...rest } = options;
+  const { teacher, calibration, threads: _, evaluate: __, task, ...rest } = options;
   return JSON.stringify({
     ...rest,
     ...(task === 'distill' ? { task } : {}),
     teacher: teacher?.name,
+    calibration: calibration?.length,
     ...plan,
   });
 }

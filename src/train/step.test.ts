@@ -5,6 +5,8 @@ import { checkGraph } from '../graph/check.ts';
 import { Graph } from '../graph/graph.ts';
 import { parameters, setParameters } from '../graph/parameters.ts';
 import { Tensor } from '../graph/tensor.ts';
+import { quantizeDynamic } from '../quantize/dynamic.ts';
+import { quantizedLinears } from '../quantize/quantized-linear.ts';
 import { onnxruntime } from '../runtime/onnxruntime.node.ts';
 import { runOnce } from '../runtime/session.ts';
 import { initModel } from '../zoo/model.ts';
@@ -250,6 +252,49 @@ describe('training step', () => {
     for (let i = 0; i < 100; i++) loss = (await trainer.train(input, 0.05, 0)).loss;
     expect(loss).toBeLessThan(first.loss / 50);
     await trainer.dispose();
+  });
+
+  it('computes the loss of the int8 model, and gradients go straight to what is behind a layer left in float32', async () => {
+    const first = filled([4, 2], (i) => Math.sin(3 * i + 1));
+    const second = filled([3, 4], (i) => Math.cos(2 * i));
+    const graph = new Graph('two');
+    const b = new Builder(graph);
+    const x = graph.addInput('pixel_values', 'float32', ['N', 2]);
+    const weights = { 'first.weight': first, 'second.weight': second };
+    const turned = Object.entries(weights).map(([name, tensor]) =>
+      b.op('Transpose', [graph.addConstant(name, tensor)], { perm: [1, 0] }),
+    );
+    graph.outputs.push(b.op('MatMul', [b.op('MatMul', [x, turned[0]]), turned[1]], {}, 'logits'));
+    setParameters(graph, Object.keys(weights));
+    const input = { pixels: filled([4, 2], (i) => Math.sin(i * 1.3)), targets };
+    const int8 = { ignore: ['first.*'], weights: 'torch' } as const;
+    const quantized = await quantizeDynamic(onnxruntime, graph, int8);
+    const { logits } = await runOnce(onnxruntime, quantized, { pixel_values: input.pixels });
+
+    const rows = [0, 1, 2, 3];
+    const error = rows.map((n) => {
+      const powers = [0, 1, 2].map((k) => Math.exp(logits!.floats[3 * n + k]!));
+      const total = powers.reduce((a, c) => a + c);
+      return powers.map((power, k) => [power / total, targets.floats[3 * n + k]!] as const);
+    });
+    const loss = error.flat().reduce((sum, [p, target]) => sum - target * Math.log(p), 0) / 4;
+    const packed = quantizedLinears(quantized)[0]!;
+    const w = (k: number, j: number) =>
+      (packed.weight.tensor!.data as Int8Array)[3 * j + k]! * packed.weightScale.tensor!.floats[k]!;
+
+    const trainer = await Trainer.create(onnxruntime, graph, { optimizer: 'sgd', momentum: 0, int8 });
+    expect((await trainer.train(input, 1, 0)).loss).toBeCloseTo(loss, 5);
+    const moved = trainer.parameters();
+    await trainer.dispose();
+    first.floats.forEach((before, at) => {
+      const [j, i] = [at >> 1, at % 2];
+      const slopes = rows.map((n) =>
+        error[n]!.reduce((sum, [p, target], k) => sum + ((p - target) / 4) * w(k, j), 0),
+      );
+      const gradient = slopes.reduce((sum, slope, n) => sum + slope * input.pixels.floats[2 * n + i]!, 0);
+      expect(before - moved['first.weight']!.floats[at]!).toBeCloseTo(gradient, 5);
+    });
+    expect(moved['second.weight']!.floats).not.toEqual(second.floats);
   });
 
   it('trains what layers have learned in a graph that does not say what its parameters are', () => {

@@ -5,6 +5,7 @@ import { Graph, type Value } from '../graph/graph.ts';
 import { modelParameters } from '../graph/learned.ts';
 import { raiseOpset } from '../graph/raise-opset.ts';
 import { freeName } from '../graph/replace.ts';
+import { type FakeQuantization, fakeQuantize } from '../quantize/fake.ts';
 import { undecayed } from '../zoo/model-family.ts';
 import { decays } from './adamw.ts';
 import { correctCount, crossEntropy, type Distillation, distillationLoss, outputDistance } from './loss.ts';
@@ -29,6 +30,8 @@ export interface StepOptions extends OptimizerSettings {
    * gradients (`grad.NAME` in and out), and `updateStep` makes the update.
    */
   accumulate?: number;
+  /** The forward pass computes with the int8 numbers that the model will have; left out: in float32. */
+  int8?: FakeQuantization | undefined;
 }
 
 /** What a model is trained to: tell classes apart, or give the outputs that a teacher gives, whatever they are. */
@@ -87,6 +90,7 @@ export function trainingStep(model: Graph, options: StepOptions = {}): TrainingG
   const names = modelParameters(model).map((value) => value.name);
   if (names.length === 0) throw new UserError(`${model.name} has no parameters that could be trained`);
   raiseOpset(graph, gradientOpset);
+  const straight = options.int8 && fakeQuantize(graph, options.int8);
   lowerForTraining(graph);
   const trainable = names
     .map((name) => graph.constants.get(name))
@@ -105,7 +109,7 @@ export function trainingStep(model: Graph, options: StepOptions = {}): TrainingG
   const b = new Builder(graph);
   const accumulate = options.accumulate ?? 1;
   const objective = (options.task === 'distill' ? matching : classifying)(b, options);
-  const gradients = backward(graph, objective.loss, trainable);
+  const gradients = backward(graph, objective.loss, trainable, straight);
   graph.outputs.length = 0;
   emit(graph, objective.loss, 'loss');
   if (objective.correct) emit(graph, objective.correct, 'correct');

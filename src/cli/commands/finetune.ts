@@ -23,11 +23,22 @@ interface Options extends CommonOptions, WatchOptions {
   resume?: boolean;
 }
 
+/** Options that decide whether others have an effect. */
+interface Deciding {
+  optimizer?: string;
+  schedule?: string;
+  erase?: number;
+  qat?: boolean;
+  scheme?: string;
+  weights?: string;
+}
+
 export function finetuneCommand(): Command {
   const finetune = command('finetune', 'Train a model further, to win back what pruning cost.', [
     'pqv finetune pruned/ -o tuned/ --data imagenet/ --epochs 10 --lr 1e-4',
     'pqv finetune pruned/ -o tuned/ --data imagenet/ --epochs 10 --teacher deit/ --distill 0.5',
     'pqv finetune pruned/ -o tuned/ --data imagenet/ --epochs 10 --resume --board',
+    'pqv finetune pruned/ -o tuned/ --data imagenet/ --epochs 10 --qat --backend qnnpack --weights torch',
   ])
     .argument('<model>', 'folder, .onnx file, name on the Hub, or checkpoint file with --arch')
     .requiredOption('-o, --output <dir>', 'folder to write; checkpoints go there too');
@@ -39,17 +50,18 @@ export function finetuneCommand(): Command {
   return withCommonOptions(withModelOptions(withWatchOptions(finetune))).action(
     async (model: string, common: Options) => {
       const unused = !common.teacher && '--teacher';
-      const { optimizer, schedule, erase } = finetune.opts<{
-        optimizer?: string;
-        schedule?: string;
-        erase?: number;
-      }>();
+      const { optimizer, schedule, erase, qat, scheme, weights } = finetune.opts<Deciding>();
       const sgd = optimizer !== 'sgd' && '--optimizer sgd';
       const stepped = schedule !== 'step' && '--schedule step';
+      const float = !qat && '--qat';
+      const ranged = scheme !== 'static' && '--scheme static';
       warnUnused(finetune, {
         ...{ distill: unused, temperature: unused },
         ...{ momentum: sgd, nesterov: sgd, decayEpochs: stepped, decayRate: stepped },
         eraseMode: !erase && '--erase',
+        ...{ scheme: float, backend: float, weights: float, ignore: float },
+        ...{ assumeVnni: float || (weights === 'torch' && '--weights safe') },
+        ...{ observer: float || ranged, samples: float || ranged },
       });
       const { finetuneModel } = await import('../../pipeline/commands/finetune.node.ts');
       const progress = await progressFor(common);

@@ -1,13 +1,12 @@
 import { z } from 'zod';
 import { UserError } from '../../common/errors.ts';
 import { augmentationOf, augmentOptions } from '../../dataset/augment-options.ts';
-import { finetune } from '../../library/finetune.ts';
+import { finetune, finetuneModelOptions } from '../../library/finetune.ts';
 import { fileCheckpoints } from '../../train/checkpoint.node.ts';
-import { finetuneOptions } from '../../train/finetune-options.ts';
 import { openModel } from '../open.node.ts';
 import type { Stage } from './stage.ts';
 
-const options = finetuneOptions.extend({
+const options = finetuneModelOptions.extend({
   ...augmentOptions.shape,
   teacher: z.string().optional().meta({
     description:

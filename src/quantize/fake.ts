@@ -1,0 +1,93 @@
+import type { StraightThrough } from '../autodiff/backward.ts';
+import { Builder } from '../graph/builder.ts';
+import type { Graph, Value } from '../graph/graph.ts';
+import type { Linear } from '../graph/linear.ts';
+import { replaceValue } from '../graph/replace.ts';
+import { activationAtRunTime, calibratedActivation } from './activation.ts';
+import { type NumberOptions, numbersOf } from './backends.ts';
+import { layersToQuantize } from './layers.ts';
+import type { Affine } from './observers.ts';
+import { steps } from './weight-pairs.ts';
+import { columnsOf, roundWeight, type WeightRounding } from './weight-rounding.ts';
+
+/** The int8 numbers that a float32 graph is to compute with. */
+export interface FakeQuantization extends NumberOptions {
+  /** Weights to leave as they are, as patterns of their names (`head.*`). */
+  ignore?: readonly string[];
+  /** Static scheme: scale and zero point of what each Linear reads, by its name. Left out: found at run time. */
+  ranges?: ReadonlyMap<string, Affine>;
+}
+
+/**
+ * Gives every Linear that `quantizeDynamic` or `quantizeStatic` would turn into int8 their numbers, but computes in
+ * float32 with weights that may change, in the graph given:
+ *
+ *     x -> quantize -> dequantize -> MatMul -> Add(bias) -> y
+ *          weight -> whole numbers -> times their scale --^
+ *
+ * The gradient goes straight through the rounding, except where a number was cut off; scales are constants to it. Ranges
+ * that are found at run time cut nothing off.
+ *
+ * @param graph of operator set 18 or later
+ * @returns what `backward` has to be told
+ * @throws UserError when the backend is unknown, or the graph has no Linear to quantize
+ */
+export function fakeQuantize(
+  graph: Graph,
+  { ignore = [], ranges, ...choice }: FakeQuantization,
+): Map<Value, StraightThrough> {
+  const numbers = numbersOf(choice);
+  const straight = new Map<Value, StraightThrough>();
+  const activations = new Map<Value, Value>();
+  const weights = new Map<string, Value>();
+
+  const activation = (b: Builder, input: Value): Value => {
+    const range = ranges?.get(input.name);
+    if (ranges && !range) throw new Error(`no range was found for ${input.name}`);
+    // Passes that rewrite the producer of the input leave this one alone.
+    const of = b.op('Identity', [input], {}, `${input.name}_exact`);
+    const { quantized, scale, zeroPoint } = range
+      ? calibratedActivation(b, of, range)
+      : activationAtRunTime(b, of, numbers);
+    const made = b.op('DequantizeLinear', [quantized, scale, zeroPoint]);
+    straight.set(made, range ? { of, where: (end) => within(end, of, range) } : { of });
+    return made;
+  };
+
+  for (const layer of layersToQuantize(graph, ignore).layers) {
+    const { weight, layout, bias, output, product } = layer;
+    const b = new Builder(graph, product);
+    const [input, key] = [product.input(0), `${layout} ${weight.name}`];
+    const x = activations.get(input) ?? activation(b, input);
+    const w = weights.get(key) ?? fakeWeight(b, layer, numbers, straight);
+    activations.set(input, x);
+    weights.set(key, w);
+    const made = b.op('MatMul', [x, w]);
+    replaceValue(graph, output, bias ? b.op('Add', [made, bias]) : made);
+  }
+  graph.removeDead();
+  return straight;
+}
+
+/** The largest number of an activation, whatever its range was chosen for: more than 7 bits are not cut off. */
+const largest = 255;
+
+/** Where a number becomes one of those there are, and not the last because it lies beyond. */
+function within(b: Builder, input: Value, { scale, zeroPoint }: Affine): Value {
+  const bounds = [-0.5 - zeroPoint, largest + 0.5 - zeroPoint].map((steps) => b.scalar(steps * scale));
+  return b.op('Equal', [b.op('Clip', [input, ...bounds]), input]);
+}
+
+function fakeWeight(
+  b: Builder,
+  { weight, layout }: Linear,
+  rounding: WeightRounding,
+  straight: Map<Value, StraightThrough>,
+): Value {
+  const [of, shape] = columnsOf(b, weight, layout);
+  const { integers, scale } = roundWeight(b, of, shape, rounding);
+  const made = b.op('Mul', [integers, scale], {}, `${weight.name}_rounded`);
+  // Scales hold the lowest number; the highest of a channel may round to 128, and is cut to 127.
+  straight.set(made, { of, where: (end) => end.op('Less', [steps(end, of, scale), end.scalar(127.5)]) });
+  return made;
+}

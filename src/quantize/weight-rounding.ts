@@ -1,0 +1,63 @@
+import type { Builder } from '../graph/builder.ts';
+import type { Value } from '../graph/graph.ts';
+import type { Linear } from '../graph/linear.ts';
+import { Tensor } from '../graph/tensor.ts';
+import type { Granularity } from './backends.ts';
+import { WeightPairs, withinInt8 } from './weight-pairs.ts';
+
+export interface WeightRounding {
+  /** One scale for each output channel, or one for the whole matrix. */
+  readonly granularity: Granularity;
+  /** Whether neighbours that are multiplied as a pair keep within `pairBound`; for scales of channels. */
+  readonly bounded: boolean;
+}
+
+/** `columns ~ integers * scale`. */
+export interface RoundedWeight {
+  /** float32 `[in, out]`, whole numbers from -128 to 127. */
+  readonly integers: Value;
+  /** float32 `[out]`, or a scalar for the whole matrix. */
+  readonly scale: Value;
+}
+
+/** A weight as `[in, out]`, and that shape. */
+export function columnsOf(
+  b: Builder,
+  weight: Value,
+  layout: Linear['layout'],
+): readonly [Value, readonly [number, number]] {
+  const [rows, width] = weight.staticShape as [number, number];
+  if (layout === 'in,out') return [weight, [rows, width]];
+  return [b.op('Transpose', [weight], { perm: [1, 0] }), [width, rows]];
+}
+
+/** Scales don't go below this (float32 epsilon), so that all-zero channels divide by something. */
+const smallestScale = 2 ** -23;
+
+/**
+ * Rounds a weight symmetrically to what int8 holds.
+ *
+ * Plain: with m = max |w| over an output channel (or all), scale = max(m / 127.5, 2^-23),
+ * q = clip(round(w * (1 / scale)), -128, 127), rounding half to even and every step in float32. These are
+ * the numbers of PyTorch's PerChannelMinMaxObserver and MinMaxObserver with `qint8` and a symmetric scheme.
+ *
+ * Bounded: a channel's scale grows until no pair exceeds `pairBound` before rounding; where both
+ * neighbours are rounded away from zero, the one that moved more goes back by one. (Cutting the few largest
+ * pairs of a channel instead, at the scale of least squared error, gains 1 % of the error of normal weights.)
+ *
+ * @param columns `[in, out]`
+ */
+export function roundWeight(
+  b: Builder,
+  columns: Value,
+  shape: readonly [number, number],
+  { granularity, bounded }: WeightRounding,
+): RoundedWeight {
+  const axes = Tensor.int64(granularity === 'channel' ? [0] : [0, 1]);
+  const largest = b.op('ReduceMax', [b.op('Abs', [columns]), axes], { keepdims: 0 });
+  const plain = b.op('Max', [b.op('Div', [largest, b.scalar(127.5)]), b.scalar(smallestScale)]);
+  if (!bounded) return { integers: b.op('Round', [withinInt8(b, columns, plain)]), scale: plain };
+  const pairs = new WeightPairs(b, columns, shape);
+  const scale = pairs.scale(plain);
+  return { integers: pairs.round(scale), scale };
+}
