@@ -32,6 +32,17 @@ it('a model of features goes the whole way on images whose classes do not matter
   expect((await pqv('compare', at('tuned'), at('int8'))).stdout).not.toMatch(/prediction/);
 });
 
+it('says what a preset sets, and that one to learn from a teacher has none', async () => {
+  const preset = ['--data', 'mnist', '--preset', 'distill', '--epochs', '1'];
+  const alone = await pqv('finetune', at('model'), '-o', at('alone'), ...preset);
+  expect(alone).toMatchObject({
+    code: 2,
+    stderr: expect.stringMatching(
+      /preset distill sets lr 0.0001, distill 0.9[\s\S]*preset distill learns from a teacher: give/,
+    ),
+  });
+});
+
 it('says what a model of features needs', async () => {
   const alone = await pqv('finetune', at('model'), '-o', at('alone'), '--data', 'mnist', '--epochs', '1');
   expect(alone).toMatchObject({

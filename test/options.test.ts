@@ -178,6 +178,17 @@ describe('a recipe', () => {
     expect({ prune, finetune }).toEqual({ prune: undefined, finetune: undefined });
   });
 
+  it('takes what a preset says of finetuning where nothing else does, and is whole without it', async () => {
+    const recipe = await recipeFrom(['--finetune-preset', 'paper', '--lr', '0.001']);
+    expect(recipe.finetune).toMatchObject({ preset: 'paper', epochs: 60, lr: 0.001, cutmix: 1, erase: 0.25 });
+    const written = { model: 'some/model', data: 'mnist', finetune: { preset: 'paper', lr: 0.001 } };
+    expect(recipeOf(written)).toEqual(recipe);
+    const file = at('preset.yaml');
+    writeFileSync(file, recipeText(recipe));
+    expect(recipeOf(readRecipe(file))).toEqual(recipe);
+    expect(recipeOf({ ...written, finetune: { preset: 'paper', epochs: 0 } }).finetune).toBeUndefined();
+  });
+
   it.each([
     [{ data: 'mnist' }, 'option model is missing: it must be text'],
     [
@@ -194,6 +205,11 @@ describe('a recipe', () => {
     [
       { model: 'm', data: 'mnist', formats: ['png'] },
       /option formats\.0: it must be a list, each one of onnx, ort/,
+    ],
+    [{ model: 'm', data: 'mnist', finetune: { lr: 1 } }, /option finetune\.epochs is missing/],
+    [
+      { model: 'm', data: 'mnist', finetune: { preset: 'papers' } },
+      /option finetune\.preset: it must be one of paper, quick, distill/,
     ],
     [
       { model: 'm', data: 'mnist', finetune: { epochs: '3' } },

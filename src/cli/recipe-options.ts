@@ -24,10 +24,10 @@ export const recipeParts: readonly RecipePart[] = [
     flags: { ratio: 'prune', samples: 'importance-samples' },
   },
   {
-    title: 'Finetune (given --finetune-epochs):',
+    title: 'Finetune (given --finetune-epochs or --finetune-preset):',
     schema: stageSections.finetune,
     path: ['finetune'],
-    flags: { epochs: 'finetune-epochs', limit: 'finetune-limit' },
+    flags: { epochs: 'finetune-epochs', preset: 'finetune-preset', limit: 'finetune-limit' },
   },
   {
     title: 'Quantize:',

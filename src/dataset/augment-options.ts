@@ -21,7 +21,7 @@ export const augmentOptions = z.strictObject({
   flip: probability('probability of a mirror image; leave it out where left and right differ'),
   randAugment: z.string().optional().meta({
     description:
-      'changes of RandAugment as timm writes them: rand-m9-mstd0.5-inc1 (magnitude 9 with deviation 0.5, of changes that increase with it); left out: none',
+      'changes of RandAugment as timm writes them: rand-m9-mstd0.5-inc1 (magnitude 9 with deviation 0.5, of changes that increase with it); none or left out: no changes',
     value: 'config',
   }),
   jitter: z.number().min(0).max(1).default(0).meta({
@@ -37,7 +37,8 @@ export const augmentOptions = z.strictObject({
 
 /** The augmentation that the options ask for; undefined for none. */
 export function augmentationOf(options: z.output<typeof augmentOptions>): Augmentation | undefined {
-  const { crop, shift, cropScale, flip, erase, eraseMode, randAugment, jitter } = options;
+  const { crop, shift, cropScale, flip, erase, eraseMode, jitter } = options;
+  const randAugment = options.randAugment === 'none' ? undefined : options.randAugment;
   const crops: Record<typeof crop, Augmentation['crop']> = {
     none: undefined,
     shift: { kind: 'shift', pixels: shift },

@@ -11,6 +11,7 @@ import { readReport, writeReport } from '../report/files.node.ts';
 import type { Report, ReportStage } from '../report/schema.ts';
 import { stageTable } from '../report/table.ts';
 import { reportSamples } from '../report/thumbnail.node.ts';
+import { presetLine } from '../train/presets.ts';
 import type { TrainingWatcher } from '../train/watch.ts';
 import { saveModel } from '../zoo/save.node.ts';
 import { layerChannels } from './channels.ts';
@@ -20,7 +21,7 @@ import { deployStage, type StageResult, writeArtifacts } from './deploy.node.ts'
 import { withDirectory } from './directory-lock.node.ts';
 import { modelDigest } from './model-digest.node.ts';
 import { openModel } from './open.node.ts';
-import { type Recipe, recipeOf } from './recipe.node.ts';
+import { finetuningOf, type Recipe, recipeOf } from './recipe.node.ts';
 import { recipeText } from './recipe-file.node.ts';
 import { fingerprint, RunDirectory } from './run-directory.node.ts';
 import { stepsOf } from './steps.node.ts';
@@ -57,6 +58,8 @@ export async function optimizeModel(
   options: OptimizeOptions,
 ): Promise<OptimizeResult> {
   const recipe = recipeOf(input);
+  const preset = recipe.finetune && presetLine(finetuningOf(input)!);
+  if (preset) options.progress.note(preset);
   return withDirectory(directory, () => run(recipe, directory, options));
 }
 

@@ -14,7 +14,7 @@ type Section = (typeof sections)[number];
 /** Stages that are left out of a run unless one of these options is given. */
 const startedBy: Partial<Record<Section, readonly string[]>> = {
   prune: ['ratio', 'heads', 'targetMacs'],
-  finetune: ['epochs'],
+  finetune: ['epochs', 'preset'],
 };
 
 /** Options that say the same thing in other words: one that is given takes the place of the other. */

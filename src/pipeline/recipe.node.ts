@@ -6,6 +6,7 @@ import { dataForms } from '../dataset/data-forms.ts';
 import { dataOptions } from '../dataset/data-options.ts';
 import { formats } from '../export/formats.node.ts';
 import { int8Keys, precisions } from '../quantize/quantize.ts';
+import { withPreset } from '../train/presets.ts';
 import { loadOptions } from '../zoo/load-options.ts';
 import { finetuneStage } from './stages/finetune.node.ts';
 import { pruneStage } from './stages/prune.node.ts';
@@ -79,12 +80,24 @@ export const recipeSchema = z.strictObject({
 /** A recipe in which nothing is left open; kept in the run directory and the report. */
 export type Recipe = z.output<typeof recipeSchema> & { threads: number };
 
+/** What was written, with the options of its preset for finetuning. */
+function presetFilled(input: unknown): unknown {
+  const given = finetuningOf(input);
+  return given ? { ...(input as object), finetune: withPreset(given) } : input;
+}
+
+/** What a recipe says of finetuning, unchecked. */
+export function finetuningOf(input: unknown): Readonly<Record<string, unknown>> | undefined {
+  const found = z.looseObject({ finetune: z.record(z.string(), z.unknown()) }).safeParse(input);
+  return found.data?.finetune;
+}
+
 /**
- * A recipe from what was written: defaults filled in, stages that do nothing left out.
+ * A recipe from what was written: presets and defaults filled in, stages that do nothing left out.
  * @throws UserError naming the first option that is wrong, or options that contradict each other
  */
 export function recipeOf(input: unknown): Recipe {
-  const recipe = validated(recipeSchema, input);
+  const recipe = validated(recipeSchema, presetFilled(input));
   const { finetune, quantize, threads = availableParallelism() } = recipe;
   if (finetune?.qat && quantize.dtype !== 'int8') {
     throw new UserError(`qat trains for int8, but what ships is ${quantize.dtype}: leave it out`);

@@ -1,6 +1,7 @@
 import { type Command, Option } from 'commander';
 import { optionsOf } from '../../common/options.ts';
 import { finetuneStage } from '../../pipeline/stages/finetune.node.ts';
+import { withPreset } from '../../train/presets.ts';
 import { formatFinetuned } from '../format.ts';
 import {
   type CommonOptions,
@@ -13,7 +14,7 @@ import {
   withDataOptions,
   withModelOptions,
 } from '../options.ts';
-import { addOptions, valuesOf } from '../schema-options.ts';
+import { addOptions, givenOf } from '../schema-options.ts';
 import { type WatchOptions, watched, withWatchOptions } from '../watch.ts';
 
 interface Options extends CommonOptions, WatchOptions {
@@ -37,6 +38,7 @@ export function finetuneCommand(): Command {
   const finetune = command('finetune', 'Train a model further, to win back what pruning cost.', [
     'pqv finetune pruned/ -o tuned/ --data imagenet/ --epochs 10 --lr 1e-4',
     'pqv finetune pruned/ -o tuned/ --data imagenet/ --epochs 10 --teacher deit/ --distill 0.5',
+    'pqv finetune pruned/ -o tuned/ --data imagenet/ --preset paper --epochs 30',
     'pqv finetune pruned/ -o tuned/ --data imagenet/ --epochs 10 --resume --board',
     'pqv finetune pruned/ -o tuned/ --data imagenet/ --epochs 10 --qat --backend qnnpack --weights torch',
   ])
@@ -44,13 +46,18 @@ export function finetuneCommand(): Command {
     .requiredOption('-o, --output <dir>', 'folder to write; checkpoints go there too');
   withDataOptions(finetune);
   const options = optionsOf(finetuneStage.options);
-  addOptions(finetune, options)
+  addOptions(
+    finetune,
+    options.map((option) => ({ ...option, required: false })), // a preset may give it
+  )
     .option('--resume', 'go on from the last checkpoint in the output folder')
     .addOption(new Option('--engine <name>', 'what trains').choices(['ort']).default('ort'));
   return withCommonOptions(withModelOptions(withWatchOptions(finetune))).action(
     async (model: string, common: Options) => {
       const unused = !common.teacher && '--teacher';
-      const { optimizer, schedule, erase, qat, scheme, weights } = finetune.opts<Deciding>();
+      const given = givenOf(finetune, options);
+      const deciding: Deciding = { ...finetune.opts(), ...withPreset(given) };
+      const { optimizer, schedule, erase, qat, scheme, weights } = deciding;
       const sgd = optimizer !== 'sgd' && '--optimizer sgd';
       const stepped = schedule !== 'step' && '--schedule step';
       const float = !qat && '--qat';
@@ -65,7 +72,6 @@ export function finetuneCommand(): Command {
       });
       const { finetuneModel } = await import('../../pipeline/commands/finetune.node.ts');
       const progress = await progressFor(common);
-      const given = valuesOf(finetune, options);
       const result = await watched(common, progress, (watcher) =>
         interruptible((signal) =>
           finetuneModel(model, common.output, given, { ...common, progress, signal, watcher }),

@@ -41,7 +41,8 @@ export function optimizeCommand(): Command {
       const { recipeOf } = await import('../../pipeline/recipe.node.ts');
       const file = options.recipe === undefined ? {} : readRecipe(options.recipe);
       const given = { ...givenRecipe(optimize), ...(model === undefined ? {} : { model }) };
-      const recipe = recipeOf(overridden(file, given));
+      const asked = overridden(file, given);
+      const recipe = recipeOf(asked);
       for (const section of idleSections(file, given)) {
         process.stderr.write(`pqv: options of ${section} have no effect: ${starts[section]}\n`);
       }
@@ -55,7 +56,7 @@ export function optimizeCommand(): Command {
       const progress = await progressFor(options);
       const run = await watched(options, progress, (watcher) =>
         interruptible((signal) =>
-          optimizeModel(recipe, directory, { resume: options.resume ?? false, progress, signal, watcher }),
+          optimizeModel(asked, directory, { resume: options.resume ?? false, progress, signal, watcher }),
         ),
       );
       print(options, run.report, () => `${run.table}\n\n${run.html}`);
@@ -66,5 +67,5 @@ export function optimizeCommand(): Command {
 /** What the options of a stage go with. */
 const starts: Readonly<Record<string, string>> = {
   prune: 'they go with --prune, --heads or --target-macs',
-  finetune: 'they go with --finetune-epochs',
+  finetune: 'they go with --finetune-epochs or --finetune-preset',
 };

@@ -1,5 +1,6 @@
 import { validated } from '../../common/options.ts';
 import { evaluate } from '../../measure/accuracy.ts';
+import { presetLine, withPreset } from '../../train/presets.ts';
 import { isClassifier } from '../../zoo/model-info.ts';
 import { saveModel } from '../../zoo/save.node.ts';
 import { localContext, openModelData } from '../context.node.ts';
@@ -21,13 +22,15 @@ export interface FinetunedModel {
 export async function finetuneModel(
   reference: string,
   output: string,
-  input: unknown,
+  input: Readonly<Record<string, unknown>>,
   command: CommandOptions & { data: string; resume?: boolean },
 ): Promise<FinetunedModel> {
-  const options = validated(finetuneStage.options, input);
+  const options = validated(finetuneStage.options, withPreset(input));
   assertElsewhere(reference, output);
   const context = localContext(command);
   const { engine, threads, progress } = context;
+  const preset = presetLine(input);
+  if (preset) progress.note(preset);
   const graph = await openModel(reference, command);
   const data = await openModelData(graph, command.data, progress, command);
   const { resume } = command;

@@ -3,10 +3,19 @@ import { UserError } from '../../common/errors.ts';
 import { augmentationOf, augmentOptions } from '../../dataset/augment-options.ts';
 import { finetune, finetuneModelOptions } from '../../library/finetune.ts';
 import { fileCheckpoints } from '../../train/checkpoint.node.ts';
+import { assertTaught, presetNames, presets } from '../../train/presets.ts';
 import { openModel } from '../open.node.ts';
 import type { Stage } from './stage.ts';
 
-const options = finetuneModelOptions.extend({
+const options = z.strictObject({
+  preset: z
+    .enum(presetNames)
+    .optional()
+    .meta({
+      description: `options for where none are given, epochs among them: ${presetNames.map((name) => `${name}: ${presets[name].about}`).join('; ')}`,
+      value: 'name',
+    }),
+  ...finetuneModelOptions.shape,
   ...augmentOptions.shape,
   teacher: z.string().optional().meta({
     description:
@@ -20,8 +29,18 @@ export const finetuneStage: Stage<typeof options> = {
   name: 'finetuned',
   options,
   usesData: () => true,
-  async run({ context, graph, options: { teacher: named, ...options }, data, folder, dense, resume }) {
+  async run({
+    context,
+    graph,
+    options: { teacher: named, preset, ...options },
+    data,
+    folder,
+    dense,
+    resume,
+  }) {
     if (!data) throw new UserError('finetuning needs --data');
+    const teacher = named ?? (options.distill ? dense : undefined);
+    assertTaught(preset, teacher);
     const { engine, ...surroundings } = context;
     const { crop, shift, cropScale, flip, erase, eraseMode, randAugment, jitter, ...training } = options;
     const tuned = await finetune(engine, graph, {
@@ -32,7 +51,7 @@ export const finetuneStage: Stage<typeof options> = {
         ...{ crop, shift, cropScale, flip },
         ...{ erase, eraseMode, randAugment, jitter },
       }),
-      teacher: named ? await openModel(named) : training.distill ? dense : undefined,
+      teacher: typeof teacher === 'string' ? await openModel(teacher) : teacher,
       checkpoints: fileCheckpoints(folder, context.progress),
       resume,
     });
