@@ -6,6 +6,7 @@ import type { Preprocessing } from '../dataset/preprocessing.ts';
 import type { Graph } from '../graph/graph.ts';
 import type { CalibrationData } from '../quantize/calibrate.ts';
 import { int8Keys, quantizeOptions } from '../quantize/quantize.ts';
+import { distillKinds } from './loss.ts';
 import { type OptimizerName, optimizers } from './optimizer.ts';
 import { type ScheduleName, schedules } from './schedule.ts';
 import { tasks } from './step.ts';
@@ -91,10 +92,15 @@ export const finetuneOptions = z.strictObject({
     value: 'share',
   }),
   distill: z.number().min(0).max(1).optional().meta({
-    description: "weight of the teacher's soft targets in the loss; left out: 0.5 where there is a teacher",
+    description: 'weight of the teacher in the loss; left out: 0.5 where there is a teacher',
+  }),
+  distillKind: z.enum(distillKinds).default('soft').meta({
+    description:
+      'what is learnt of a teacher: how likely it finds each class (soft), or the class that it would choose (hard)',
+    value: 'what',
   }),
   temperature: z.number().gt(0).default(1).meta({
-    description: "softens the teacher's and the model's predictions for each other",
+    description: "softens the teacher's and the model's predictions for each other, of soft distillation",
   }),
   limit: z.number().int().min(1).optional().meta({
     description: 'train on this many images an epoch; left out: all',
@@ -137,11 +143,16 @@ export function settingsOf(options: FinetuneOptions): Settings {
     seed,
     threads,
   };
+  if (settings.distillKind !== 'soft' && !teacher) {
+    throw new UserError(
+      `${settings.distillKind} distillation learns from a teacher: give one (--teacher), such as the model before pruning`,
+    );
+  }
   if (settings.task === 'distill') assertDistills(settings);
   return settings;
 }
 
-function assertDistills({ teacher, mixup, cutmix, distill }: Settings): void {
+function assertDistills({ teacher, mixup, cutmix, distill, distillKind }: Settings): void {
   if (!teacher) {
     throw new UserError(
       'the task distill learns from a teacher: give one (--teacher), such as the model before pruning',
@@ -152,5 +163,8 @@ function assertDistills({ teacher, mixup, cutmix, distill }: Settings): void {
   }
   if (distill !== undefined && distill !== 1) {
     throw new UserError(`the task distill learns from the teacher alone: distill ${distill} has no meaning`);
+  }
+  if (distillKind === 'hard') {
+    throw new UserError('hard distillation learns classes, which the task distill knows nothing of');
   }
 }

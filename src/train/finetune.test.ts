@@ -300,6 +300,18 @@ describe('finetune', () => {
     expect(history.epochs.at(-1)!.trainTop1).toBe(1);
   });
 
+  it('distils hard: learns the classes that the teacher chooses, whatever the labels say', async () => {
+    const { graph: teacher } = await finetune(onnxruntime, tiny(), data, options({ epochs: 12, mixup: 0 }));
+    const swapped = (split: Split): Split => ({ ...split, label: (index) => (index + 1) % 2 });
+    const wrong = { train: swapped(data.train), val: data.val };
+    const hard = options({ teacher, distill: 1, distillKind: 'hard', epochs: 12, mixup: 0, evaluate: true });
+    const { history } = await finetune(onnxruntime, tiny(), wrong, hard);
+    expect(history.epochs.at(-1)!.top1).toBe(1);
+    await expect(finetune(onnxruntime, tiny(), data, options({ distillKind: 'hard' }))).rejects.toThrow(
+      /hard distillation learns from a teacher: give one/,
+    );
+  });
+
   it('stops when the loss is not finite: says when, and keeps the last good checkpoint', async () => {
     const checkpoints = fileCheckpoints(folder);
     const stop = { checkpoints, ...stopAt(40) };

@@ -65,9 +65,10 @@ export async function finetune(
   const saved = context.resume ? await checkpoints?.load() : undefined;
   if (saved) checkRecipe(saved.progress.recipe, recipe);
   const { accumulate, clipNorm, teacher, threads, temperature, task } = options;
+  const { distillKind: kind } = options;
   const { optimizer, momentum, nesterov, emaDecay, layerDecay } = options;
   const distillation =
-    task === 'distill' || !teacher ? undefined : { weight: options.distill ?? 0.5, temperature };
+    task === 'distill' || !teacher ? undefined : { kind, weight: options.distill ?? 0.5, temperature };
   const int8 = await fakeQuantizationOf(engine, graph, options, progress);
   const trainer = await Trainer.create(
     engine,

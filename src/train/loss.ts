@@ -1,13 +1,20 @@
 import { UserError } from '../common/errors.ts';
 import type { Builder } from '../graph/builder.ts';
 import type { Value } from '../graph/graph.ts';
+import { Tensor } from '../graph/tensor.ts';
 
-/** Knowledge distillation (Hinton et al., arXiv 1503.02531). */
+/** What a teacher gives: how likely it finds each class, or the class that it would choose. */
+export const distillKinds = ['soft', 'hard'] as const;
+export type DistillKind = (typeof distillKinds)[number];
+
+/** Knowledge distillation, soft (Hinton et al., arXiv 1503.02531) or hard (DeiT, arXiv 2012.12877). */
 export interface Distillation {
+  /** Default `soft`. */
+  kind?: DistillKind;
   /** Share of the loss that comes from the teacher, 0 to 1. */
   weight: number;
-  /** Both distributions are softened by it; the term is scaled by its square. */
-  temperature: number;
+  /** Of `soft`: both distributions are softened by it; the term is scaled by its square. Default 1. */
+  temperature?: number;
 }
 
 /** Minus the mean over rows of `sum(targets * logProbabilities)`. */
@@ -26,21 +33,19 @@ export function crossEntropy(b: Builder, logits: Value, targets: Value, factor =
   return crossEntropyOf(b, b.op('LogSoftmax', [logits], { axis: -1 }), targets, factor);
 }
 
-/**
- * `(1 - weight) * crossEntropy + weight * T^2 * KL(softmax(teacher / T) || softmax(logits / T))`, the
- * mean over the batch.
- * @param teacher the teacher's logits `[N, classes]`
- * @throws UserError on a weight outside 0..1 or a temperature that is not above 0
- */
-export function distillationLoss(
+type DistillationLoss = (
   b: Builder,
   logits: Value,
   targets: Value,
   teacher: Value,
-  { weight, temperature }: Distillation,
-): Value {
-  if (!(weight >= 0 && weight <= 1)) throw new UserError(`distillation weight ${weight} is outside 0..1`);
-  if (!(temperature > 0)) throw new UserError(`distillation temperature ${temperature} must be above 0`);
+  distillation: Required<Omit<Distillation, 'kind'>>,
+) => Value;
+
+/**
+ * Soft: `(1 - weight) * crossEntropy + weight * T^2 * KL(softmax(teacher / T) || softmax(logits / T))`, the
+ * mean over the batch.
+ */
+const softLoss: DistillationLoss = (b, logits, targets, teacher, { weight, temperature }) => {
   const soft = (value: Value) => {
     const scaled = temperature === 1 ? value : b.op('Mul', [value, b.scalar(1 / temperature)]);
     return b.op('LogSoftmax', [scaled], { axis: -1 });
@@ -50,6 +55,34 @@ export function distillationLoss(
   const difference = b.op('Sub', [ours, theirs]);
   const divergence = crossEntropyOf(b, difference, b.op('Exp', [theirs]), weight * temperature * temperature);
   return b.op('Add', [crossEntropy(b, logits, targets, 1 - weight), divergence]);
+};
+
+/** Hard: `(1 - weight) * crossEntropy(targets) + weight * crossEntropy(argmax(teacher))`, the mean over the batch. */
+const hardLoss: DistillationLoss = (b, logits, targets, teacher, { weight }) => {
+  const chosen = b.op('ArgMax', [teacher], { axis: -1, keepdims: 0 });
+  const classes = Tensor.int64([teacher.shape!.at(-1) as number]);
+  const labels = b.op('OneHot', [chosen, classes, Tensor.float32([2], [0, 1])], { axis: -1 });
+  const share = (value: Value, factor: number) => b.op('Mul', [value, b.scalar(factor)]);
+  return crossEntropy(b, logits, b.op('Add', [share(targets, 1 - weight), share(labels, weight)]));
+};
+
+const losses: Record<DistillKind, DistillationLoss> = { soft: softLoss, hard: hardLoss };
+
+/**
+ * The loss of a model that learns from labels and from a teacher.
+ * @param teacher the teacher's logits `[N, classes]`
+ * @throws UserError on a weight outside 0..1 or a temperature that is not above 0
+ */
+export function distillationLoss(
+  b: Builder,
+  logits: Value,
+  targets: Value,
+  teacher: Value,
+  { kind = 'soft', weight, temperature = 1 }: Distillation,
+): Value {
+  if (!(weight >= 0 && weight <= 1)) throw new UserError(`distillation weight ${weight} is outside 0..1`);
+  if (!(temperature > 0)) throw new UserError(`distillation temperature ${temperature} must be above 0`);
+  return losses[kind](b, logits, targets, teacher, { weight, temperature });
 }
 
 /**

@@ -62,13 +62,14 @@ describe('losses', () => {
     const sum = powers.reduce((a, b) => a + b);
     return powers.map((x) => x / sum);
   };
-  it('is the mean cross-entropy, and with a teacher adds the divergence of the softened predictions', async () => {
+  it('is the mean cross-entropy, and with a teacher adds the divergence of the softened predictions or the cross-entropy to its choice', async () => {
     const graph = new Graph();
     const b = new Builder(graph);
     const [x, y, t] = ['x', 'y', 't'].map((name) => graph.addInput(name, 'float32', ['N', 3]));
     const plain = crossEntropy(b, x!, y!);
     const distilled = distillationLoss(b, x!, y!, t!, { weight: 0.3, temperature: 2 });
-    graph.outputs.push(plain, distilled);
+    const hard = distillationLoss(b, x!, y!, t!, { kind: 'hard', weight: 0.3 });
+    graph.outputs.push(plain, distilled, hard);
     const rows = (values: number[][]) => Tensor.float32([2, 3], values.flat());
     const results = await runOnce(onnxruntime, graph, { x: rows(logits), y: rows(labels), t: rows(teacher) });
     const mean =
@@ -85,6 +86,9 @@ describe('losses', () => {
         .reduce((a, c) => a + c) / 2;
     expect(results[plain.name]!.floats[0]).toBeCloseTo(mean, 5);
     expect(results[distilled.name]!.floats[0]).toBeCloseTo(0.7 * mean + 0.3 * 4 * divergence, 5);
+    const chosen = [0, 1];
+    const towards = logits.map((row, i) => -Math.log(softmax(row)[chosen[i]!]!)).reduce((a, c) => a + c) / 2;
+    expect(results[hard.name]!.floats[0]).toBeCloseTo(0.7 * mean + 0.3 * towards, 5);
   });
 
   it('refuses a weight outside 0..1 and a temperature of zero', () => {

@@ -32,6 +32,7 @@ interface Deciding {
   qat?: boolean;
   scheme?: string;
   weights?: string;
+  distillKind?: string;
 }
 
 export function finetuneCommand(): Command {
@@ -57,13 +58,13 @@ export function finetuneCommand(): Command {
       const unused = !common.teacher && '--teacher';
       const given = givenOf(finetune, options);
       const deciding: Deciding = { ...finetune.opts(), ...withPreset(given) };
-      const { optimizer, schedule, erase, qat, scheme, weights } = deciding;
+      const { optimizer, schedule, erase, qat, scheme, weights, distillKind } = deciding;
       const sgd = optimizer !== 'sgd' && '--optimizer sgd';
       const stepped = schedule !== 'step' && '--schedule step';
       const float = !qat && '--qat';
       const ranged = scheme !== 'static' && '--scheme static';
       warnUnused(finetune, {
-        ...{ distill: unused, temperature: unused },
+        ...{ distill: unused, temperature: unused || (distillKind !== 'soft' && '--distill-kind soft') },
         ...{ momentum: sgd, nesterov: sgd, decayEpochs: stepped, decayRate: stepped },
         eraseMode: !erase && '--erase',
         ...{ scheme: float, backend: float, weights: float, ignore: float },

@@ -19,7 +19,7 @@ const options = z.strictObject({
   ...augmentOptions.shape,
   teacher: z.string().optional().meta({
     description:
-      'a model to learn from too (distillation); left out: with distill the dense model of the run',
+      'a model to learn from too (distillation); left out: with distill, or a kind of it that is not soft, the dense model of the run',
     value: 'model',
   }),
 });
@@ -39,7 +39,7 @@ export const finetuneStage: Stage<typeof options> = {
     resume,
   }) {
     if (!data) throw new UserError('finetuning needs --data');
-    const teacher = named ?? (options.distill ? dense : undefined);
+    const teacher = named ?? (options.distill || options.distillKind !== 'soft' ? dense : undefined);
     assertTaught(preset, teacher);
     const { engine, ...surroundings } = context;
     const { crop, shift, cropScale, flip, erase, eraseMode, randAugment, jitter, ...training } = options;
