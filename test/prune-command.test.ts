@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, renameSync } from 'node:fs';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { pqv, scratch, tinyArgs } from './command.ts';
 
@@ -45,5 +45,16 @@ describe('pqv prune, each budget by itself', () => {
   it('--heads beside a ratio', async () => {
     const { blocks } = await prune('both', '--ratio', '0.25', '--heads', '0.5');
     expect(blocks).toBe('embed 24, heads 1 x 12, MLP 96');
+  });
+});
+
+it('learns what the blocks of the model before pruning hand on, as pruning.json says', async () => {
+  const training = ['--data', 'mnist', '--epochs', '1', '--limit', '128', '--distill-kind', 'feature'];
+  const args = [...training, '--teacher', at('model'), '-o'];
+  expect(await pqv('finetune', at('both'), ...args, at('taught'))).toMatchObject({ code: 0 });
+  renameSync(at('both', 'pruning.json'), at('both', 'away.json'));
+  expect(await pqv('finetune', at('both'), ...args, at('untaught'))).toMatchObject({
+    code: 2,
+    stderr: expect.stringMatching(/what pruning kept \(pruning\.json in its folder\)/),
   });
 });

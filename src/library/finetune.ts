@@ -6,6 +6,7 @@ import { forChoosing } from '../dataset/choosing.ts';
 import { areNamed } from '../dataset/class-order.ts';
 import type { Dataset } from '../dataset/dataset.ts';
 import type { Graph } from '../graph/graph.ts';
+import type { Kept } from '../prune/apply.ts';
 import { assertLoads } from '../runtime/loads.ts';
 import type { Engine } from '../runtime/session.ts';
 import { type FinetuneContext, type FinetuneResult, finetune as finetunePass } from '../train/finetune.ts';
@@ -28,8 +29,10 @@ export interface FinetuneModelOptions extends Input, Surroundings, FinetuneConte
   data: Dataset;
   /** Changes made to each image; default: none. */
   augment?: Augmentation;
-  /** A model with the same input and classes whose softened predictions join the targets. */
+  /** A model with the same input and classes whose predictions or inner values are learnt too. */
   teacher?: Graph;
+  /** What pruning has kept of the teacher, as it has said: for `distillKind: 'feature'`. */
+  kept?: Kept;
   /** Measure top-1 on the held-out images after every epoch; default: not. */
   evaluate?: boolean;
 }
@@ -62,7 +65,7 @@ export async function finetune(
     ...rest
   }: FinetuneModelOptions,
 ): Promise<FinetuneResult> {
-  const { threads, augment, teacher, evaluate, ...input } = rest;
+  const { threads, augment, teacher, kept, evaluate, ...input } = rest;
   const { samples, ...options } = validated(finetuneModelOptions, input);
   const chooses = options.best || options.patience !== undefined;
   const { dataset, preprocessing } = datasetFor(model, chooses ? forChoosing(data) : data);
@@ -84,7 +87,7 @@ export async function finetune(
       : undefined;
   const settings = {
     ...{ ...options, task, preprocessing, seed, threads },
-    ...{ augment, teacher, calibration, evaluate },
+    ...{ augment, teacher, kept, calibration, evaluate },
   };
   const context = { progress, signal, checkpoints, checkpointEvery, resume, watcher };
   const result = await finetunePass(engine, model, dataset, settings, context);

@@ -7,6 +7,7 @@ import type { Graph } from '../graph/graph.ts';
 import { benchmark } from '../measure/latency.node.ts';
 import { describeMachine } from '../measure/machine.node.ts';
 import { loadOnnx } from '../onnx/file.node.ts';
+import type { Kept } from '../prune/apply.ts';
 import { readReport, writeReport } from '../report/files.node.ts';
 import type { Report, ReportStage } from '../report/schema.ts';
 import { stageTable } from '../report/table.ts';
@@ -24,6 +25,7 @@ import { openModel } from './open.node.ts';
 import { finetuningOf, type Recipe, recipeOf } from './recipe.node.ts';
 import { recipeText } from './recipe-file.node.ts';
 import { fingerprint, RunDirectory } from './run-directory.node.ts';
+import { keptIn } from './stages/prune.node.ts';
 import { stepsOf } from './steps.node.ts';
 import { version } from './version.node.ts';
 
@@ -88,7 +90,8 @@ async function run(
     key = fingerprint(key, step.name, step.options, format);
     const before = graph;
     const work = async (folder: string) => {
-      const made = await step.run({ context, graph: before, data, folder, dense: source, resume: true });
+      const models = { graph: before, dense: source, kept: keptOf(recipe, runs) };
+      const made = await step.run({ context, ...models, data, folder, resume: true });
       graph = made.graph;
       saveModel(graph, folder);
       return deployStage(context, step.name, made, data, { directory, folder, format, evalSamples });
@@ -139,6 +142,10 @@ async function run(
   };
   return finish(directory, report);
 }
+
+/** What the run has kept of its model, where finetuning looks at that. */
+const keptOf = ({ prune, finetune }: Recipe, runs: RunDirectory): Kept | undefined =>
+  prune && finetune?.distillKind === 'feature' ? keptIn(runs.folder('pruned')) : undefined;
 
 async function timeStages(
   entries: readonly ReportStage[],

@@ -4,12 +4,13 @@ import { validated } from '../common/options.ts';
 import type { Augmentation } from '../dataset/augment.ts';
 import type { Preprocessing } from '../dataset/preprocessing.ts';
 import type { Graph } from '../graph/graph.ts';
+import type { Kept } from '../prune/apply.ts';
 import type { CalibrationData } from '../quantize/calibrate.ts';
 import { int8Keys, quantizeOptions } from '../quantize/quantize.ts';
 import { distillKinds } from './loss.ts';
+import { tasks } from './objective.ts';
 import { type OptimizerName, optimizers } from './optimizer.ts';
 import { type ScheduleName, schedules } from './schedule.ts';
-import { tasks } from './step.ts';
 
 const share = (description: string) => z.number().min(0).lt(1).meta({ description, value: 'share' });
 
@@ -96,7 +97,7 @@ export const finetuneOptions = z.strictObject({
   }),
   distillKind: z.enum(distillKinds).default('soft').meta({
     description:
-      'what is learnt of a teacher: how likely it finds each class (soft), or the class that it would choose (hard)',
+      'what is learnt of a teacher: how likely it finds each class (soft), the class that it would choose (hard), or what its blocks hand on, of the channels that pruning has kept (feature)',
     value: 'what',
   }),
   temperature: z.number().gt(0).default(1).meta({
@@ -118,6 +119,8 @@ export type FinetuneOptions = z.input<typeof finetuneOptions> & {
   augment?: Augmentation;
   /** A model with the same input and classes whose softened predictions join the targets. */
   teacher?: Graph;
+  /** What pruning has kept of the teacher, where its features are learnt. */
+  kept?: Kept | undefined;
   /** Images that the ranges of static int8 are found on, where it is trained for that. */
   calibration?: CalibrationData;
   /** Measure top-1 on the held-out images after every epoch. */
@@ -132,12 +135,13 @@ export type Settings = Omit<FinetuneOptions, keyof typeof finetuneOptions.shape>
 
 /** @throws UserError on a wrong option, or options that contradict each other */
 export function settingsOf(options: FinetuneOptions): Settings {
-  const { preprocessing, augment, teacher, calibration, evaluate, seed, threads, ...input } = options;
+  const { preprocessing, augment, teacher, kept, calibration, evaluate, seed, threads, ...input } = options;
   const settings = {
     ...validated(finetuneOptions, input),
     preprocessing,
     augment,
     teacher,
+    kept,
     calibration,
     evaluate,
     seed,

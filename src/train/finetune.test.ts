@@ -11,6 +11,7 @@ import { inferGraph } from '../graph/infer.ts';
 import { parameters } from '../graph/parameters.ts';
 import { Tensor } from '../graph/tensor.ts';
 import { evaluate } from '../measure/accuracy.ts';
+import { prune } from '../prune/prune.ts';
 import { quantizeDynamic } from '../quantize/dynamic.ts';
 import { quantizeStatic } from '../quantize/static.ts';
 import { onnxruntime } from '../runtime/onnxruntime.node.ts';
@@ -298,6 +299,17 @@ describe('finetune', () => {
     const { history } = await finetune(onnxruntime, student, data, taught);
     expect(history.epochs.at(-1)!.loss).toBeLessThan(history.epochs[0]!.loss / 2);
     expect(history.epochs.at(-1)!.trainTop1).toBe(1);
+  });
+
+  it('distils features: a pruned model comes near to what the blocks of the whole one hand on', async () => {
+    const { graph: pupil, kept } = await prune(onnxruntime, tiny(), { ratio: 0.25 });
+    const feature = { distillKind: 'feature', mixup: 0, epochs: 8 } as const;
+    const run = options({ ...feature, teacher: tiny(), kept, distill: 1 });
+    const { history } = await finetune(onnxruntime, pupil, data, run);
+    expect(history.epochs.at(-1)!.loss).toBeLessThan(history.epochs[0]!.loss / 2);
+    await expect(finetune(onnxruntime, pupil, data, { ...run, kept: undefined })).rejects.toThrow(
+      /pruned from, and what pruning kept \(pruning\.json/,
+    );
   });
 
   it('distils hard: learns the classes that the teacher chooses, whatever the labels say', async () => {

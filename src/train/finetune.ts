@@ -6,10 +6,9 @@ import { batches } from '../dataset/loader.ts';
 import type { Graph } from '../graph/graph.ts';
 import { modelParameters } from '../graph/learned.ts';
 import { parameters } from '../graph/parameters.ts';
-import type { Tensor } from '../graph/tensor.ts';
 import { evaluate } from '../measure/accuracy.ts';
 import type { FakeQuantization } from '../quantize/fake.ts';
-import type { Engine, Session, Tensors } from '../runtime/session.ts';
+import type { Engine, Tensors } from '../runtime/session.ts';
 import { architectureName } from '../zoo/model-info.ts';
 import type { CheckpointStore, History, TrainingProgress } from './checkpoint.ts';
 import { type FinetuneOptions, type Settings, settingsOf } from './finetune-options.ts';
@@ -17,6 +16,7 @@ import { layerRates } from './layer-decay.ts';
 import { checkRecipe, type Plan, planOf, recipeOf } from './plan.ts';
 import { asInt8, fakeQuantizationOf } from './quantization-aware.ts';
 import { scheduleOf } from './schedule.ts';
+import { Teacher } from './teacher.ts';
 import { Trainer } from './trainer.ts';
 import type { TrainingWatcher } from './watch.ts';
 
@@ -67,8 +67,7 @@ export async function finetune(
   const { accumulate, clipNorm, teacher, threads, temperature, task } = options;
   const { distillKind: kind } = options;
   const { optimizer, momentum, nesterov, emaDecay, layerDecay } = options;
-  const distillation =
-    task === 'distill' || !teacher ? undefined : { kind, weight: options.distill ?? 0.5, temperature };
+  const distillation = teacher && { kind, weight: options.distill ?? 0.5, temperature };
   const int8 = await fakeQuantizationOf(engine, graph, options, progress);
   const trainer = await Trainer.create(
     engine,
@@ -87,7 +86,8 @@ export async function finetune(
     saved && { tensors: saved.tensors, step: saved.progress.step },
   );
   for (const line of notesOn(graph)) progress.note(line);
-  const teaching = teacher && (await engine.load(teacher, { threads }));
+  const { kept } = options;
+  const teaching = teacher && (await Teacher.load(engine, teacher, graph, { task, kind, kept, threads }));
   try {
     const run = new Run(engine, graph, data, options, plan, trainer, int8, teaching, context);
     if (saved) {
@@ -162,7 +162,7 @@ class Run {
     readonly plan: Plan,
     readonly trainer: Trainer,
     readonly int8: FakeQuantization | undefined,
-    readonly teacher: Session | undefined,
+    readonly teacher: Teacher | undefined,
     readonly context: FinetuneContext,
   ) {
     const { lr, warmup, epochs, schedule, decayEpochs, decayRate } = options;
@@ -250,7 +250,8 @@ class Run {
       throw new UserError(`${this.data.train.name} has label ${outside}, the model ${classes} classes`);
     }
     const lr = this.#schedule(at.step);
-    const teacher = await this.#teach(batch);
+    const judges = options.distillKind !== 'feature';
+    const teacher = await this.teacher?.teach(batch.pixels, judges ? trainer.classes : undefined);
     const { loss, correct, gradNorm } = await trainer.train(
       { pixels: batch.pixels, targets: batch.targets, teacher },
       lr,
@@ -272,33 +273,6 @@ class Run {
       this.context.watcher?.step(at.history.steps.at(-1)!);
     }
     report(loss, lr);
-  }
-
-  async #teach(batch: Batch) {
-    const { teacher } = this;
-    if (!teacher) return undefined;
-    const outputs = await teacher.run({ [teacher.inputs[0]!]: batch.pixels });
-    const { classes } = this.trainer;
-    if (classes === undefined) return this.#learnt.map((name) => this.#taught(outputs, name));
-    const logits = outputs[teacher.outputs[0]!]!;
-    if (logits.shape.at(-1) !== classes) {
-      throw new UserError(
-        `the teacher has ${logits.shape.at(-1)} classes, the model ${classes}; they must be the same`,
-      );
-    }
-    return [logits];
-  }
-
-  /** The outputs that the task `distill` learns. */
-  get #learnt(): string[] {
-    return this.graph.outputs.filter(({ dtype }) => dtype === 'float32').map(({ name }) => name);
-  }
-
-  #taught(outputs: Tensors, name: string): Tensor {
-    const given = Object.keys(outputs);
-    const found = outputs[name] ?? (given.length === 1 ? outputs[given[0]!] : undefined);
-    if (!found) throw new UserError(`the teacher gives ${given.join(', ')}, but no ${name} to learn from`);
-    return found;
   }
 
   get #isMeasured(): boolean {

@@ -27,7 +27,7 @@ export function planOf(train: Split, { epochs, batchSize, accumulate, limit }: S
 
 /** What decides the result, as text. */
 export function recipeOf(options: Settings, plan: Plan): string {
-  const { teacher, calibration, threads: _, evaluate: __, task, ...rest } = options;
+  const { teacher, kept: _kept, calibration, threads: _, evaluate: __, task, ...rest } = options;
   return JSON.stringify({
     ...rest,
     ...(task === 'distill' ? { task } : {}),

@@ -67,8 +67,8 @@ describe('losses', () => {
     const b = new Builder(graph);
     const [x, y, t] = ['x', 'y', 't'].map((name) => graph.addInput(name, 'float32', ['N', 3]));
     const plain = crossEntropy(b, x!, y!);
-    const distilled = distillationLoss(b, x!, y!, t!, { weight: 0.3, temperature: 2 });
-    const hard = distillationLoss(b, x!, y!, t!, { kind: 'hard', weight: 0.3 });
+    const distilled = distillationLoss(b, x!, y!, [[x!, t!]], { weight: 0.3, temperature: 2 });
+    const hard = distillationLoss(b, x!, y!, [[x!, t!]], { kind: 'hard', weight: 0.3 });
     graph.outputs.push(plain, distilled, hard);
     const rows = (values: number[][]) => Tensor.float32([2, 3], values.flat());
     const results = await runOnce(onnxruntime, graph, { x: rows(logits), y: rows(labels), t: rows(teacher) });
@@ -95,8 +95,10 @@ describe('losses', () => {
     const graph = new Graph();
     const b = new Builder(graph);
     const [x, y, t] = ['x', 'y', 't'].map((name) => graph.addInput(name, 'float32', ['N', 3]));
-    expect(() => distillationLoss(b, x!, y!, t!, { weight: 1.5, temperature: 1 })).toThrow(UserError);
-    expect(() => distillationLoss(b, x!, y!, t!, { weight: 0.5, temperature: 0 })).toThrow(/temperature/);
+    expect(() => distillationLoss(b, x!, y!, [[x!, t!]], { weight: 1.5, temperature: 1 })).toThrow(UserError);
+    expect(() => distillationLoss(b, x!, y!, [[x!, t!]], { weight: 0.5, temperature: 0 })).toThrow(
+      /temperature/,
+    );
   });
 });
 

@@ -8,8 +8,10 @@ import { freeName } from '../graph/replace.ts';
 import { type FakeQuantization, fakeQuantize } from '../quantize/fake.ts';
 import { undecayed } from '../zoo/model-family.ts';
 import { decays } from './adamw.ts';
-import { correctCount, crossEntropy, type Distillation, distillationLoss, outputDistance } from './loss.ts';
+import { blockOutputs } from './features.ts';
+import type { Distillation } from './loss.ts';
 import { lowerForTraining } from './lower.ts';
+import { objectiveOf, type Task } from './objective.ts';
 import { type OptimizerName, type OptimizerSettings, optimizerOf } from './optimizer.ts';
 
 export interface StepOptions extends OptimizerSettings {
@@ -23,7 +25,7 @@ export interface StepOptions extends OptimizerSettings {
   clipNorm?: number;
   /** What is learnt; default `classify`. */
   task?: Task;
-  /** Adds an input `teacher`, the teacher's logits `[N, classes]`, to the task `classify`. */
+  /** Adds the inputs in which a teacher's logits or block outputs are given. The task `distill` always has some. */
   distillation?: Distillation;
   /**
    * Batches whose gradients are averaged for one update; default 1. With more, the step only adds to
@@ -33,10 +35,6 @@ export interface StepOptions extends OptimizerSettings {
   /** The forward pass computes with the int8 numbers that the model will have; left out: in float32. */
   int8?: FakeQuantization | undefined;
 }
-
-/** What a model is trained to: tell classes apart, or give the outputs that a teacher gives, whatever they are. */
-export const tasks = ['classify', 'distill'] as const;
-export type Task = (typeof tasks)[number];
 
 /** A parameter as an update sees it. */
 export interface Trained {
@@ -74,9 +72,8 @@ export interface TrainingGraph {
 /**
  * A whole training step as one graph: forward pass, loss, backward pass, the optimizer's update.
  *
- * Inputs: the model's image input, `targets` `[N, classes]`, (`teacher`), or for the task `distill` a
- * `teacher.NAME` for each output; each trained parameter under
- * its own name with its state (`m.NAME` and `v.NAME` of AdamW), and the scalars of the optimizer.
+ * Inputs: the model's image input, of the task `classify` `targets` `[N, classes]`, a `teacher.NAME` for each value
+ * that is learnt of a teacher; each trained parameter under its own name with its state (`m.NAME` and `v.NAME` of AdamW), and the scalars of the optimizer.
  * Outputs: `loss`, `correct` (a count), `grad_norm`, and `next.*` of parameters and state.
  * The model is not changed.
  * @throws UserError when the model has no logits `[N, classes]`, no parameters, or an op without a gradient
@@ -90,6 +87,7 @@ export function trainingStep(model: Graph, options: StepOptions = {}): TrainingG
   const names = modelParameters(model).map((value) => value.name);
   if (names.length === 0) throw new UserError(`${model.name} has no parameters that could be trained`);
   raiseOpset(graph, gradientOpset);
+  const features = options.distillation?.kind === 'feature' ? blockOutputs(graph) : [];
   const straight = options.int8 && fakeQuantize(graph, options.int8);
   lowerForTraining(graph);
   const trainable = names
@@ -108,7 +106,7 @@ export function trainingStep(model: Graph, options: StepOptions = {}): TrainingG
 
   const b = new Builder(graph);
   const accumulate = options.accumulate ?? 1;
-  const objective = (options.task === 'distill' ? matching : classifying)(b, options);
+  const objective = objectiveOf(b, options, features);
   const gradients = backward(graph, objective.loss, trainable, straight);
   graph.outputs.length = 0;
   emit(graph, objective.loss, 'loss');
@@ -125,44 +123,6 @@ export function trainingStep(model: Graph, options: StepOptions = {}): TrainingG
   }
   graph.removeDead();
   return { graph, trained, images: images.name, classes: objective.classes, teacher: objective.teacher };
-}
-
-/** What a step makes smaller. */
-interface Objective extends Pick<TrainingGraph, 'classes' | 'teacher'> {
-  loss: Value;
-  correct?: Value;
-}
-
-function classifying(b: Builder, { distillation }: StepOptions): Objective {
-  const { graph } = b;
-  const [logits] = graph.outputs;
-  const [batch, classes] = logits?.shape ?? [];
-  if (logits?.shape?.length !== 2 || batch === undefined || typeof classes !== 'number') {
-    throw new UserError(
-      `${graph.name} has no output logits [N, classes] to train; the task distill takes any outputs`,
-    );
-  }
-  const targets = graph.addInput(freeName(graph, 'targets'), 'float32', [batch, classes]);
-  const teacher = distillation && graph.addInput(freeName(graph, 'teacher'), 'float32', [batch, classes]);
-  const loss = b.scope('loss', () =>
-    teacher ? distillationLoss(b, logits, targets, teacher, distillation) : crossEntropy(b, logits, targets),
-  );
-  const correct = correctCount(b, logits, targets);
-  return { loss, correct, classes, teacher: teacher ? [teacher.name] : [] };
-}
-
-function matching(b: Builder): Objective {
-  const { graph } = b;
-  const outputs = graph.outputs.filter(({ dtype }) => dtype === 'float32');
-  if (outputs.length === 0) throw new UserError(`${graph.name} has no float32 output to learn`);
-  const teachers = outputs.map(({ name, shape }) => graph.addInput(`teacher.${name}`, 'float32', shape));
-  const loss = b.scope('loss', () =>
-    outputDistance(
-      b,
-      outputs.map((output, i) => [output, teachers[i]!]),
-    ),
-  );
-  return { loss, classes: undefined, teacher: teachers.map(({ name }) => name) };
 }
 
 /** The update alone, for accumulated gradients: inputs parameters, state, `grad.NAME` and scalars. */

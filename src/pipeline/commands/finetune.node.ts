@@ -7,6 +7,7 @@ import { localContext, openModelData } from '../context.node.ts';
 import { withDirectory } from '../directory-lock.node.ts';
 import { openModel } from '../open.node.ts';
 import { finetuneStage } from '../stages/finetune.node.ts';
+import { keptIn } from '../stages/prune.node.ts';
 import { assertElsewhere, type CommandOptions } from './command.node.ts';
 
 export interface FinetunedModel {
@@ -34,8 +35,9 @@ export async function finetuneModel(
   const graph = await openModel(reference, command);
   const data = await openModelData(graph, command.data, progress, command);
   const { resume } = command;
+  const kept = options.distillKind === 'feature' ? keptIn(reference) : undefined;
   const tuned = await withDirectory(output, () =>
-    finetuneStage.run({ context, graph, options, data, folder: output, resume }),
+    finetuneStage.run({ context, graph, options, data, folder: output, kept, resume }),
   );
   const files = [...saveModel(tuned.graph, output), ...tuned.files];
   const { preprocessing, dataset } = data;

@@ -36,6 +36,7 @@ export const finetuneStage: Stage<typeof options> = {
     data,
     folder,
     dense,
+    kept,
     resume,
   }) {
     if (!data) throw new UserError('finetuning needs --data');
@@ -51,6 +52,7 @@ export const finetuneStage: Stage<typeof options> = {
         ...{ crop, shift, cropScale, flip },
         ...{ erase, eraseMode, randAugment, jitter },
       }),
+      kept,
       teacher: typeof teacher === 'string' ? await openModel(teacher) : teacher,
       checkpoints: fileCheckpoints(folder, context.progress),
       resume,

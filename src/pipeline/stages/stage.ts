@@ -1,6 +1,7 @@
 import type { z } from 'zod';
 import type { OptionsSchema } from '../../common/options.ts';
 import type { Graph } from '../../graph/graph.ts';
+import type { Kept } from '../../prune/apply.ts';
 import type { ReportStage, TrainingPoint } from '../../report/schema.ts';
 import type { Context, ModelData } from '../context.node.ts';
 
@@ -15,6 +16,8 @@ export interface StageInput<Options> {
   readonly folder: string;
   /** The model that a run began with: the teacher, where none is named. */
   readonly dense?: Graph;
+  /** What pruning has kept of that, where it has pruned. */
+  readonly kept?: Kept | undefined;
   /** Go on from what an interrupted try left in the folder. */
   readonly resume?: boolean;
 }
