@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { UserError } from '../common/errors.ts';
 import type { Progress } from '../common/progress.ts';
@@ -117,6 +118,33 @@ describe('batches', () => {
     const { split, state } = numbers(22);
     expect(contents(await all(split, { ...options, skipBatches: 4 }))).toEqual(whole.slice(4));
     expect(state.reads).toBe(6);
+  });
+
+  it.each(
+    JSON.parse(readFileSync(new URL('golden/repeat-augment.json', import.meta.url), 'utf8')) as {
+      images: number;
+      repeats: number;
+      order: number[];
+    }[],
+  )('repeats $images images $repeats times in the order of timm', async ({ images, repeats, order }) => {
+    const { split } = numbers(images);
+    expect(ids(await all(split, { repeats })).flat()).toEqual(order);
+    const shuffle = { seed: 1, epoch: 0 };
+    const once = ids(await all(split, { shuffle })).flat();
+    expect(ids(await all(split, { shuffle, repeats })).flat()).toEqual(order.map((i) => once[i]));
+  });
+
+  it('changes a repeated image anew, and names one that cannot be read once', async () => {
+    const { split } = numbers(40);
+    const [batch] = await all(split, { repeats: 4, shuffle: { seed: 3, epoch: 0 }, augment: { jitter: 1 } });
+    expect(new Set(batch!.ids).size).toBe(1);
+    const seen = [0, 1, 2, 3].map((i) => batch!.pixels.floats[4 * i]);
+    expect(new Set(seen).size).toBe(4);
+    const bad = numbers(100, [0]);
+    const progress = notes();
+    const given = await all(bad.split, { repeats: 2, progress });
+    expect(ids(given).flat()).toHaveLength(98);
+    expect(progress.lines.filter((line) => line.startsWith('skipped image-0'))).toHaveLength(1);
   });
 
   it('limits to evenly spread images, or the first shuffled ones', async () => {

@@ -24,6 +24,11 @@ export interface LoaderOptions {
    * splits are sorted by class.
    */
   limit?: number;
+  /**
+   * Give each image so many times in a row, each time changed anew, and as many images as without: only that share of
+   * them is seen in a pass. Default 1.
+   */
+  repeats?: number;
   /** Leave out a last batch that is not full. */
   dropLast?: boolean;
   /** Begin after this many batches, without reading them. */
@@ -70,7 +75,7 @@ const stream = { order: 0, image: 1, batch: 2 };
  */
 export function batches(split: Split, preprocessing: Preprocessing, options: LoaderOptions): Batches {
   const { batchSize, skipBatches = 0, dropLast = false } = options;
-  for (const name of ['batchSize', 'limit', 'concurrency'] as const) {
+  for (const name of ['batchSize', 'limit', 'repeats', 'concurrency'] as const) {
     if (options[name] !== undefined) requireInteger(name, options[name], 1);
   }
   for (const name of ['skipBatches', 'prefetch'] as const) {
@@ -120,6 +125,7 @@ async function* pass(
       }
       const { batch, failures } = await ahead.shift()!;
       for (const { id, reason } of failures) {
+        if (unreadable.includes(id)) continue;
         unreadable.push(id);
         progress.note(`skipped ${id}: can't be read (${reason})`);
       }
@@ -229,8 +235,17 @@ function batchReader(
   };
 }
 
-/** The images of a pass in order. */
-function passOrder(split: Split, { indices, limit, shuffle }: LoaderOptions): Uint32Array {
+/**
+ * The images of a pass in order: repeated ones as timm's RepeatAugSampler gives them (Hoffer et al., arXiv 1901.09335),
+ * the first so many of all, each so many times.
+ */
+function passOrder(split: Split, options: LoaderOptions): Uint32Array {
+  const { repeats = 1 } = options;
+  const order = distinctOrder(split, options);
+  return repeats === 1 ? order : order.map((_, i) => order[Math.floor(i / repeats)]!);
+}
+
+function distinctOrder(split: Split, { indices, limit, shuffle }: LoaderOptions): Uint32Array {
   if (split.length === 0) throw new UserError(`${split.name} has no images`);
   const outside = indices?.find((index) => !(Number.isInteger(index) && index >= 0 && index < split.length));
   if (outside !== undefined) throw new UserError(`${split.name} has no image ${outside} of ${split.length}`);

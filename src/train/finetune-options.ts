@@ -80,6 +80,10 @@ export const finetuneOptions = z.strictObject({
     description: 'gradients are scaled down to this global norm; 0: never',
   }),
   labelSmoothing: share('probability that the targets give to the other classes').default(0.1),
+  repeatedAugment: z.number().int().min(1).default(1).meta({
+    description:
+      'each image is in an epoch so many times, changed anew each time, and so many times fewer of them are; 1: all, once',
+  }),
   mixup: z.number().min(0).default(0).meta({
     description: 'alpha of mixup, which blends pairs of images; 0: off',
     value: 'alpha',

@@ -127,6 +127,7 @@ describe('finetune', () => {
     ['sgd', { optimizer: 'sgd', momentum: 0.8, nesterov: true, lr: 0.1 }],
     ['a running mean and the best epoch', { emaDecay: 0.9, best: true, epochs: 4 }],
     ['rates of layers and steps of the rate', { layerDecay: 0.5, schedule: 'step', decayEpochs: 1 }],
+    ['images repeated', { repeatedAugment: 3 }],
     ['static int8, a running mean, the best epoch', { ...staticInt8(), emaDecay: 0.9, best: true }],
     [
       'dynamic int8, accumulated',

@@ -228,6 +228,7 @@ class Run {
 
   #batches(): AsyncIterable<Batch> {
     const { seed, augment, labelSmoothing, mixup, cutmix, mixProb, limit } = this.options;
+    const { repeatedAugment: repeats } = this.options;
     const { classes } = this.trainer;
     return batches(this.#train, this.options.preprocessing, {
       engine: this.engine,
@@ -239,6 +240,7 @@ class Run {
       progress: this.#progress,
       augment,
       limit,
+      repeats,
     });
   }
 

@@ -36,7 +36,7 @@ it('can be told to leave RandAugment out', () => {
 it('is that of the PQV-Mobile paper', () => {
   expect(presets.paper.options).toMatchObject({
     ...{ optimizer: 'adamw', lr: 0.000015, weightDecay: 0.3, schedule: 'cosine', clipNorm: 1, epochs: 60 },
-    ...{ labelSmoothing: 0.11, mixup: 0.2, cutmix: 1, erase: 0.25 },
+    ...{ labelSmoothing: 0.11, mixup: 0.2, cutmix: 1, erase: 0.25, repeatedAugment: 3 },
   });
 });
 

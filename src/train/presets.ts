@@ -25,7 +25,7 @@ export const presets: Record<PresetName, Preset> = {
     options: {
       ...{ epochs: 60, optimizer: 'adamw', lr: 1.5e-5, weightDecay: 0.3, schedule: 'cosine', clipNorm: 1 },
       ...{ labelSmoothing: 0.11, mixup: 0.2, cutmix: 1 },
-      ...{ randAugment: 'rand-m9-mstd0.5-inc1', erase: 0.25 },
+      ...{ randAugment: 'rand-m9-mstd0.5-inc1', erase: 0.25, repeatedAugment: 3 },
     },
   },
   quick: {
