@@ -27,6 +27,12 @@ export { formatBytes, formatPercent, formatPoints } from './report/format.ts';
 export { onnxruntime } from './runtime/onnxruntime.node.ts';
 export { findPython } from './runtime/python.node.ts';
 export { fileCheckpoints } from './train/checkpoint.node.ts';
+export {
+  JobPrepared,
+  type TorchrunPlace,
+  torchrunFinetuner,
+} from './train/torchrun/torchrun.node.ts';
+export { type TorchrunOptions, torchrunOptions } from './train/torchrun/torchrun-options.ts';
 export { loadModel } from './zoo/load.node.ts';
 export type { LoadOptions, ModelReading } from './zoo/load-options.ts';
 export { saveModel, saveTimm } from './zoo/save.node.ts';

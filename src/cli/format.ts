@@ -2,7 +2,7 @@ import type { Artifact } from '../export/export-file.node.ts';
 import type { Accuracy } from '../measure/accuracy.ts';
 import type { Latency } from '../measure/latency.node.ts';
 import type { ModelSize } from '../pipeline/commands/command.node.ts';
-import type { FinetunedModel } from '../pipeline/commands/finetune.node.ts';
+import type { FinetunedModel, PreparedJob } from '../pipeline/commands/finetune.node.ts';
 import type { PrunedModel } from '../pipeline/commands/prune.node.ts';
 import type { QuantizedModel } from '../pipeline/commands/quantize.node.ts';
 import { quantizationFacts, quantizationTitle } from '../quantize/describe.ts';
@@ -48,6 +48,10 @@ export function formatPruned({ before, after, blocks }: PrunedModel, folder: str
 export function formatFinetuned(result: FinetunedModel, folder: string): string {
   const top1 = result.top1 === null ? '' : `, top-1 ${(100 * result.top1).toFixed(2)} %`;
   return `${result.epochs} epochs, ${count(result.steps)} steps, loss ${result.loss.toFixed(4)}${top1}\nin ${folder}`;
+}
+
+export function formatPrepared({ prepared, command }: PreparedJob): string {
+  return `the job is in ${prepared}; run it where the GPUs are:\n  ${command.join(' ')}\nand then this command again, with --resume in place of --prepare-only`;
 }
 
 export function formatQuantized(result: QuantizedModel, folder: string): string {

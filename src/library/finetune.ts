@@ -9,7 +9,12 @@ import type { Graph } from '../graph/graph.ts';
 import type { Kept } from '../prune/apply.ts';
 import { assertLoads } from '../runtime/loads.ts';
 import type { Engine } from '../runtime/session.ts';
-import { type FinetuneContext, type FinetuneResult, finetune as finetunePass } from '../train/finetune.ts';
+import {
+  type FinetuneContext,
+  type FinetuneResult,
+  type Finetuner,
+  finetune as finetunePass,
+} from '../train/finetune.ts';
 import { finetuneOptions } from '../train/finetune-options.ts';
 import { isClassifier, modelInfo, remember, setModelInfo } from '../zoo/model-info.ts';
 import { quantizeModelOptions } from './quantize.ts';
@@ -35,6 +40,8 @@ export interface FinetuneModelOptions extends Input, Surroundings, FinetuneConte
   kept?: Kept;
   /** Measure top-1 on the held-out images after every epoch; default: not. */
   evaluate?: boolean;
+  /** What trains; default: this process, on the engine. */
+  finetuner?: Finetuner;
 }
 
 /**
@@ -62,6 +69,7 @@ export async function finetune(
     checkpointEvery,
     resume,
     watcher,
+    finetuner = finetunePass,
     ...rest
   }: FinetuneModelOptions,
 ): Promise<FinetuneResult> {
@@ -90,7 +98,7 @@ export async function finetune(
     ...{ augment, teacher, kept, calibration, evaluate },
   };
   const context = { progress, signal, checkpoints, checkpointEvery, resume, watcher };
-  const result = await finetunePass(engine, model, dataset, settings, context);
+  const result = await finetuner(engine, model, dataset, settings, context);
   await assertLoads(engine, result.graph, 'the trained model is of no use');
   nameClasses(result.graph, dataset.classes);
   const aim = options.qat ? `, for int8 ${options.scheme}, ${options.backend}` : '';

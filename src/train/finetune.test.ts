@@ -429,3 +429,12 @@ function lopsided(model: Graph, by: number): Graph {
   }
   return graph;
 }
+
+it('the loss of an update is the mean over all of its batches', async () => {
+  const first = async (batchSize: number, accumulate: number) => {
+    const plain = options({ batchSize, accumulate, epochs: 1, mixup: 0, augment: undefined });
+    const { history } = await finetune(onnxruntime, tiny(), data, plain);
+    return history.steps[0]!.loss;
+  };
+  expect(await first(4, 2)).toBeCloseTo(await first(8, 1), 5);
+});

@@ -15,10 +15,13 @@ import { type FinetuneOptions, type Settings, settingsOf } from './finetune-opti
 import { layerRates } from './layer-decay.ts';
 import { checkRecipe, type Plan, planOf, recipeOf } from './plan.ts';
 import { asInt8, fakeQuantizationOf } from './quantization-aware.ts';
-import { scheduleOf } from './schedule.ts';
+import { decaySteps, scheduleOf } from './schedule.ts';
 import { Teacher } from './teacher.ts';
 import { Trainer } from './trainer.ts';
 import type { TrainingWatcher } from './watch.ts';
+
+/** Trains a model: `finetune`, or what does the same elsewhere. */
+export type Finetuner = typeof finetune;
 
 /** What surrounds the training: who is told, who may stop it, where it is kept. */
 export interface FinetuneContext {
@@ -116,7 +119,7 @@ function forBatchOf(graph: Graph, options: Settings, progress: Progress): Settin
 }
 
 /** What one should know of how a model is trained, a line each. */
-function notesOn(graph: Graph): string[] {
+export function notesOn(graph: Graph): string[] {
   const notes: string[] = [];
   if (parameters(graph).length === 0) {
     const count = modelParameters(graph).length;
@@ -152,6 +155,8 @@ class Run {
   readonly #progress: Progress;
   readonly #train: Split;
   #savedAt = performance.now();
+  /** Of the batches since the last update. */
+  #losses: number[] = [];
   #best: Tensors | undefined;
 
   constructor(
@@ -165,10 +170,12 @@ class Run {
     readonly teacher: Teacher | undefined,
     readonly context: FinetuneContext,
   ) {
-    const { lr, warmup, epochs, schedule, decayEpochs, decayRate } = options;
+    const { lr, warmup, schedule, decayRate } = options;
     const { totalSteps } = plan;
-    const decaySteps = Math.max(1, Math.round((decayEpochs * totalSteps) / epochs));
-    this.#schedule = scheduleOf(schedule, { lr, warmup, totalSteps, decaySteps, decayRate });
+    this.#schedule = scheduleOf(schedule, {
+      ...{ lr, warmup, totalSteps, decayRate },
+      decaySteps: decaySteps(options, totalSteps),
+    });
     this.#progress = context.progress ?? silent;
     this.#train = keepDecoded(data.train);
   }
@@ -269,9 +276,12 @@ class Run {
     at.images += images;
     at.lossSum += loss * images;
     at.correct += correct ?? 0;
+    this.#losses.push(loss);
     if (gradNorm !== undefined) {
       at.step = trainer.step;
-      at.history.steps.push({ step: at.step, epoch: at.epoch + 1, loss, lr, gradNorm });
+      const mean = this.#losses.reduce((sum, each) => sum + each, 0) / this.#losses.length;
+      this.#losses = [];
+      at.history.steps.push({ step: at.step, epoch: at.epoch + 1, loss: mean, lr, gradNorm });
       this.context.watcher?.step(at.history.steps.at(-1)!);
     }
     report(loss, lr);

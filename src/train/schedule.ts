@@ -41,3 +41,9 @@ export function scheduleOf(name: ScheduleName, options: ScheduleOptions): (step:
   return (step) =>
     step < rising ? (lr * (step + 1)) / rising : lr * course(step - rising, totalSteps - rising, options);
 }
+
+/** Updates between two steps of the schedule `step`. */
+export const decaySteps = (
+  { decayEpochs, epochs }: { decayEpochs: number; epochs: number },
+  totalSteps: number,
+): number => Math.max(1, Math.round((decayEpochs * totalSteps) / epochs));

@@ -43,6 +43,12 @@ export interface Trained {
   decays: boolean;
 }
 
+/** Which parameters of a model lose weight: not norms and biases, nor what its family spares. */
+export function decayOf(model: Graph): (parameter: Value) => boolean {
+  const kept = undecayed(model);
+  return ({ name, staticShape }) => decays(staticShape) && !kept(name);
+}
+
 /** Names of the inputs and outputs of one parameter in a training graph. */
 export const slots = {
   parameter: (name: string) => name,
@@ -95,13 +101,9 @@ export function trainingStep(model: Graph, options: StepOptions = {}): TrainingG
     .filter((value) => value !== undefined)
     .filter((value) => value.dtype === 'float32');
   for (const value of trainable) graph.constantToInput(value);
-  const kept = undecayed(model);
+  const decay = decayOf(model);
   const trained = trainable.map(
-    ({ name, staticShape }): Trained => ({
-      name,
-      shape: staticShape,
-      decays: decays(staticShape) && !kept(name),
-    }),
+    (value): Trained => ({ name: value.name, shape: value.staticShape, decays: decay(value) }),
   );
 
   const b = new Builder(graph);

@@ -1,8 +1,8 @@
-import { type Command, Option } from 'commander';
+import type { Command } from 'commander';
 import { optionsOf } from '../../common/options.ts';
 import { finetuneStage } from '../../pipeline/stages/finetune.node.ts';
 import { withPreset } from '../../train/presets.ts';
-import { formatFinetuned } from '../format.ts';
+import { formatFinetuned, formatPrepared } from '../format.ts';
 import {
   type CommonOptions,
   command,
@@ -22,6 +22,7 @@ interface Options extends CommonOptions, WatchOptions {
   data: string;
   teacher?: string;
   resume?: boolean;
+  prepareOnly?: boolean;
 }
 
 /** Options that decide whether others have an effect. */
@@ -33,6 +34,7 @@ interface Deciding {
   scheme?: string;
   weights?: string;
   distillKind?: string;
+  engine?: string;
 }
 
 export function finetuneCommand(): Command {
@@ -42,6 +44,7 @@ export function finetuneCommand(): Command {
     'pqv finetune pruned/ -o tuned/ --data imagenet/ --preset paper --epochs 30',
     'pqv finetune pruned/ -o tuned/ --data imagenet/ --epochs 10 --resume --board',
     'pqv finetune pruned/ -o tuned/ --data imagenet/ --epochs 10 --qat --backend qnnpack --weights torch',
+    'pqv finetune pruned/ -o tuned/ --data imagenet/ --epochs 60 --engine torchrun --nproc-per-node 4',
   ])
     .argument('<model>', 'folder, .onnx file, name on the Hub, or checkpoint file with --arch')
     .requiredOption('-o, --output <dir>', 'folder to write; checkpoints go there too');
@@ -52,13 +55,17 @@ export function finetuneCommand(): Command {
     options.map((option) => ({ ...option, required: false })), // a preset may give it
   )
     .option('--resume', 'go on from the last checkpoint in the output folder')
-    .addOption(new Option('--engine <name>', 'what trains').choices(['ort']).default('ort'));
+    .option(
+      '--prepare-only',
+      'with --engine torchrun: write the job, and what to run where the GPUs are; --resume reads the result',
+    );
   return withCommonOptions(withModelOptions(withWatchOptions(finetune))).action(
     async (model: string, common: Options) => {
       const unused = !common.teacher && '--teacher';
       const given = givenOf(finetune, options);
       const deciding: Deciding = { ...finetune.opts(), ...withPreset(given) };
-      const { optimizer, schedule, erase, qat, scheme, weights, distillKind } = deciding;
+      const { optimizer, schedule, erase, qat, scheme, weights, distillKind, engine } = deciding;
+      const elsewhere = engine !== 'torchrun' && '--engine torchrun';
       const sgd = optimizer !== 'sgd' && '--optimizer sgd';
       const stepped = schedule !== 'step' && '--schedule step';
       const float = !qat && '--qat';
@@ -70,6 +77,8 @@ export function finetuneCommand(): Command {
         ...{ scheme: float, backend: float, weights: float, ignore: float },
         ...{ assumeVnni: float || (weights === 'torch' && '--weights safe') },
         ...{ observer: float || ranged, samples: float || ranged },
+        ...{ nprocPerNode: elsewhere, nnodes: elsewhere, engineArgs: elsewhere, amp: elsewhere },
+        prepareOnly: elsewhere,
       });
       const { finetuneModel } = await import('../../pipeline/commands/finetune.node.ts');
       const progress = await progressFor(common);
@@ -78,7 +87,9 @@ export function finetuneCommand(): Command {
           finetuneModel(model, common.output, given, { ...common, progress, signal, watcher }),
         ),
       );
-      print(common, result, () => formatFinetuned(result, common.output));
+      print(common, result, () =>
+        'prepared' in result ? formatPrepared(result) : formatFinetuned(result, common.output),
+      );
     },
   );
 }

@@ -11,40 +11,55 @@ import { type Call, type Operand, type Stored, usedWeights, type Variable, type 
  * are not part of its state.
  * @throws UserError naming the node when an op has no TorchScript lowering
  */
-export function exportTorchScript(graph: Graph): Iterable<Uint8Array> {
+export const exportTorchScript = (graph: Graph): Iterable<Uint8Array> => torchScriptModule(graph).archive;
+
+/** The archive, and what its constants are called in the module's `state_dict()`, by their names in the graph. */
+export interface TorchScriptModule {
+  readonly archive: Iterable<Uint8Array>;
+  readonly names: ReadonlyMap<string, string>;
+}
+
+/** `exportTorchScript` and the names of the state. @throws UserError as that */
+export function torchScriptModule(graph: Graph): TorchScriptModule {
+  const names = new Map<string, string>();
   const program = lowerGraph(graph);
   const used = usedWeights(program);
   const tree = new ModuleTree(className(graph));
   const paths = new Map<Operand, string>();
   const state = new Set<Stored>([...program.state, ...used.filter((w) => !isConstant(w))]);
-  for (const weight of state) paths.set(weight, attributePath('self', tree.add(weight)));
+  for (const weight of state) {
+    const path = tree.add(weight);
+    names.set(weight.name, path.join('.'));
+    paths.set(weight, attributePath('self', path));
+  }
   const constants = used.filter(isConstant);
   constants.forEach((constant, i) => {
     paths.set(constant, `CONSTANTS.c${i}`);
   });
 
   const printer = new Printer(paths);
-  const names = program.inputs.map((input, i) => printer.declare(input, i));
+  const inputs = program.inputs.map((input, i) => printer.declare(input, i));
   const body = [
     ...program.calls.map((call) => printer.statement(call)),
     `return ${program.outputs.map((output) => printer.operand(output)).join(', ')}`,
   ];
   const type =
     program.outputs.length === 1 ? 'Tensor' : `Tuple[${program.outputs.map(() => 'Tensor').join(', ')}]`;
-  const signature = [`self: ${tree.root.type}`, ...names.map((name) => `${name}: Tensor`)].join(',\n      ');
+  const signature = [`self: ${tree.root.type}`, ...inputs.map((name) => `${name}: Tensor`)].join(',\n      ');
   const forward = [`  def forward(${signature}) -> ${type}:`, ...body.map((line) => `    ${line}`), ''];
   const code = tree.source(forward.join('\n'));
 
   const data = new TensorStore('data');
   const constantData = new TensorStore('constants');
   const constantTuple: Pickled = new Tuple(constants.map((weight) => constantData.tensor(weight.tensor)));
-  return archive(graph, [
+  const entries = [
     file('data.pkl', tree.pickle(data)),
     file(`code/${tree.file}`, code),
     file('constants.pkl', constantTuple),
     ...constantData.entries,
     ...data.entries,
-  ]);
+  ];
+  return { archive: archive(graph, entries), names };
 }
 
 const isConstant = (weight: Stored): weight is Weight =>

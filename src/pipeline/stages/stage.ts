@@ -20,6 +20,8 @@ export interface StageInput<Options> {
   readonly kept?: Kept | undefined;
   /** Go on from what an interrupted try left in the folder. */
   readonly resume?: boolean;
+  /** Only write what another machine needs for the work. */
+  readonly prepareOnly?: boolean;
 }
 
 export interface StageOutput {

@@ -1,0 +1,119 @@
+import { UserError } from '../../common/errors.ts';
+import type { Augmentation } from '../../dataset/augment.ts';
+import type { Preprocessing } from '../../dataset/preprocessing.ts';
+import type { Graph } from '../../graph/graph.ts';
+import { modelParameters } from '../../graph/learned.ts';
+import type { Settings } from '../finetune-options.ts';
+import { layerRates } from '../layer-decay.ts';
+import type { Distillation } from '../loss.ts';
+import type { Plan } from '../plan.ts';
+import { decaySteps } from '../schedule.ts';
+import { decayOf } from '../step.ts';
+
+/** A parameter as the trainer finds it in the module. */
+export interface JobParameter {
+  /** Its name in the module's state. */
+  readonly key: string;
+  readonly decays: boolean;
+  /** How fast it learns beside the others. */
+  readonly rate: number;
+}
+
+/** All that the trainer is told: the recipe with every default filled in, and what it is about. */
+export interface Job extends Plan {
+  /** Of the recipe and the model: what a checkpoint or a result must be of. */
+  readonly digest: string;
+  readonly parameters: readonly JobParameter[];
+  readonly preprocessing: Preprocessing;
+  readonly augment: Augmentation | null;
+  readonly task: 'classify' | 'distill';
+  /** Null for the task distill. */
+  readonly classes: number | null;
+  readonly teacher: boolean;
+  readonly distillation: Distillation;
+  readonly trainImages: number;
+  readonly heldOutImages: number;
+  readonly evaluate: boolean;
+  readonly patience: number | null;
+  readonly decaySteps: number;
+  readonly checkpointEvery: number;
+}
+
+/** What the trainer does not know of the options. */
+const unknownThere: { readonly [Key in keyof Settings]?: (value: Settings[Key]) => boolean } = {
+  qat: (asked) => asked,
+  distillKind: (kind) => kind === 'feature',
+};
+
+function refuseUnknown(settings: Settings): void {
+  for (const [key, isUnknown] of Object.entries(unknownThere)) {
+    const value = settings[key as keyof Settings];
+    if (!(isUnknown as (value: unknown) => boolean)(value)) continue;
+    throw new UserError(`torchrun does not know ${key} ${value}: leave it out, or train with --engine ort`);
+  }
+}
+
+/**
+ * The job that trains a model under these settings.
+ * @param names of the model's constants in the module's state
+ * @throws UserError when the model can't be trained so
+ */
+export function jobOf(
+  graph: Graph,
+  settings: Settings,
+  plan: Plan,
+  names: ReadonlyMap<string, string>,
+  about: Pick<Job, 'digest' | 'trainImages' | 'heldOutImages' | 'checkpointEvery'>,
+): Job {
+  refuseUnknown(settings);
+  const images = graph.inputs[0]?.shape?.[0];
+  if (typeof images === 'number') {
+    throw new UserError(
+      `the model takes ${images} images at a time and no other number: torchrun divides batches; train it with --engine ort`,
+    );
+  }
+  const { teacher, augment, evaluate, layerDecay, distill, temperature, ...others } = settings;
+  const { threads: _, kept: __, calibration: ___, distillKind: kind, ...rest } = others;
+  const { task = 'classify', best, patience = null } = rest;
+  const [logits] = graph.outputs;
+  const classes = logits?.shape?.length === 2 ? logits.shape[1] : undefined;
+  if (task === 'classify' && typeof classes !== 'number') {
+    throw new UserError(
+      `${graph.name} has no output logits [N, classes] to train; the task distill takes any outputs`,
+    );
+  }
+  return {
+    ...rest,
+    ...plan,
+    ...about,
+    task,
+    patience,
+    parameters: jobParameters(graph, names, layerDecay),
+    augment: augment ?? null,
+    classes: task === 'classify' ? (classes as number) : null,
+    teacher: teacher !== undefined,
+    distillation: { kind, weight: distill ?? 0.5, temperature },
+    evaluate: task === 'classify' && (evaluate || best || patience !== null),
+    decaySteps: decaySteps(settings, plan.totalSteps),
+  };
+}
+
+function jobParameters(graph: Graph, names: ReadonlyMap<string, string>, layerDecay: number): JobParameter[] {
+  const trained = modelParameters(graph).filter(({ dtype }) => dtype === 'float32');
+  if (trained.length === 0) throw new UserError(`${graph.name} has no parameters that could be trained`);
+  const decays = decayOf(graph);
+  const rates =
+    layerDecay === 1
+      ? undefined
+      : layerRates(
+          trained.map(({ name }) => name),
+          layerDecay,
+        );
+  return trained.map((value) => {
+    const key = names.get(value.name);
+    if (key === undefined) {
+      throw new UserError(`parameter ${value.name} is not part of the TorchScript module's state`);
+    }
+    return { key, decays: decays(value), rate: rates?.get(value.name) ?? 1 };
+  });
+}
