@@ -61,7 +61,7 @@ const largePixels = 8_000_000;
 const tolerated = 0.01;
 
 /** What the random streams of a pass are for; a part of their keys. */
-const stream = { order: 0, image: 1, batch: 2 };
+export const stream = { order: 0, image: 1, batch: 2, dropPath: 3 };
 
 /**
  * Reads, prepares and batches a split. The batches are a function of the options alone: the same for

@@ -58,6 +58,9 @@ export const finetuneOptions = z.strictObject({
     description: 'what the schedule step multiplies the learning rate by',
     value: 'x',
   }),
+  dropPath: share(
+    'how likely a residual branch of the last block is left out for an image, rising linearly from 0 in the first; 0: never',
+  ).default(0),
   layerDecay: z.number().gt(0).lte(1).default(1).meta({
     description: 'each layer learns so many times as fast as the one behind it; 1: all alike',
     value: 'x',

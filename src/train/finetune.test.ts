@@ -133,21 +133,36 @@ describe('finetune', () => {
       'dynamic int8, accumulated',
       { qat: true, backend: 'x86', weights: 'torch', accumulate: 2, batchSize: 4 },
     ],
+    ['branches left out, accumulated', { dropPath: 0.5, accumulate: 2, batchSize: 4 }],
   ] as const)('stopped and resumed ends with the same weights: %s', async (_, over) => {
-    const whole = await finetune(onnxruntime, tiny(), data, options(over));
+    const model = () => ('dropPath' in over ? deeper() : tiny());
+    const whole = await finetune(onnxruntime, model(), data, options(over));
     const folder = mkdtempSync(join(tmpdir(), 'resumed-'));
     try {
       const checkpoints = fileCheckpoints(folder);
       const context = { checkpoints, ...stopAt(60) };
-      await expect(finetune(onnxruntime, tiny(), data, options(over), context)).rejects.toThrow(
+      await expect(finetune(onnxruntime, model(), data, options(over), context)).rejects.toThrow(
         InterruptedError,
       );
-      const resumed = await finetune(onnxruntime, tiny(), data, options(over), { checkpoints, resume: true });
+      const resumed = await finetune(onnxruntime, model(), data, options(over), {
+        checkpoints,
+        resume: true,
+      });
       expect(weights(resumed.graph)).toEqual(weights(whole.graph));
       expect(resumed.history.epochs).toEqual(whole.history.epochs);
     } finally {
       rmSync(folder, { recursive: true });
     }
+  });
+
+  it('says how many branches are left out, and that there are none', async () => {
+    const notes: string[] = [];
+    const progress = { ...silent, note: (line: string) => notes.push(line) };
+    const over = options({ dropPath: 0.5, epochs: 1 });
+    const { graph } = await finetune(onnxruntime, deeper(), data, over, { progress });
+    expect(notes.join()).toContain('drop path: 2 residual branches are left out for up to 0.5 of the images');
+    expect(graph.inputs.map(({ name }) => name)).toEqual(['pixel_values']);
+    await expect(finetune(onnxruntime, tiny(), data, over)).rejects.toThrow(/1 blocks have none behind/);
   });
 
   it('of a model of a fixed batch takes batches of that size, and as many for an update as were asked for', async () => {
@@ -295,7 +310,7 @@ describe('finetune', () => {
 
   it('distils: a model taught by another with full weight comes to agree with it', async () => {
     const { graph: teacher } = await finetune(onnxruntime, tiny(), data, options({ epochs: 12, mixup: 0 }));
-    const student = initModel({ ...modelOf(), modelArgs: { ...modelOf().modelArgs, depth: 2 } }, 3);
+    const student = deeper();
     const taught = options({ teacher, distill: 1, temperature: 2, epochs: 15, mixup: 0 });
     const { history } = await finetune(onnxruntime, student, data, taught);
     expect(history.epochs.at(-1)!.loss).toBeLessThan(history.epochs[0]!.loss / 2);
@@ -391,6 +406,9 @@ describe('finetune', () => {
     ).rejects.toThrow(/other options \(lr\)/);
   });
 });
+
+/** Of two blocks. */
+const deeper = () => initModel({ ...modelOf(), modelArgs: { ...modelOf().modelArgs, depth: 2 } }, 3);
 
 function modelOf() {
   const { architecture, modelArgs, numClasses, preprocessing } = modelInfo(tiny());

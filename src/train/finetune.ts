@@ -1,8 +1,9 @@
 import { InterruptedError, UserError } from '../common/errors.ts';
 import { type Progress, silent } from '../common/progress.ts';
+import { Random } from '../common/random.ts';
 import type { Batch, Split } from '../dataset/dataset.ts';
 import { keepDecoded } from '../dataset/keep-decoded.ts';
-import { batches } from '../dataset/loader.ts';
+import { batches, stream } from '../dataset/loader.ts';
 import type { Graph } from '../graph/graph.ts';
 import { modelParameters } from '../graph/learned.ts';
 import { parameters } from '../graph/parameters.ts';
@@ -69,7 +70,7 @@ export async function finetune(
   if (saved) checkRecipe(saved.progress.recipe, recipe);
   const { accumulate, clipNorm, teacher, threads, temperature, task } = options;
   const { distillKind: kind } = options;
-  const { optimizer, momentum, nesterov, emaDecay, layerDecay } = options;
+  const { optimizer, momentum, nesterov, emaDecay, layerDecay, dropPath } = options;
   const distillation = teacher && { kind, weight: options.distill ?? 0.5, temperature };
   const int8 = await fakeQuantizationOf(engine, graph, options, progress);
   const trainer = await Trainer.create(
@@ -77,7 +78,7 @@ export async function finetune(
     graph,
     {
       ...{ accumulate, clipNorm, distillation, threads, task },
-      ...{ optimizer, momentum, nesterov, emaDecay, int8 },
+      ...{ optimizer, momentum, nesterov, emaDecay, int8, dropPath },
       rates:
         layerDecay === 1
           ? undefined
@@ -89,6 +90,11 @@ export async function finetune(
     saved && { tensors: saved.tensors, step: saved.progress.step },
   );
   for (const line of notesOn(graph)) progress.note(line);
+  if (trainer.dropPaths > 0) {
+    progress.note(
+      `drop path: ${trainer.dropPaths} residual branches are left out for up to ${dropPath} of the images`,
+    );
+  }
   const { kept } = options;
   const teaching = teacher && (await Teacher.load(engine, teacher, graph, { task, kind, kept, threads }));
   try {
@@ -259,10 +265,11 @@ class Run {
       throw new UserError(`${this.data.train.name} has label ${outside}, the model ${classes} classes`);
     }
     const lr = this.#schedule(at.step);
+    const random = new Random(options.seed, at.epoch, stream.dropPath, at.batch);
     const judges = options.distillKind !== 'feature';
     const teacher = await this.teacher?.teach(batch.pixels, judges ? trainer.classes : undefined);
     const { loss, correct, gradNorm } = await trainer.train(
-      { pixels: batch.pixels, targets: batch.targets, teacher },
+      { pixels: batch.pixels, targets: batch.targets, teacher, random },
       lr,
       options.weightDecay,
     );

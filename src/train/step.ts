@@ -8,6 +8,7 @@ import { freeName } from '../graph/replace.ts';
 import { type FakeQuantization, fakeQuantize } from '../quantize/fake.ts';
 import { undecayed } from '../zoo/model-family.ts';
 import { decays } from './adamw.ts';
+import { addDropPath, type DropPath } from './drop-path.ts';
 import { blockOutputs } from './features.ts';
 import type { Distillation } from './loss.ts';
 import { lowerForTraining } from './lower.ts';
@@ -32,6 +33,8 @@ export interface StepOptions extends OptimizerSettings {
    * gradients (`grad.NAME` in and out), and `updateStep` makes the update.
    */
   accumulate?: number;
+  /** How likely a residual branch of the last block is left out; 0 or absent: none ever is. */
+  dropPath?: number;
   /** The forward pass computes with the int8 numbers that the model will have; left out: in float32. */
   int8?: FakeQuantization | undefined;
 }
@@ -71,6 +74,8 @@ export interface TrainingGraph {
   images: string;
   /** Of the task `classify`. */
   classes: number | undefined;
+  /** Branches that images go without, each with an input for which. */
+  dropPaths: DropPath[];
   /** Inputs that the teacher's outputs are given in, in their order. */
   teacher: string[];
 }
@@ -79,7 +84,7 @@ export interface TrainingGraph {
  * A whole training step as one graph: forward pass, loss, backward pass, the optimizer's update.
  *
  * Inputs: the model's image input, of the task `classify` `targets` `[N, classes]`, a `teacher.NAME` for each value
- * that is learnt of a teacher; each trained parameter under its own name with its state (`m.NAME` and `v.NAME` of AdamW), and the scalars of the optimizer.
+ * that is learnt of a teacher, a `drop_path.NAME` for each branch that is left out at times; each trained parameter under its own name with its state (`m.NAME` and `v.NAME` of AdamW), and the scalars of the optimizer.
  * Outputs: `loss`, `correct` (a count), `grad_norm`, and `next.*` of parameters and state.
  * The model is not changed.
  * @throws UserError when the model has no logits `[N, classes]`, no parameters, or an op without a gradient
@@ -94,6 +99,7 @@ export function trainingStep(model: Graph, options: StepOptions = {}): TrainingG
   if (names.length === 0) throw new UserError(`${model.name} has no parameters that could be trained`);
   raiseOpset(graph, gradientOpset);
   const features = options.distillation?.kind === 'feature' ? blockOutputs(graph) : [];
+  const dropPaths = options.dropPath ? addDropPath(graph, options.dropPath) : [];
   const straight = options.int8 && fakeQuantize(graph, options.int8);
   lowerForTraining(graph);
   const trainable = names
@@ -124,7 +130,8 @@ export function trainingStep(model: Graph, options: StepOptions = {}): TrainingG
     update(b, trained, trainable, gradients, options);
   }
   graph.removeDead();
-  return { graph, trained, images: images.name, classes: objective.classes, teacher: objective.teacher };
+  const { classes, teacher } = objective;
+  return { graph, trained, images: images.name, classes, dropPaths, teacher };
 }
 
 /** The update alone, for accumulated gradients: inputs parameters, state, `grad.NAME` and scalars. */

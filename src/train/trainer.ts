@@ -1,7 +1,9 @@
 import { UserError } from '../common/errors.ts';
+import type { Random } from '../common/random.ts';
 import type { Graph } from '../graph/graph.ts';
 import { Tensor } from '../graph/tensor.ts';
 import type { Engine, Session, SessionOptions, Tensors } from '../runtime/session.ts';
+import { drawnPaths } from './drop-path.ts';
 import { optimizerOf } from './optimizer.ts';
 import {
   type StepOptions,
@@ -20,6 +22,8 @@ export interface StepInput {
   targets?: Tensor;
   /** The teacher's outputs, where the loss looks at them: its logits, or all in their order. */
   teacher?: readonly Tensor[];
+  /** Where drop path draws from. */
+  random?: Random;
 }
 
 export interface StepResult {
@@ -151,6 +155,11 @@ export class Trainer {
     return this.#graph.classes;
   }
 
+  /** How many residual branches are left out at times. */
+  get dropPaths(): number {
+    return this.#graph.dropPaths.length;
+  }
+
   /**
    * Trains on one batch. Parameters change at once, or with `accumulate` after every so many batches.
    * @param lr learning rate, should this batch complete an update
@@ -161,6 +170,11 @@ export class Trainer {
     input.teacher?.forEach((output, i) => {
       batch[this.#graph.teacher[i]!] = output;
     });
+    if (this.dropPaths > 0) {
+      if (!input.random)
+        throw new UserError('drop path draws at random: give the step something to draw from');
+      Object.assign(batch, drawnPaths(this.#graph.dropPaths, input.pixels.shape[0]!, input.random));
+    }
     const figures = { loss: null, ...(this.classes === undefined ? {} : { correct: null }) };
     const scalars = this.#scalars(lr, weightDecay);
     if (!this.#updateSession) {

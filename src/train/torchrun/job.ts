@@ -43,6 +43,7 @@ export interface Job extends Plan {
 const unknownThere: { readonly [Key in keyof Settings]?: (value: Settings[Key]) => boolean } = {
   qat: (asked) => asked,
   distillKind: (kind) => kind === 'feature',
+  dropPath: (rate) => rate > 0,
 };
 
 function refuseUnknown(settings: Settings): void {
