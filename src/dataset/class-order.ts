@@ -28,7 +28,7 @@ export function inModelOrder(
   if (!byName) {
     if (classes.length !== count) {
       throw new UserError(
-        `${name} has ${classes.length} classes and the model ${count}; they must be the same`,
+        `${name} has ${classes.length} classes and the model ${count}; they must be the same (finetune --new-head starts a head for them)`,
       );
     }
     if (!names || order === 'names') return { dataset };

@@ -9,6 +9,7 @@ import { onnxruntime } from '../runtime/onnxruntime.node.ts';
 import type { Engine } from '../runtime/session.ts';
 import type { TrainingWatcher } from '../train/watch.ts';
 import { isClassifier, modelInfo, preprocessingLine } from '../zoo/model-info.ts';
+import { newHead } from '../zoo/new-head.ts';
 
 /** What every stage needs beside its model. */
 export interface Context {
@@ -45,19 +46,30 @@ export function assertClassifier(graph: Graph): void {
   }
 }
 
+/** Gives a model a head for the classes of a data set, and says so. */
+function startHead(graph: Graph, { name, classes }: Dataset, progress: Progress, seed?: number): void {
+  const before = modelInfo(graph).numClasses;
+  const fresh = newHead(graph, classes, seed);
+  progress.note(
+    `a new head for the ${classes.length} classes of ${name} in place of that for ${before}: ${fresh.join(', ')} start anew, all other weights stay`,
+  );
+}
+
 /**
  * Opens a data set for a model, and says how its images are prepared.
+ * @param options with `newHead` the model is given, in place, a new head for the classes of the data set
  * @throws UserError when it is missing or empty, or the model tells classes apart and those are others
  */
 export async function openModelData(
   graph: Graph,
   reference: string,
   progress: Progress,
-  options?: DataReading,
+  options?: DataReading & { newHead?: boolean; seed?: number },
 ): Promise<ModelData> {
+  const opened = await openDataset(reference, { ...options, progress });
+  if (options?.newHead) startHead(graph, opened, progress, options.seed);
   const info = modelInfo(graph);
   const { numClasses: count, classNames: names, preprocessing } = info;
-  const opened = await openDataset(reference, { ...options, progress });
   const { dataset, note } =
     count > 0 ? inModelOrder(opened, { count, names }, options?.classOrder) : { dataset: opened };
   for (const line of [...(opened.notes ?? []), ...(note ? [note] : [])]) progress.note(line);

@@ -23,6 +23,7 @@ interface Options extends CommonOptions, WatchOptions {
   teacher?: string;
   resume?: boolean;
   prepareOnly?: boolean;
+  newHead?: boolean;
 }
 
 /** Options that decide whether others have an effect. */
@@ -44,6 +45,7 @@ export function finetuneCommand(): Command {
     'pqv finetune pruned/ -o tuned/ --data imagenet/ --preset paper --epochs 30',
     'pqv finetune pruned/ -o tuned/ --data imagenet/ --epochs 10 --resume --board',
     'pqv finetune pruned/ -o tuned/ --data imagenet/ --epochs 10 --qat --backend qnnpack --weights torch',
+    'pqv finetune deit/ -o flowers/ --data flowers/ --epochs 10 --new-head --layer-decay 0.75',
     'pqv finetune pruned/ -o tuned/ --data imagenet/ --epochs 60 --engine torchrun --nproc-per-node 4',
   ])
     .argument('<model>', 'folder, .onnx file, name on the Hub, or checkpoint file with --arch')
@@ -54,6 +56,7 @@ export function finetuneCommand(): Command {
     finetune,
     options.map((option) => ({ ...option, required: false })), // a preset may give it
   )
+    .option('--new-head', 'start a new head for the classes of the data set; all other weights stay')
     .option('--resume', 'go on from the last checkpoint in the output folder')
     .option(
       '--prepare-only',

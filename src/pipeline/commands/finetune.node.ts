@@ -35,7 +35,7 @@ export async function finetuneModel(
   reference: string,
   output: string,
   input: Readonly<Record<string, unknown>>,
-  command: CommandOptions & { data: string; resume?: boolean; prepareOnly?: boolean },
+  command: CommandOptions & { data: string; resume?: boolean; prepareOnly?: boolean; newHead?: boolean },
 ): Promise<FinetunedModel | PreparedJob> {
   const options = validated(finetuneStage.options, withPreset(input));
   assertElsewhere(reference, output);
