@@ -3,7 +3,7 @@ import { closeSync, existsSync, lstatSync, openSync, writeFileSync } from 'node:
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { pqv, scratch, tinyArgs } from './command.ts';
+import { pqv, pqvIn, scratch, tinyArgs } from './command.ts';
 
 const at = scratch();
 const main = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
@@ -90,6 +90,15 @@ it('names the file that an error is about', async () => {
   writeFileSync(at('noise.onnx'), 'no model');
   const { stdout } = await pqv('inspect', at('noise.onnx'), '--json');
   expect(JSON.parse(stdout).error).toMatchObject({ code: 'user', file: at('noise.onnx') });
+});
+
+it('names the folder for scratch files that is not there', async () => {
+  const lost = await pqvIn({ ...process.env, TMPDIR: at('gone') }, 'bench', at('model'), '--runs', '1');
+  expect(lost).toMatchObject({
+    code: 2,
+    stderr: expect.stringMatching(/^pqv: error: .*gone.*: no such file/),
+  });
+  expect(lost.stderr.trim().split('\n')).toHaveLength(1);
 });
 
 it('reads regular files only', async () => {

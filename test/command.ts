@@ -35,7 +35,7 @@ export function pqvInterruptible(
   env = process.env,
 ): {
   finished: Promise<Outcome>;
-  interrupt(): void;
+  interrupt(signal?: NodeJS.Signals): void;
   output(): string;
 } {
   const child = spawn(process.execPath, [built, ...args], { stdio: ['ignore', 'pipe', 'pipe'], env });
@@ -50,7 +50,7 @@ export function pqvInterruptible(
   const finished = new Promise<Outcome>((resolve) => {
     child.on('close', (code) => resolve({ code, stdout, stderr }));
   });
-  return { finished, interrupt: () => child.kill('SIGINT'), output: () => stderr };
+  return { finished, interrupt: (signal = 'SIGINT') => void child.kill(signal), output: () => stderr };
 }
 
 /** A folder that is gone after the tests of the file. */

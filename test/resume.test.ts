@@ -2,9 +2,9 @@ import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { fileURLToPath } from 'node:url';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it, vi } from 'vitest';
 import { Random } from '../src/common/random.ts';
-import { pqv, scratch, tinyArgs } from './command.ts';
+import { pqv, pqvInterruptible, scratch, tinyArgs } from './command.ts';
 
 const at = scratch();
 const run = (...rest: string[]) =>
@@ -112,3 +112,18 @@ it.skipIf(process.platform === 'win32')('a model folder is replaced as a whole o
   expect(read()).toEqual(before);
   expect(readdirSync(at('out')).filter((name) => name.endsWith('.tmp'))).toEqual([]);
 });
+
+it.skipIf(process.platform === 'win32').each(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)(
+  'ended by %s a training leaves what it can be gone on from',
+  async (signal) => {
+    const training = ['finetune', at('model'), '-o', at(signal), '--data', 'mnist', '--epochs', '500'];
+    const { finished, interrupt, output } = pqvInterruptible([...training, '--limit', '256']);
+    await vi.waitUntil(() => /^finetune: /m.test(output()), { timeout: 30_000 });
+    interrupt(signal);
+    const { code, stderr } = await finished;
+    expect(code, stderr).toBe(130);
+    expect(stderr).toMatch(/stopped in epoch \d+ of 500, batch \d+; resume to go on/);
+    expect(readdirSync(at(signal))).toEqual(['checkpoint.safetensors']);
+  },
+  60_000,
+);
