@@ -1,7 +1,17 @@
 import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { hostname } from 'node:os';
 import { fileURLToPath } from 'node:url';
+import sharp from 'sharp';
 import { beforeAll, describe, expect, it, vi } from 'vitest';
 import { Random } from '../src/common/random.ts';
 import { pqv, pqvInterruptible, scratch, tinyArgs } from './command.ts';
@@ -127,3 +137,28 @@ it.skipIf(process.platform === 'win32').each(['SIGINT', 'SIGTERM', 'SIGHUP'] as 
   },
   60_000,
 );
+
+it('a training whose data vanish ends in a line, and goes on once they are back', async () => {
+  const edge = 160; // large enough not to be kept decoded
+  for (const label of ['0', '1']) {
+    mkdirSync(at('images', 'train', label), { recursive: true });
+    mkdirSync(at('images', 'val', label), { recursive: true });
+    const data = Buffer.alloc(edge * edge * 3, label === '0' ? 60 : 180);
+    const image = await sharp(data, { raw: { width: edge, height: edge, channels: 3 } })
+      .jpeg()
+      .toBuffer();
+    for (let i = 0; i < 12; i++) writeFileSync(at('images', 'train', label, `${i}.jpg`), image);
+    writeFileSync(at('images', 'val', label, '0.jpg'), image);
+  }
+  const training = ['finetune', at('model'), '-o', at('lost'), '--data', at('images'), '--new-head'];
+  const options = ['--epochs', '30', '--batch-size', '4'];
+  const { finished, output } = pqvInterruptible([...training, ...options]);
+  await vi.waitUntil(() => existsSync(at('lost', 'checkpoint.safetensors')), { timeout: 30_000 });
+  renameSync(at('images'), at('elsewhere'));
+  const { code, stderr } = await finished;
+  expect(code, output()).toBe(2);
+  expect(stderr.trim().split('\n').at(-1)).toMatch(/^pqv: error: .*images can't be read, more than 1 %/);
+  renameSync(at('elsewhere'), at('images'));
+  const resumed = await pqv(...training, ...options, '--resume');
+  expect(resumed).toMatchObject({ code: 0, stderr: expect.stringMatching(/resumed after epoch \d+/) });
+}, 120_000);
