@@ -38,7 +38,7 @@ it('says what a preset sets, and that one to learn from a teacher has none', asy
   expect(alone).toMatchObject({
     code: 2,
     stderr: expect.stringMatching(
-      /preset distill sets lr 0.0001, distill 0.9[\s\S]*preset distill learns from a teacher: give/,
+      /preset distill sets distill 0.9[\s\S]*preset distill learns from a teacher: give/,
     ),
   });
 });

@@ -9,6 +9,7 @@ import { Tensor } from '../graph/tensor.ts';
 import { onnxruntime } from '../runtime/onnxruntime.node.ts';
 import { initModel } from '../zoo/model.ts';
 import { addDropPath, drawnPaths } from './drop-path.ts';
+import { residualBlocks } from './residual-blocks.ts';
 import { trainingStep } from './step.ts';
 import { Trainer } from './trainer.ts';
 
@@ -104,6 +105,27 @@ describe('drop path', () => {
   )('has the branches and the rates of timm: %s', (architecture, rates) => {
     const found = addDropPath(initModel({ architecture }), 0.3);
     expect(found.map(({ keep }) => Number((1 - keep).toFixed(6)))).toEqual(rates);
+  });
+
+  it('tells blocks by most of their parameters: names of other kinds change nothing', () => {
+    const graph = new Graph('named');
+    const b = new Builder(graph);
+    let stream = graph.addInput('pixel_values', 'float32', ['N', 2]);
+    const names: string[] = [];
+    const constant = (name: string, shape: number[]) => {
+      names.push(name);
+      return graph.addConstant(name, Tensor.float32(shape, Array(shape.length * 2).fill(0.5)));
+    };
+    for (const place of ['stem.0.', 'a+(b).0.', 'a+(b).1.', 'a+(b).2.']) {
+      const linear = b.op('MatMul', [
+        b.op('Add', [stream, constant(`cat${names.length}`, [2])]),
+        constant(`${place}fc.weight`, [2, 2]),
+      ]);
+      stream = b.op('Add', [stream, b.op('Mul', [linear, constant(`${place}gamma`, [2])])]);
+    }
+    graph.outputs.push(stream);
+    setParameters(graph, names);
+    expect(residualBlocks(graph).map((branches) => branches.length)).toEqual([1, 1, 1]);
   });
 
   it('leaves out as many as its rate says, and is a sound graph', () => {

@@ -173,7 +173,9 @@ function assertDistills({ teacher, mixup, cutmix, distill, distillKind }: Settin
     throw new UserError('mixup and cutmix blend labels, of which the task distill has none: leave them out');
   }
   if (distill !== undefined && distill !== 1) {
-    throw new UserError(`the task distill learns from the teacher alone: distill ${distill} has no meaning`);
+    throw new UserError(
+      `the task distill learns from the teacher alone: distill ${distill} has no meaning, 1 has`,
+    );
   }
   if (distillKind === 'hard') {
     throw new UserError('hard distillation learns classes, which the task distill knows nothing of');

@@ -34,7 +34,7 @@ export const presets: Record<PresetName, Preset> = {
   },
   distill: {
     about: 'mostly from a teacher, whose predictions are softened',
-    options: { epochs: 10, lr: 1e-4, distill: 0.9, temperature: 2, labelSmoothing: 0, crop: 'shift' },
+    options: { epochs: 10, distill: 0.9, temperature: 2, labelSmoothing: 0, crop: 'shift' },
     needsTeacher: true,
   },
 };

@@ -11,10 +11,10 @@ export function residualBlocks(graph: Graph): ResidualBranch[][] {
   const branches = residualBranches(graph);
   const names = modelParameters(graph).map(({ name }) => name);
   const known = new Set(names);
-  const modules = branches.map((branch) => numbered(commonStart(parametersOn(branch, known))));
+  const modules = branches.map((branch) => commonest(parametersOn(branch, known).flatMap(numberedModules)));
   const form = commonest(modules.flatMap((module) => (module ? [formOf(module)] : [])));
   if (form === undefined) return branches.map((branch) => [branch]);
-  const ofForm = new RegExp(`^${form.replaceAll('.', '\\.').replaceAll('#', '\\d+')}`);
+  const ofForm = new RegExp(`^${form.replaceAll(/[^\w#]/g, '\\$&').replaceAll('#', '\\d+')}`);
   const blocks = [...new Set(names.flatMap((name) => ofForm.exec(name)?.[0] ?? []))];
   return blocks.map((block) => branches.filter((_, i) => modules[i] === block));
 }
@@ -25,17 +25,17 @@ const parametersOn = ({ nodes }: ResidualBranch, known: ReadonlySet<string>): st
     .flatMap(({ inputs }) => inputs.map((input) => (input?.producer ? input.producer.inputs[0] : input)))
     .flatMap((value) => (value?.isConstant && known.has(value.name) ? [value.name] : []));
 
-function commonStart([first = '', ...others]: readonly string[]): string {
-  let length = first.length;
-  for (const other of others) while (!other.startsWith(first.slice(0, length))) length--;
-  return first.slice(0, length);
+/** The numbered modules that a name is in, the innermost first: `blocks.3.` of `blocks.3.attn.qkv.weight`. */
+function numberedModules(name: string): string[] {
+  const parts = name.split('.');
+  return parts
+    .flatMap((part, i) => (/^\d+$/.test(part) ? [`${parts.slice(0, i + 1).join('.')}.`] : []))
+    .reverse();
 }
-
-/** The innermost numbered module of a path: `blocks.3.` of `blocks.3.attn.`. */
-const numbered = (path: string): string | undefined => /^(?:.*\.)?\d+\./.exec(path)?.[0];
 
 const formOf = (module: string): string => module.replaceAll(/\d+/g, '#');
 
+/** The first of those that there are most of. */
 function commonest(values: readonly string[]): string | undefined {
   const counts = new Map<string, number>();
   for (const value of values) counts.set(value, (counts.get(value) ?? 0) + 1);
