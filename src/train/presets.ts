@@ -13,7 +13,7 @@ export interface Preset {
   readonly needsTeacher?: boolean;
 }
 
-export type PresetName = 'paper' | 'quick' | 'distill';
+export type PresetName = 'paper' | 'quick' | 'distill' | 'qat';
 
 /**
  * The presets by name. How images are cut and mirrored depends on what they show, and is left to who trains, but for a
@@ -36,6 +36,10 @@ export const presets: Record<PresetName, Preset> = {
     about: 'mostly from a teacher, whose predictions are softened',
     options: { epochs: 10, distill: 0.9, temperature: 2, labelSmoothing: 0, crop: 'shift' },
     needsTeacher: true,
+  },
+  qat: {
+    about: 'a trained model for the int8 numbers that ship, in small steps',
+    options: { epochs: 3, qat: true, lr: 2e-5, weightDecay: 0, crop: 'shift' },
   },
 };
 
