@@ -168,6 +168,9 @@ class Assembler {
       case 'none':
         this.#constant('none', null);
         break;
+      case 'training':
+        this.#constant('bool false', false);
+        break;
       case 'float':
         this.#constant(
           `float ${Object.is(operand.value, -0) ? '-0' : operand.value}`,

@@ -106,6 +106,8 @@ export type Operand =
   | Prepacked
   | { readonly kind: 'none' }
   | { readonly kind: 'bool'; readonly value: boolean }
+  /** Whether the module is in training mode; for phones it never is. */
+  | { readonly kind: 'training' }
   | { readonly kind: 'int'; readonly value: number }
   | { readonly kind: 'float'; readonly value: number }
   | { readonly kind: 'string'; readonly value: string }
@@ -113,6 +115,7 @@ export type Operand =
 
 export const none: Operand = { kind: 'none' };
 export const bool = (value: boolean): Operand => ({ kind: 'bool', value });
+export const training: Operand = { kind: 'training' };
 export const int = (value: number): Operand => ({ kind: 'int', value });
 export const float = (value: number): Operand => ({ kind: 'float', value });
 export const string = (value: string): Operand => ({ kind: 'string', value });

@@ -3,7 +3,7 @@ import { isComputed } from '../../graph/schema/arguments.ts';
 import { reducedAxes, softmaxAxes, trailingAxes } from '../../graph/schema/axes.ts';
 import type { OpArguments } from '../../graph/schema/signature.ts';
 import type { Lowering, LoweringRule, LoweringRules } from './lowering.ts';
-import { bool, float, int, ints, none, type Operand } from './program.ts';
+import { bool, float, int, ints, none, type Operand, training } from './program.ts';
 
 const softmax =
   (operator: string): LoweringRule<OpArguments['Softmax']> =>
@@ -66,13 +66,16 @@ const rmsNormalization: LoweringRule<OpArguments['RMSNormalization']> = (node, a
   return lower.call('aten::mul.Tensor', [normalized, lower.tensor(node.input(1))]);
 };
 
+/** In training mode a module whose statistics are its own normalizes by each batch, as torch.nn.BatchNorm2d. */
 const batchNormalization: LoweringRule<OpArguments['BatchNormalization']> = (node, args, lower) => {
   if (args.spatial !== 1) throw lower.unsupported(node, 'it normalizes each place by itself');
   if (args.training_mode) throw lower.unsupported(node, 'it is in training mode');
+  const inputs = node.inputs.map((_, i) => lower.tensor(node.input(i)));
+  const learns = inputs.slice(3).every((input) => input.kind === 'weight' && input.role === 'buffer');
   return lower.call('aten::batch_norm', [
-    ...node.inputs.map((_, i) => lower.tensor(node.input(i))),
-    bool(false),
-    float(0),
+    ...inputs,
+    learns ? training : bool(false),
+    float(0.1),
     float(args.epsilon),
     bool(false),
   ]);

@@ -103,6 +103,8 @@ class Printer {
     switch (operand.kind) {
       case 'none':
         return 'None';
+      case 'training':
+        return 'self.training';
       case 'bool':
         return operand.value ? 'True' : 'False';
       case 'int':

@@ -5,7 +5,7 @@ import { readZip } from '../../checkpoint/torch/zip.ts';
 import { float } from '../../graph/attribute.ts';
 import { Builder } from '../../graph/builder.ts';
 import { Graph } from '../../graph/graph.ts';
-import { setParameters } from '../../graph/parameters.ts';
+import { setBuffers, setParameters } from '../../graph/parameters.ts';
 import { Tensor } from '../../graph/tensor.ts';
 import { exportLite } from './lite.ts';
 import { lowerGraph } from './lower-graph.ts';
@@ -181,4 +181,32 @@ describe('exportLite', () => {
       expect(bytesOf(write(mlp()))).toEqual(first);
     },
   );
+});
+
+describe('a batch norm', () => {
+  function norm(statistics: readonly string[]) {
+    const graph = new Graph('norm');
+    const x = graph.addInput('x', 'float32', ['N', 2, 4, 4]);
+    const names = ['bn.weight', 'bn.bias', ...statistics];
+    const tensors = names.map((name) => graph.addConstant(name, Tensor.float32([2], [1, 2])));
+    graph.outputs.push(new Builder(graph).op('BatchNormalization', [x, ...tensors]));
+    setParameters(graph, names.slice(0, 2));
+    setBuffers(
+      graph,
+      names.slice(2).filter((name) => name.startsWith('bn')),
+    );
+    return graph;
+  }
+  const call = (graph: Graph) =>
+    /torch\.batch_norm\(.*/.exec(text(open(exportTorchScript(graph)).get('code/__torch__/pqv.py')))![0];
+
+  it('learns its statistics in training mode, as the module of PyTorch does', () => {
+    const own = norm(['bn.running_mean', 'bn.running_var']);
+    expect(call(own)).toMatch(/self\.training, 0\.1, 0\.00001, False\)$/);
+    expect(() => [...exportLite(own)]).not.toThrow();
+  });
+
+  it('keeps statistics that are no buffers of the module', () => {
+    expect(call(norm(['mean', 'variance']))).toMatch(/False, 0\.1, 0\.00001, False\)$/);
+  });
 });
