@@ -152,6 +152,7 @@ export { forms, toForm } from './quantize/forms.ts';
 export { type Affine, observers } from './quantize/observers.ts';
 export { type QuantizedLinear, quantizedLinears } from './quantize/quantized-linear.ts';
 export { quantizeStatic, type StaticOptions } from './quantize/static.ts';
+export type { BatchNormMode } from './train/batch-norm.ts';
 export { crossEntropy, type Distillation, type DistillKind } from './train/loss.ts';
 export type { OptimizerName } from './train/optimizer.ts';
 export type { ScheduleName } from './train/schedule.ts';

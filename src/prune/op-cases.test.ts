@@ -67,7 +67,9 @@ function betweenLayers(one: OpCase, opset: number): { graph: Graph; feeds: Tenso
     const weight = parameter(`in${i}`, [inputs, width], operand.low / 6, operand.high / 6);
     return b.op('Reshape', [b.op('MatMul', [input, weight]), b.ints([-1, ...shape.slice(1)])]);
   });
-  const made = addCase(b, one, operands).outputs.filter((value) => value?.dtype === 'float32') as Value[];
+  const { outputs } = addCase(b, one, operands);
+  const found = one.op === 'BatchNormalization' ? outputs.slice(0, 1) : outputs; // the rest is no batch's
+  const made = found.filter((value) => value?.dtype === 'float32') as Value[];
   made.forEach((value, i) => {
     const width = multiplyDims(value.shape!.slice(1));
     if (typeof width !== 'number') return;

@@ -7,6 +7,7 @@ import type { Graph } from '../graph/graph.ts';
 import type { Kept } from '../prune/apply.ts';
 import type { CalibrationData } from '../quantize/calibrate.ts';
 import { int8Keys, quantizeOptions } from '../quantize/quantize.ts';
+import { batchNormModes } from './batch-norm.ts';
 import { distillKinds } from './loss.ts';
 import { tasks } from './objective.ts';
 import { type OptimizerName, optimizers } from './optimizer.ts';
@@ -64,6 +65,11 @@ export const finetuneOptions = z.strictObject({
   layerDecay: z.number().gt(0).lte(1).default(1).meta({
     description: 'each layer learns so many times as fast as the one behind it; 1: all alike',
     value: 'x',
+  }),
+  batchNorm: z.enum(batchNormModes).optional().meta({
+    description:
+      'train: batch norms normalize by the statistics of each batch and learn them; frozen: by those that they have; left out: train with batches of 16 images and more, and for a model that has not learned any yet',
+    value: 'how',
   }),
   emaDecay: share(
     'share of the running mean of the weights that stays in a step; the mean is what is measured and kept; 0: no mean',

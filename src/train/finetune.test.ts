@@ -8,7 +8,7 @@ import type { Split } from '../dataset/dataset.ts';
 import { batches } from '../dataset/loader.ts';
 import type { Graph } from '../graph/graph.ts';
 import { inferGraph } from '../graph/infer.ts';
-import { parameters } from '../graph/parameters.ts';
+import { buffers, parameters } from '../graph/parameters.ts';
 import { Tensor } from '../graph/tensor.ts';
 import { evaluate } from '../measure/accuracy.ts';
 import { prune } from '../prune/prune.ts';
@@ -229,6 +229,32 @@ describe('finetune', () => {
     });
     expect(weights(resumed.graph)).toEqual(weights(whole.graph));
     expect(resumed.history).toEqual(whole.history);
+  });
+
+  it('learns the statistics of batch norms, says so, and resumed ends with the same, bit for bit', async () => {
+    const modelArgs = { in_chans: 1, embed_dim: [8], depth: [1] };
+    const model = () => initModel({ ...modelOf(), architecture: 'repvit_m0_9', modelArgs }, 1);
+    const over = { mixup: 0, emaDecay: 0.5, batchSize: 4, accumulate: 2 };
+    const notes: string[] = [];
+    const progress = { ...silent, note: (line: string) => void notes.push(line) };
+    const whole = await finetune(onnxruntime, model(), data, options(over), { progress });
+    expect(notes.join()).toMatch(/batch norm train: \d+ batch norms normalize by each batch/);
+    const state = (graph: Graph) => buffers(graph).map(({ tensor }) => Array.from(tensor!.floats));
+    expect(state(whole.graph).length).toBeGreaterThan(10);
+    state(whole.graph).forEach((learned, i) => {
+      expect(learned).not.toEqual(state(model())[i]);
+    });
+    const checkpoints = fileCheckpoints(folder);
+    const stopped = finetune(onnxruntime, model(), data, options(over), { checkpoints, ...stopAt(56) });
+    await expect(stopped).rejects.toThrow(InterruptedError);
+    const frozen = options({ ...over, batchNorm: 'frozen' });
+    const resume = { checkpoints, resume: true };
+    await expect(finetune(onnxruntime, model(), data, frozen, resume)).rejects.toThrow(/\(batchNorm\)/);
+    const resumed = await finetune(onnxruntime, model(), data, options(over), resume);
+    expect(state(resumed.graph)).toEqual(state(whole.graph));
+    expect(weights(resumed.graph)).toEqual(weights(whole.graph));
+    const kept = await finetune(onnxruntime, model(), data, frozen);
+    expect(state(kept.graph)).toEqual(state(model()));
   });
 
   it('goes on from a checkpoint that was written before an option was known', async () => {

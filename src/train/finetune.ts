@@ -11,6 +11,7 @@ import { evaluate } from '../measure/accuracy.ts';
 import type { FakeQuantization } from '../quantize/fake.ts';
 import type { Engine, Tensors } from '../runtime/session.ts';
 import { architectureName } from '../zoo/model-info.ts';
+import { type BatchNormTraining, batchNormTraining } from './batch-norm.ts';
 import type { CheckpointStore, History, TrainingProgress } from './checkpoint.ts';
 import { type FinetuneOptions, type Settings, settingsOf } from './finetune-options.ts';
 import { layerRates } from './layer-decay.ts';
@@ -63,14 +64,16 @@ export async function finetune(
   context: FinetuneContext = {},
 ): Promise<FinetuneResult> {
   const { progress = silent, checkpoints } = context;
-  const options = forBatchOf(graph, settingsOf(input), progress);
-  const plan = planOf(data.train, options);
+  const given = forBatchOf(graph, settingsOf(input), progress);
+  const plan = planOf(data.train, given);
+  const norms = batchNormTraining(graph, given.batchNorm, plan.batchSize);
+  const options = { ...given, batchNorm: norms?.mode };
   const recipe = recipeOf(options, plan);
   const saved = context.resume ? await checkpoints?.load() : undefined;
   if (saved) checkRecipe(saved.progress.recipe, recipe);
   const { accumulate, clipNorm, teacher, threads, temperature, task } = options;
   const { distillKind: kind } = options;
-  const { optimizer, momentum, nesterov, emaDecay, layerDecay, dropPath } = options;
+  const { optimizer, momentum, nesterov, emaDecay, layerDecay, dropPath, batchNorm } = options;
   const distillation = teacher && { kind, weight: options.distill ?? 0.5, temperature };
   const int8 = await fakeQuantizationOf(engine, graph, options, progress);
   const trainer = await Trainer.create(
@@ -78,7 +81,7 @@ export async function finetune(
     graph,
     {
       ...{ accumulate, clipNorm, distillation, threads, task },
-      ...{ optimizer, momentum, nesterov, emaDecay, int8, dropPath },
+      ...{ optimizer, momentum, nesterov, emaDecay, batchNorm, int8, dropPath },
       rates:
         layerDecay === 1
           ? undefined
@@ -89,7 +92,7 @@ export async function finetune(
     },
     saved && { tensors: saved.tensors, step: saved.progress.step },
   );
-  for (const line of notesOn(graph)) progress.note(line);
+  for (const line of notesOn(graph, norms)) progress.note(line);
   if (trainer.dropPaths > 0) {
     progress.note(
       `drop path: ${trainer.dropPaths} residual branches are left out for up to ${dropPath} of the images`,
@@ -125,7 +128,7 @@ function forBatchOf(graph: Graph, options: Settings, progress: Progress): Settin
 }
 
 /** What one should know of how a model is trained, a line each. */
-export function notesOn(graph: Graph): string[] {
+export function notesOn(graph: Graph, norms: BatchNormTraining | undefined): string[] {
   const notes: string[] = [];
   if (parameters(graph).length === 0) {
     const count = modelParameters(graph).length;
@@ -133,12 +136,7 @@ export function notesOn(graph: Graph): string[] {
       `the model does not say what its parameters are: the ${count} constants that its layers learned are trained`,
     );
   }
-  const norms = graph.nodes.filter(({ op }) => op === 'BatchNormalization').length;
-  if (norms > 0) {
-    notes.push(
-      `the running statistics of ${norms} batch norms stay as they are; their scales and shifts are trained`,
-    );
-  }
+  if (norms) notes.push(norms.note);
   return notes;
 }
 

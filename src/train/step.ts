@@ -8,6 +8,7 @@ import { freeName } from '../graph/replace.ts';
 import { type FakeQuantization, fakeQuantize } from '../quantize/fake.ts';
 import { undecayed } from '../zoo/model-family.ts';
 import { decays } from './adamw.ts';
+import { type BatchNormMode, normalizeByBatch } from './batch-norm.ts';
 import { addDropPath, type DropPath } from './drop-path.ts';
 import { blockOutputs } from './features.ts';
 import type { Distillation } from './loss.ts';
@@ -18,7 +19,9 @@ import { type OptimizerName, type OptimizerSettings, optimizerOf } from './optim
 export interface StepOptions extends OptimizerSettings {
   /** Default `adamw`. */
   optimizer?: OptimizerName;
-  /** Share of the running mean of the weights that stays in a step; 0 or absent: there is none. */
+  /** What batch norms normalize by; default `frozen`. */
+  batchNorm?: BatchNormMode | undefined;
+  /** Share of the running mean of weights and statistics that stays in a step; 0 or absent: there is none. */
   emaDecay?: number;
   /** How fast a parameter learns, beside the others; default 1 for all. */
   rates?: ReadonlyMap<string, number>;
@@ -52,7 +55,13 @@ export function decayOf(model: Graph): (parameter: Value) => boolean {
   return ({ name, staticShape }) => decays(staticShape) && !kept(name);
 }
 
-/** Names of the inputs and outputs of one parameter in a training graph. */
+/** A running statistic of a batch norm that every batch changes. */
+export interface Statistic {
+  name: string;
+  shape: readonly number[];
+}
+
+/** Names of the inputs and outputs of one parameter, or statistic, in a training graph. */
 export const slots = {
   parameter: (name: string) => name,
   /** What the optimizer keeps of it under that name: `m.NAME`. */
@@ -70,6 +79,8 @@ export interface TrainingGraph {
   graph: Graph;
   /** The parameters it trains, in the model's order. */
   trained: Trained[];
+  /** The running statistics it learns. */
+  statistics: Statistic[];
   /** Name of the image input. */
   images: string;
   /** Of the task `classify`. */
@@ -84,8 +95,9 @@ export interface TrainingGraph {
  * A whole training step as one graph: forward pass, loss, backward pass, the optimizer's update.
  *
  * Inputs: the model's image input, of the task `classify` `targets` `[N, classes]`, a `teacher.NAME` for each value
- * that is learnt of a teacher, a `drop_path.NAME` for each branch that is left out at times; each trained parameter under its own name with its state (`m.NAME` and `v.NAME` of AdamW), and the scalars of the optimizer.
- * Outputs: `loss`, `correct` (a count), `grad_norm`, and `next.*` of parameters and state.
+ * that is learnt of a teacher, a `drop_path.NAME` for each branch that is left out at times; each trained parameter under its own name with its state (`m.NAME` and `v.NAME` of AdamW), the running
+ * statistics that batch norms learn, and the scalars of the optimizer.
+ * Outputs: `loss`, `correct` (a count), `grad_norm`, and `next.*` of parameters, state and statistics.
  * The model is not changed.
  * @throws UserError when the model has no logits `[N, classes]`, no parameters, or an op without a gradient
  */
@@ -107,6 +119,7 @@ export function trainingStep(model: Graph, options: StepOptions = {}): TrainingG
     .filter((value) => value !== undefined)
     .filter((value) => value.dtype === 'float32');
   for (const value of trainable) graph.constantToInput(value);
+  const statistics = options.batchNorm === 'train' ? normalizeByBatch(graph) : new Map<Value, Value>();
   const decay = decayOf(model);
   const trained = trainable.map(
     (value): Trained => ({ name: value.name, shape: value.staticShape, decays: decay(value) }),
@@ -119,6 +132,7 @@ export function trainingStep(model: Graph, options: StepOptions = {}): TrainingG
   graph.outputs.length = 0;
   emit(graph, objective.loss, 'loss');
   if (objective.correct) emit(graph, objective.correct, 'correct');
+  for (const [value, next] of statistics) emit(graph, next, slots.next(value.name));
   if (accumulate > 1) {
     for (const value of trainable) {
       const slot = slots.gradient(value.name);
@@ -128,20 +142,36 @@ export function trainingStep(model: Graph, options: StepOptions = {}): TrainingG
     }
   } else {
     update(b, trained, trainable, gradients, options);
+    for (const [value, next] of statistics) keepMean(b, value, next, options.emaDecay);
   }
   graph.removeDead();
   const { classes, teacher } = objective;
-  return { graph, trained, images: images.name, classes, dropPaths, teacher };
+  return {
+    ...{ graph, trained, images: images.name, classes, dropPaths, teacher },
+    statistics: [...statistics.keys()].map(({ name, staticShape }) => ({ name, shape: staticShape })),
+  };
 }
 
-/** The update alone, for accumulated gradients: inputs parameters, state, `grad.NAME` and scalars. */
-export function updateStep(trained: readonly Trained[], options: StepOptions): Graph {
+/**
+ * The update alone, for accumulated gradients: inputs parameters, state, `grad.NAME` and scalars, and where a running
+ * mean is kept the statistics.
+ */
+export function updateStep(
+  trained: readonly Trained[],
+  statistics: readonly Statistic[],
+  options: StepOptions,
+): Graph {
   const graph = new Graph('update');
   const values = trained.map(({ name, shape }) => graph.addInput(name, 'float32', shape));
   const gradients = new Map(
     values.map((value) => [value, graph.addInput(slots.gradient(value.name), 'float32', value.shape)]),
   );
-  update(new Builder(graph), trained, values, gradients, options);
+  const b = new Builder(graph);
+  update(b, trained, values, gradients, options);
+  for (const { name, shape } of options.emaDecay ? statistics : []) {
+    const value = graph.addInput(name, 'float32', shape);
+    keepMean(b, value, value, options.emaDecay);
+  }
   return graph;
 }
 
@@ -150,7 +180,7 @@ function update(
   trained: readonly Trained[],
   values: readonly Value[],
   gradients: ReadonlyMap<Value, Value>,
-  { clipNorm = 0, optimizer: name, emaDecay = 0, rates, ...settings }: StepOptions,
+  { clipNorm = 0, optimizer: name, emaDecay, rates, ...settings }: StepOptions,
 ): void {
   const { graph } = b;
   const optimizer = optimizerOf(name);
@@ -176,18 +206,19 @@ function update(
       rate: rates?.get(value.name) ?? 1,
     };
     const next = b.scope(`update.${value.name}`, () => optimizer.update(b, updated, scalars, settings));
-    if (emaDecay > 0) {
-      const mean = graph.addInput(slots.ema(value.name), 'float32', value.shape);
-      const moved = b.op('Mul', [next.parameter, b.scalar(1 - emaDecay)]);
-      emit(
-        graph,
-        b.op('Add', [b.op('Mul', [mean, b.scalar(emaDecay)]), moved]),
-        slots.next(slots.ema(value.name)),
-      );
-    }
+    keepMean(b, value, next.parameter, emaDecay);
     emit(graph, next.parameter, slots.next(value.name));
     for (const [kind, state] of Object.entries(next.state)) emit(graph, state, slots.next(slot(kind)));
   });
+}
+
+/** The running mean of what a value becomes, where one is kept. */
+function keepMean(b: Builder, { name, shape }: Value, next: Value, emaDecay = 0): void {
+  if (emaDecay === 0) return;
+  const mean = b.graph.addInput(slots.ema(name), 'float32', shape);
+  const moved = b.op('Mul', [next, b.scalar(1 - emaDecay)]);
+  const sum = b.op('Add', [b.op('Mul', [mean, b.scalar(emaDecay)]), moved]);
+  emit(b.graph, sum, slots.next(slots.ema(name)));
 }
 
 /** `min(1, clipNorm / (norm + 1e-6))`, as torch.nn.utils.clip_grad_norm_. */

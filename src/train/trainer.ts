@@ -6,6 +6,7 @@ import type { Engine, Session, SessionOptions, Tensors } from '../runtime/sessio
 import { drawnPaths } from './drop-path.ts';
 import { optimizerOf } from './optimizer.ts';
 import {
+  type Statistic,
   type StepOptions,
   scalarInput,
   slots,
@@ -34,7 +35,7 @@ export interface StepResult {
   gradNorm?: number;
 }
 
-/** Everything that training has changed: parameters, their running means and the optimizer's state by slot name, updates made. */
+/** Everything that training has changed: parameters, statistics, the running means of both and the optimizer's state by slot name, updates made. */
 export interface TrainerState {
   tensors: Tensors;
   step: number;
@@ -72,8 +73,8 @@ class DoubleBuffer {
 const copyOf = (tensor: Tensor): Tensor => Tensor.float32(tensor.shape, tensor.floats.slice());
 
 /**
- * A model in training: its parameters, the optimizer's state, and the sessions that advance them. All memory
- * that steps write is allocated once. Dispose when done.
+ * A model in training: its parameters, the optimizer's state, the running statistics of batch norms, and the sessions that
+ * advance them. All memory that steps write is allocated once. Dispose when done.
  */
 export class Trainer {
   readonly #graph: TrainingGraph;
@@ -82,6 +83,8 @@ export class Trainer {
   readonly #accumulate: number;
   readonly #options: StepOptions;
   readonly #state: DoubleBuffer;
+  /** They change with every batch, the rest with every update. */
+  readonly #statistics: DoubleBuffer;
   readonly #gradients: DoubleBuffer | undefined;
   #accumulated = 0;
   #step: number;
@@ -90,13 +93,14 @@ export class Trainer {
     graph: TrainingGraph,
     sessions: [Session, Session | undefined],
     options: StepOptions,
-    start: TrainerState,
+    start: TrainerState & { statistics: Tensors },
   ) {
     this.#graph = graph;
     [this.#session, this.#updateSession] = sessions;
     this.#options = options;
     this.#accumulate = options.accumulate ?? 1;
     this.#state = new DoubleBuffer(start.tensors);
+    this.#statistics = new DoubleBuffer(start.statistics);
     this.#step = start.step;
     if (this.#updateSession) {
       this.#gradients = new DoubleBuffer(
@@ -122,27 +126,33 @@ export class Trainer {
     start?: TrainerState,
   ): Promise<Trainer> {
     const graph = trainingStep(model, options);
-    const tensors: Tensors = {};
-    for (const { name, shape } of graph.trained) {
-      const weights = [slots.parameter(name), ...(options.emaDecay ? [slots.ema(name)] : [])];
-      const state = optimizerOf(options.optimizer).state.map((kind) => slots.state(kind, name));
-      for (const slot of [...weights, ...state]) {
-        const given =
-          start?.tensors[slot] ?? (weights.includes(slot) ? model.constants.get(name)!.tensor! : undefined);
-        if (start && !start.tensors[slot]) throw new UserError(`the training state lacks ${slot}`);
-        if (given && `${given.shape}` !== `${shape}`) {
-          throw new UserError(`the training state has ${slot} [${given.shape}], the model [${shape}]`);
-        }
-        tensors[slot] = given ? copyOf(given) : Tensor.zeros('float32', shape);
+    const [tensors, statistics]: Tensors[] = [{}, {}];
+    const put = (into: Tensors, slot: string, { name, shape }: Statistic, isZero = false) => {
+      const given = start ? start.tensors[slot] : isZero ? undefined : model.constants.get(name)!.tensor!;
+      if (start && !given) throw new UserError(`the training state lacks ${slot}`);
+      if (given && `${given.shape}` !== `${shape}`) {
+        throw new UserError(`the training state has ${slot} [${given.shape}], the model [${shape}]`);
       }
+      into[slot] = given ? copyOf(given) : Tensor.zeros('float32', shape);
+    };
+    const kinds = optimizerOf(options.optimizer).state;
+    for (const one of graph.trained) {
+      put(tensors!, slots.parameter(one.name), one);
+      for (const kind of kinds) put(tensors!, slots.state(kind, one.name), one, true);
+    }
+    for (const one of graph.statistics) put(statistics!, slots.parameter(one.name), one);
+    for (const one of options.emaDecay ? [...graph.trained, ...graph.statistics] : []) {
+      put(tensors!, slots.ema(one.name), one);
     }
     const settings: SessionOptions = options.threads === undefined ? {} : { threads: options.threads };
     const session = await engine.load(graph.graph, settings);
     const updating =
       (options.accumulate ?? 1) > 1
-        ? await engine.load(updateStep(graph.trained, options), settings)
+        ? await engine.load(updateStep(graph.trained, graph.statistics, options), settings)
         : undefined;
-    return new Trainer(graph, [session, updating], options, { tensors, step: start?.step ?? 0 });
+    return new Trainer(graph, [session, updating], options, {
+      ...{ tensors: tensors!, statistics: statistics!, step: start?.step ?? 0 },
+    });
   }
 
   /** Updates made so far. */
@@ -179,17 +189,19 @@ export class Trainer {
     const scalars = this.#scalars(lr, weightDecay);
     if (!this.#updateSession) {
       const results = await this.#session.run(
-        { ...batch, ...this.#state.feeds, ...scalars },
-        { ...figures, grad_norm: null, ...this.#state.fetches },
+        { ...batch, ...this.#state.feeds, ...this.#statistics.feeds, ...scalars },
+        { ...figures, grad_norm: null, ...this.#state.fetches, ...this.#statistics.fetches },
       );
+      this.#statistics.swap();
       this.#advance();
       return { ...figuresOf(results), gradNorm: numberOf(results, 'grad_norm') };
     }
     const gradients = this.#gradients!;
     const results = await this.#session.run(
-      { ...batch, ...this.#parameters(), ...gradients.feeds },
-      { ...figures, ...gradients.fetches },
+      { ...batch, ...this.#parameters(), ...this.#statistics.feeds, ...gradients.feeds },
+      { ...figures, ...this.#statistics.fetches, ...gradients.fetches },
     );
+    this.#statistics.swap();
     gradients.swap();
     if (++this.#accumulated < this.#accumulate) return figuresOf(results);
     return { ...figuresOf(results), gradNorm: await this.#update(scalars) };
@@ -198,7 +210,10 @@ export class Trainer {
   async #update(scalars: Tensors): Promise<number> {
     const gradients = this.#gradients!;
     const results = await this.#updateSession!.run(
-      { ...this.#state.feeds, ...gradients.feeds, ...scalars },
+      {
+        ...{ ...this.#state.feeds, ...gradients.feeds, ...scalars },
+        ...(this.#options.emaDecay ? this.#statistics.feeds : {}),
+      },
       { grad_norm: null, ...this.#state.fetches },
     );
     for (const tensor of Object.values(gradients.feeds)) tensor.floats.fill(0);
@@ -226,14 +241,19 @@ export class Trainer {
 
   /** The present state. Its tensors are the trainer's own: the second step from now overwrites them. */
   get state(): TrainerState {
-    return { tensors: this.#state.feeds, step: this.#step };
+    return { tensors: { ...this.#state.feeds, ...this.#statistics.feeds }, step: this.#step };
   }
 
-  /** Copies of the trained parameters by name: as they are, or their running means where those are kept. */
+  /**
+   * Copies of the trained parameters and the learned statistics by name: as they are, or their running means where those
+   * are kept.
+   */
   parameters(): Tensors {
     const slot = this.#options.emaDecay ? slots.ema : slots.parameter;
+    const { tensors } = this.state;
+    const { trained, statistics } = this.#graph;
     return Object.fromEntries(
-      this.#graph.trained.map(({ name }) => [name, copyOf(this.#state.feeds[slot(name)]!)]),
+      [...trained, ...statistics].map(({ name }) => [name, copyOf(tensors[slot(name)]!)]),
     );
   }
 

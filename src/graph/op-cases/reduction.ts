@@ -26,6 +26,18 @@ export const reductionCases: OpCase[] = [
   opCase('BatchNormalization', [floats('N', 4), floats(4), floats(4), floats(4), positive(4)], {
     epsilon: 0.1,
   }),
+  opCase(
+    'BatchNormalization',
+    [image, floats(2), floats(2), floats(2), positive(2)],
+    { training_mode: 1 },
+    3,
+  ),
+  opCase(
+    'BatchNormalization',
+    [floats('N', 4), floats(4), floats(4), floats(4), positive(4)],
+    { training_mode: 1, momentum: 0, epsilon: 0.1 },
+    3,
+  ),
   opCase('InstanceNormalization', [image, floats(2), floats(2)]),
   opCase('InstanceNormalization', [floats('N', 2, 7), floats(2), floats(2)], { epsilon: 0.1 }),
   opCase('GroupNormalization', [floats('N', 4, 3), floats(4), floats(4)], { num_groups: 4 }),

@@ -32,6 +32,14 @@ const normalization = (node: Node, args: { readonly axis: number }): readonly In
 
 const unknown: Inferred = { dtype: undefined, shape: undefined };
 
+/** Statistics have the shape of those that are given. */
+const batchNormalization = (node: Node): readonly Inferred[] => {
+  const [mean, variance] = [3, 4].map(
+    (i): Inferred => ({ dtype: dtypeOf(node, i), shape: shapeOf(node, i) }),
+  );
+  return [{ dtype: dtypeOf(node, 0), shape: shapeOf(node, 0) }, mean!, variance!, mean!, variance!];
+};
+
 /** Ops that gather over axes: sums and extremes, norms, softmax. */
 export const reductionShapes = {
   ...rowsFor(
@@ -40,9 +48,10 @@ export const reductionShapes = {
   ),
   ...rowsFor('ArgMax ArgMin', argReduction),
   ...rowsFor(
-    'Softmax LogSoftmax Hardmax com.microsoft.BiasSoftmax CumSum LpNormalization InstanceNormalization GroupNormalization BatchNormalization',
+    'Softmax LogSoftmax Hardmax com.microsoft.BiasSoftmax CumSum LpNormalization InstanceNormalization GroupNormalization',
     sameAsInput,
   ),
+  BatchNormalization: batchNormalization,
   ...rowsFor('LayerNormalization RMSNormalization SimplifiedLayerNormalization', normalization),
   'com.microsoft.SkipLayerNormalization': (node) => {
     const like: Inferred = { dtype: dtypeOf(node, 0), shape: shapeOf(node, 0) };

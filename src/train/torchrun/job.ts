@@ -44,6 +44,7 @@ const unknownThere: { readonly [Key in keyof Settings]?: (value: Settings[Key]) 
   qat: (asked) => asked,
   distillKind: (kind) => kind === 'feature',
   dropPath: (rate) => rate > 0,
+  batchNorm: (mode) => mode === 'train',
 };
 
 function refuseUnknown(settings: Settings): void {

@@ -5,6 +5,7 @@ import type { Split } from '../../dataset/dataset.ts';
 import type { Graph } from '../../graph/graph.ts';
 import type { Engine } from '../../runtime/session.ts';
 import { architectureName } from '../../zoo/model-info.ts';
+import { batchNormTraining } from '../batch-norm.ts';
 import type { History } from '../checkpoint.ts';
 import { type FinetuneContext, type FinetuneResult, type Finetuner, notesOn } from '../finetune.ts';
 import { type FinetuneOptions, type Settings, settingsOf } from '../finetune-options.ts';
@@ -62,7 +63,8 @@ async function trainJob(
   const job = await writeJob(path, { graph, data, settings, plan, checkpointEvery, resume, progress });
   if (!isFinished(job)) {
     if (prepareOnly) throw new JobPrepared(['torchrun', ...command]);
-    for (const line of notesOn(graph)) progress.note(line);
+    const norms = batchNormTraining(graph, 'frozen', plan.batchSize);
+    for (const line of notesOn(graph, norms)) progress.note(line);
     const follower = new Follower(graph, settings, plan, progress, watcher);
     try {
       const threads = settings.threads ?? 1;

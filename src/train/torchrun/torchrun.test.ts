@@ -147,6 +147,7 @@ describe('a job', () => {
   it('is refused where the trainer would do something else', async () => {
     await expect(train({ qat: true })).rejects.toThrow(/torchrun does not know qat true/);
     await expect(train({ dropPath: 0.1 })).rejects.toThrow(/torchrun does not know dropPath 0.1/);
+    await expect(train({ batchNorm: 'train' })).rejects.toThrow(/torchrun does not know batchNorm train/);
     const { graph } = model.clone();
     graph.inputs[0]!.shape = [4, 1, edge, edge];
     const fixed = torchrunFinetuner(place())(onnxruntime, graph, { train: grey, val: grey }, options());
