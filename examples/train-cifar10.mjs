@@ -1,11 +1,12 @@
 /**
- * Trains the small ViT that natural images are judged by, on CIFAR-10 as the Hugging Face Hub lays it out
+ * Trains the small models that natural images are judged by, on CIFAR-10 as the Hugging Face Hub lays it out
  * (`plain_text/train-*.parquet`, `test-*.parquet`), and writes it as a timm folder. Run after `npm run build`:
  *
  *     node examples/train-cifar10.mjs --data FOLDER [-o DIR] [--resume] [--threads N]
  *         [--evaluate] [--recipe FILE] [--work DIR] [--checkpoint-every SECONDS]
  *
- * What it trains and how stands in `examples/cifar10_vit/recipe.json`. A checkpoint is written at least every
+ * What it trains and how stands in the recipe, by default `examples/cifar10_vit/recipe.json`; the model with convolutions
+ * is `--recipe examples/cifar10_conv/recipe.json -o examples/cifar10_conv`. A checkpoint is written at least every
  * five minutes in `DIR.training`: interrupted with Ctrl-C, or not so gently, it goes on when run again with --resume and ends
  * with the same weights. With --evaluate top-1 on the test images is measured after every epoch, to be
  * looked at, not to choose by.
