@@ -18,6 +18,7 @@ import { onnxruntime } from '../runtime/onnxruntime.node.ts';
 import { runOnce } from '../runtime/session.ts';
 import { initModel } from '../zoo/model.ts';
 import { modelInfo } from '../zoo/model-info.ts';
+import { stateDict } from '../zoo/state.ts';
 import { fileCheckpoints } from './checkpoint.node.ts';
 import type { CheckpointStore, TrainingCheckpoint } from './checkpoint.ts';
 import { finetune } from './finetune.ts';
@@ -244,6 +245,11 @@ describe('finetune', () => {
     state(whole.graph).forEach((learned, i) => {
       expect(learned).not.toEqual(state(model())[i]);
     });
+    const counted = (graph: Graph) =>
+      [...stateDict(graph)].flatMap(([name, { data: count }]) =>
+        name.endsWith('num_batches_tracked') ? [Number(count[0])] : [],
+      );
+    expect(new Set(counted(whole.graph))).toEqual(new Set([3 * 10])); // epochs, batches
     const checkpoints = fileCheckpoints(folder);
     const stopped = finetune(onnxruntime, model(), data, options(over), { checkpoints, ...stopAt(56) });
     await expect(stopped).rejects.toThrow(InterruptedError);
@@ -255,6 +261,7 @@ describe('finetune', () => {
     expect(weights(resumed.graph)).toEqual(weights(whole.graph));
     const kept = await finetune(onnxruntime, model(), data, frozen);
     expect(state(kept.graph)).toEqual(state(model()));
+    expect(counted(kept.graph)).toEqual(counted(model()));
   });
 
   it('goes on from a checkpoint that was written before an option was known', async () => {

@@ -11,6 +11,7 @@ import { evaluate } from '../measure/accuracy.ts';
 import type { FakeQuantization } from '../quantize/fake.ts';
 import type { Engine, Tensors } from '../runtime/session.ts';
 import { architectureName } from '../zoo/model-info.ts';
+import { countBatches } from '../zoo/state.ts';
 import { type BatchNormTraining, batchNormTraining } from './batch-norm.ts';
 import type { CheckpointStore, History, TrainingProgress } from './checkpoint.ts';
 import { type FinetuneOptions, type Settings, settingsOf } from './finetune-options.ts';
@@ -350,7 +351,10 @@ class Run {
 
   /** The model with the weights as they are now, or with the best there were where those are wanted. */
   result(): Graph {
-    return this.#withWeights(this.#best ?? this.trainer.parameters());
+    const tuned = this.#withWeights(this.#best ?? this.trainer.parameters());
+    const epochs = this.#best ? this.at.best!.epoch : this.at.epoch;
+    if (this.options.batchNorm === 'train') countBatches(tuned, epochs * this.plan.batchesAnEpoch);
+    return tuned;
   }
 
   #withWeights(weights: Tensors): Graph {

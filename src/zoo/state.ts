@@ -19,6 +19,15 @@ export function setCounters(graph: Graph, counters: Readonly<Record<string, numb
   record(graph, keys.counters, counters);
 }
 
+/** Counts batches that the batch norms of a model have learned from. */
+export function countBatches(graph: Graph, batches: number): void {
+  const counts = recorded(graph, keys.counters, z.number().int()).map(([name, count]) => [
+    name,
+    name.endsWith('num_batches_tracked') ? count + batches : count,
+  ]);
+  setCounters(graph, Object.fromEntries(counts));
+}
+
 /** @param aliases further name -> name of the constant */
 export function setAliases(graph: Graph, aliases: Readonly<Record<string, string>>): void {
   record(graph, keys.aliases, aliases);
