@@ -84,6 +84,7 @@ RECIPES = [
     ("two processes, accumulated, running mean", 2, 6, 1e-4, ["--batch-size", "32", "--accumulate", "2", "--ema-decay", "0.8", "--lr", "1e-4"]),
     ("SGD with Nesterov's momentum, step schedule", 2, 6, 1e-4, ["--optimizer", "sgd", "--nesterov", "--lr", "1e-2", "--schedule", "step", "--decay-epochs", "2"]),
     ("the classes that a teacher chooses", 2, 6, 1e-4, ["--teacher", "TEACHER", "--distill-kind", "hard", "--lr", "1e-4"]),
+    ("what the blocks of a teacher hand on", 2, 6, 1e-4, ["--teacher", "TEACHER", "--distill-kind", "feature", "--lr", "1e-4"]),
     ("soft targets of a teacher, layer-wise rates", 2, 6, 1e-4, ["--teacher", "TEACHER", "--distill", "0.5", "--temperature", "2", "--layer-decay", "0.7", "--lr", "1e-4"]),
 ]
 

@@ -9,6 +9,7 @@ import type { Progress } from '../../common/progress.ts';
 import type { Split } from '../../dataset/dataset.ts';
 import { torchScriptModule } from '../../export/torchscript/script.ts';
 import type { Graph } from '../../graph/graph.ts';
+import { blockOutputs, withFeatures } from '../features.ts';
 import type { Settings } from '../finetune-options.ts';
 import { type Plan, recipeOf } from '../plan.ts';
 import { listImages } from './image-list.node.ts';
@@ -53,11 +54,12 @@ export async function writeJob(path: string, input: JobInput): Promise<JobFolder
   const { graph, data, settings, plan, checkpointEvery, resume, progress } = input;
   makeJobFolder(path);
   const hash = createHash('sha256').update(recipeOf(settings, plan));
-  const { names, archive } = torchScriptModule(graph);
+  const { model, teacher } = givingFeatures(graph, settings);
+  const { names, archive } = torchScriptModule(model);
   writeFileWhole(join(path, 'model.pt'), hashed(archive, hash));
-  if (settings.teacher) {
-    assertTeaches(settings.teacher, graph, settings);
-    writeFileWhole(join(path, 'teacher.pt'), hashed(torchScriptModule(settings.teacher).archive, hash));
+  if (teacher) {
+    assertTeaches(teacher, model, settings);
+    writeFileWhole(join(path, 'teacher.pt'), hashed(torchScriptModule(teacher).archive, hash));
   }
   const digest = hash.digest('hex').slice(0, 16);
   const before = digestIn(path);
@@ -84,6 +86,22 @@ export async function writeJob(path: string, input: JobInput): Promise<JobFolder
   });
   writeFilesWhole([[join(path, 'job.json'), JSON.stringify(job)]]);
   return { path, digest, names };
+}
+
+/** The model and its teacher, where features are learnt with those behind their outputs. */
+function givingFeatures(
+  graph: Graph,
+  { teacher, distillKind, kept }: Settings,
+): { model: Graph; teacher: Graph | undefined } {
+  if (!teacher || distillKind !== 'feature') return { model: graph, teacher };
+  const taught = withFeatures(teacher, graph, kept);
+  const byName = new Map(taught.graph.outputs.map((output) => [output.name, output]));
+  const outputs = taught.graph.outputs.slice(0, teacher.outputs.length);
+  taught.graph.outputs.length = 0;
+  taught.graph.outputs.push(...outputs, ...taught.features.map((name) => byName.get(name)!));
+  const { graph: model } = graph.clone();
+  model.outputs.push(...blockOutputs(model));
+  return { model, teacher: taught.graph };
 }
 
 function makeJobFolder(path: string): void {

@@ -42,7 +42,6 @@ export interface Job extends Plan {
 /** What the trainer does not know of the options. */
 const unknownThere: { readonly [Key in keyof Settings]?: (value: Settings[Key]) => boolean } = {
   qat: (asked) => asked,
-  distillKind: (kind) => kind === 'feature',
   dropPath: (rate) => rate > 0,
   batchNorm: (mode) => mode === 'train',
 };

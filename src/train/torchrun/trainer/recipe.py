@@ -71,18 +71,35 @@ def floats(outputs) -> list:
     return [output.float() for output in every if output.is_floating_point()]
 
 
-def soft(job: dict, logits: torch.Tensor, taught: torch.Tensor) -> torch.Tensor:
+def soft(job: dict, outputs: list, taught: list) -> torch.Tensor:
     temperature = job["distillation"]["temperature"]
-    ours, theirs = F.log_softmax(logits / temperature, -1), F.log_softmax(taught / temperature, -1)
+    ours, theirs = F.log_softmax(outputs[0] / temperature, -1), F.log_softmax(taught[0] / temperature, -1)
     return temperature**2 * (theirs.exp() * (theirs - ours)).sum()
 
 
-def hard(_: dict, logits: torch.Tensor, taught: torch.Tensor) -> torch.Tensor:
-    return F.cross_entropy(logits, taught.argmax(-1), reduction="sum")
+def hard(_: dict, outputs: list, taught: list) -> torch.Tensor:
+    return F.cross_entropy(outputs[0], taught[0].argmax(-1), reduction="sum")
 
 
-# How far predictions are from a teacher's, the sum over the images.
-DISTANCES = {"soft": soft, "hard": hard}
+def feature(job: dict, outputs: list, taught: list) -> torch.Tensor:
+    return job["batchSize"] * distance(outputs[1:], taught[1:])
+
+
+def distance(outputs: list, taught: list) -> torch.Tensor:
+    """The mean over the outputs of their squared distance to the teacher's over the teacher's own squares.
+
+    The squares are those of all processes, the distance that of this one.
+    """
+    total = 0
+    for ours, theirs in zip(outputs, taught, strict=True):
+        size = theirs.square().sum()
+        dist.all_reduce(size)
+        total = total + (ours - theirs).square().sum() / (size + 1e-12)
+    return total / len(outputs)
+
+
+# How far a model is from its teacher, the sum over the images of this process.
+DISTANCES = {"soft": soft, "hard": hard, "feature": feature}
 
 
 def classifying(job: dict, outputs: list, targets: torch.Tensor, taught: list):
@@ -91,16 +108,11 @@ def classifying(job: dict, outputs: list, targets: torch.Tensor, taught: list):
     loss = -(targets * F.log_softmax(logits, -1)).sum()
     if taught:
         weight = job["distillation"]["weight"]
-        loss = (1 - weight) * loss + weight * DISTANCES[job["distillation"]["kind"]](job, logits, taught[0])
+        loss = (1 - weight) * loss + weight * DISTANCES[job["distillation"]["kind"]](job, outputs, taught)
     correct = (logits.argmax(-1) == targets.argmax(-1)).sum()
     return loss, correct
 
 
-def matching(outputs: list, taught: list, images: int):
-    """The squared distance of all outputs to the teacher's over the teacher's own squares, times the images."""
-    total = 0
-    for ours, theirs in zip(outputs, taught):
-        size = theirs.square().sum()
-        dist.all_reduce(size)
-        total = total + (ours - theirs).square().sum() / (size + 1e-12)
-    return total * images / len(outputs), torch.zeros((), device=outputs[0].device)
+def matching(job: dict, outputs: list, taught: list):
+    """How far all outputs are from the teacher's, times the images."""
+    return job["batchSize"] * distance(outputs, taught), torch.zeros((), device=outputs[0].device)

@@ -64,10 +64,15 @@ class Training:
         for name, parameter in self.parameters.items():
             parameter.requires_grad_(name in trained)
         self.trained = {name: self.parameters[name] for name in sorted(trained)}
-        self.ema = {name: value.detach().clone() for name, value in self.trained.items()} if self.job["emaDecay"] else None
+        buffers = dict(self.model.named_buffers())
+        # What batch norms learn of the data. Each process has its own; the first one's are what counts.
+        self.statistics = {name: buffers[name] for name in sorted(self.job["statistics"])}
+        self.learned = {**self.trained, **self.statistics}
+        self.ema = copies(self.learned) if self.job["emaDecay"] else None
         self.teacher = None
         if self.job["teacher"]:
             self.teacher = torch.jit.load(folder / "teacher.pt", map_location=self.device).eval()
+        self.model.train(bool(self.statistics))
         self.optimizer = recipe.optimizer_of(self.job, self.parameters)
         self.parallel = torch.nn.parallel.DistributedDataParallel(
             self.model, device_ids=[self.device.index] if on_gpu else None, broadcast_buffers=False
@@ -106,8 +111,8 @@ class Training:
         if saved["digest"] != self.job["digest"]:
             raise Failure(f"{path} is of another job: remove it")
         with torch.no_grad():
-            for name, value in saved["parameters"].items():
-                self.trained[name].copy_(value)
+            for name, value in saved["learned"].items():
+                self.learned[name].copy_(value)
         self.optimizer.load_state_dict(saved["optimizer"])
         self.scaler.load_state_dict(saved["scaler"])
         self.ema = saved["ema"]
@@ -121,7 +126,7 @@ class Training:
             return
         state = {
             "digest": self.job["digest"],
-            "parameters": {name: value.detach() for name, value in self.trained.items()},
+            "learned": {name: value.detach() for name, value in self.learned.items()},
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
             "ema": self.ema,
@@ -193,7 +198,7 @@ class Training:
             if self.best is None or record["top1"] > self.best["top1"]:
                 self.best = {"epoch": at["epoch"], "top1": record["top1"]}
                 if job["best"]:
-                    self.best_weights = {name: value.detach().clone() for name, value in self.weights().items()}
+                    self.best_weights = copies(self.weights())
         self.history["epochs"].append(record)
         tell("epoch", **record)
         at.update(batch=0, lossSum=0.0, correct=0.0, images=0)
@@ -222,7 +227,7 @@ class Training:
             if classifies:
                 loss, correct = recipe.classifying(job, outputs, targets, taught)
             else:
-                loss, correct = recipe.matching(outputs, taught, size)
+                loss, correct = recipe.matching(job, outputs, taught)
             # DistributedDataParallel takes the mean over the processes.
             self.scaler.scale(loss * (self.world / size / job["accumulate"])).backward()
         count = torch.tensor(float(len(pixels)), device=self.device)
@@ -240,7 +245,7 @@ class Training:
         self.optimizer.zero_grad(set_to_none=True)
         if self.ema:
             with torch.no_grad():
-                torch._foreach_lerp_(list(self.ema.values()), list(self.trained.values()), 1 - job["emaDecay"])
+                torch._foreach_lerp_(list(self.ema.values()), list(self.learned.values()), 1 - job["emaDecay"])
         at["step"] += 1
         self.pending.append((at["step"], lr, self.sums, norm))
         self.sums = 0
@@ -281,18 +286,22 @@ class Training:
     # Weights
 
     def weights(self) -> dict:
-        return self.ema or self.trained
+        return self.ema or self.learned
 
     @contextlib.contextmanager
     def having(self, weights: dict):
-        """The model with other weights, for a while."""
+        """The model in evaluation mode with other weights, the first process's, for a while."""
         with torch.no_grad():
-            kept = {name: value.detach().clone() for name, value in self.trained.items()}
+            kept = copies(self.learned)
             for name, value in weights.items():
-                self.trained[name].copy_(value)
+                self.learned[name].copy_(value)
+            for value in self.statistics.values():
+                dist.broadcast(value, 0)
+            self.model.eval()
             yield
+            self.model.train(bool(self.statistics))
             for name, value in kept.items():
-                self.trained[name].copy_(value)
+                self.learned[name].copy_(value)
 
     def measured(self) -> float:
         """Top-1 on the held-out images, each process taking its part."""
@@ -342,6 +351,10 @@ def starter_is_gone() -> bool:
     except ProcessLookupError:
         return True
     return False
+
+
+def copies(tensors: dict) -> dict:
+    return {name: value.detach().clone() for name, value in tensors.items()}
 
 
 class Again:
