@@ -18,6 +18,8 @@ from PIL import Image
 root = pathlib.Path(__file__).resolve().parent.parent
 pqv = ["node", str(root / "dist/cli/main.js")]
 failures = []
+# Only the recipes whose title has this in it.
+only = sys.argv[1] if len(sys.argv) > 1 else ""
 
 # What makes timm importable where torchvision was built for another torch; for the processes that torchrun starts.
 BESIDE = """
@@ -78,6 +80,8 @@ def losses_of_torchrun(folder):
     return [step["loss"] for step in json.loads((folder / "torchrun/history.json").read_text())["steps"]]
 
 
+LEVIT = json.dumps({"img_size": 64, "embed_dim": [32, 48, 64], "num_heads": [2, 2, 2], "depth": [1, 1, 1], "key_dim": 8})
+
 # Title, processes, epochs of one update each, how far the losses may be apart in the end, options.
 RECIPES = [
     ("AdamW, clipped, 200 steps", 1, 200, 1e-2, ["--lr", "1e-4"]),
@@ -85,6 +89,7 @@ RECIPES = [
     ("SGD with Nesterov's momentum, step schedule", 2, 6, 1e-4, ["--optimizer", "sgd", "--nesterov", "--lr", "1e-2", "--schedule", "step", "--decay-epochs", "2"]),
     ("the classes that a teacher chooses", 2, 6, 1e-4, ["--teacher", "TEACHER", "--distill-kind", "hard", "--lr", "1e-4"]),
     ("what the blocks of a teacher hand on", 2, 6, 1e-4, ["--teacher", "TEACHER", "--distill-kind", "feature", "--lr", "1e-4"]),
+    ("batch norms that learn", 1, 6, 1e-4, ["--batch-norm", "train", "--lr", "1e-3", "--ema-decay", "0.5"]),
     ("soft targets of a teacher, layer-wise rates", 2, 6, 1e-4, ["--teacher", "TEACHER", "--distill", "0.5", "--temperature", "2", "--layer-decay", "0.7", "--lr", "1e-4"]),
 ]
 
@@ -94,9 +99,13 @@ def compare_losses(folder, env):
     digits(data, 64)
     model, teacher = folder / "model", root / "examples/mnist_vit"
     run(["prune", teacher, "-o", model, "--ratio", "0.25", "--importance", "l1"], env)
+    run(["init", "levit_128s", "-o", folder / "norms", "--num-classes", "10", "--model-args", LEVIT], env)
     for number, (title, processes, epochs, allowed, options) in enumerate(RECIPES):
+        if only not in title:
+            continue
         options = [str(teacher) if word == "TEACHER" else word for word in options]
-        common = ["finetune", model, "--data", data, "--epochs", epochs, *options]
+        start = folder / "norms" if "--batch-norm" in options else model
+        common = ["finetune", start, "--data", data, "--epochs", epochs, *options]
         ort, elsewhere = folder / f"ort{number}", folder / f"torchrun{number}"
         run([*common, "-o", ort], env)
         run([*common, "-o", elsewhere, "--engine", "torchrun", "--nproc-per-node", processes], env)
@@ -157,7 +166,8 @@ def main():
         folder = pathlib.Path(name)
         env = environment(folder)
         compare_losses(folder, env)
-        train_digits(folder, env)
+        if not only:
+            train_digits(folder, env)
     sys.exit(1 if failures else 0)
 
 

@@ -93,7 +93,11 @@ describe('a run directory', () => {
 
   it('is rid of what a killed process left half written, and of nothing else', async () => {
     const { pid: gone } = spawnSync(process.execPath, ['-e', '']);
-    const left = [`run/recipe.yaml.${gone}.tmp`, `run/pruned/model.onnx.${gone}.tmp`];
+    const left = [
+      `run/recipe.yaml.${gone}.tmp`,
+      `run/pruned/model.onnx.${gone}.tmp`,
+      'run/pruned/pending.json', // killed right after the stage's last file took its place
+    ];
     const kept = [`run/dense/model.onnx.${process.pid}.tmp`, 'run/notes.tmp'];
     for (const name of [...left, ...kept]) writeFileSync(at(name), 'half');
     mkdirSync(at('run', 'dense', `.deploy.onnx.${gone}.aB3dE6`));

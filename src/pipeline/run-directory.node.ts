@@ -58,6 +58,7 @@ export class RunDirectory {
     if (this.#resume) {
       const found = read(marker, markerSchema);
       if (found?.key === key && isWhole(found, folder)) {
+        rmSync(pending, { force: true }); // of a process that was killed between the two
         resumed(name);
         return found.result as R;
       }

@@ -60,6 +60,11 @@ const learningNorms = (graph: Graph): Node[] =>
     (node) => node.outputs.length === 1 && [3, 4].every((index) => isStatistic(node.input(index), index)),
   );
 
+/** The running statistics that training would change. */
+export const learnedStatistics = (graph: Graph): Value[] => [
+  ...new Set(learningNorms(graph).flatMap((node) => [node.input(3), node.input(4)])),
+];
+
 const batchNorms = (graph: Graph): Node[] => graph.nodes.filter(({ op }) => op === 'BatchNormalization');
 
 const isStatistic = (value: Value, index: number): boolean =>

@@ -1,8 +1,9 @@
 import { UserError } from '../../common/errors.ts';
 import type { Augmentation } from '../../dataset/augment.ts';
 import type { Preprocessing } from '../../dataset/preprocessing.ts';
-import type { Graph } from '../../graph/graph.ts';
+import type { Graph, Value } from '../../graph/graph.ts';
 import { modelParameters } from '../../graph/learned.ts';
+import { learnedStatistics } from '../batch-norm.ts';
 import type { Settings } from '../finetune-options.ts';
 import { layerRates } from '../layer-decay.ts';
 import type { Distillation } from '../loss.ts';
@@ -33,6 +34,8 @@ export interface Job extends Plan {
   readonly distillation: Distillation;
   readonly trainImages: number;
   readonly heldOutImages: number;
+  /** Buffers that batch norms learn, in the module's state; none where they stay as they are. */
+  readonly statistics: readonly string[];
   readonly evaluate: boolean;
   readonly patience: number | null;
   readonly decaySteps: number;
@@ -43,7 +46,6 @@ export interface Job extends Plan {
 const unknownThere: { readonly [Key in keyof Settings]?: (value: Settings[Key]) => boolean } = {
   qat: (asked) => asked,
   dropPath: (rate) => rate > 0,
-  batchNorm: (mode) => mode === 'train',
 };
 
 function refuseUnknown(settings: Settings): void {
@@ -90,6 +92,8 @@ export function jobOf(
     task,
     patience,
     parameters: jobParameters(graph, names, layerDecay),
+    statistics:
+      rest.batchNorm === 'train' ? learnedStatistics(graph).map((value) => keyOf(value, names)) : [],
     augment: augment ?? null,
     classes: task === 'classify' ? (classes as number) : null,
     teacher: teacher !== undefined,
@@ -110,11 +114,16 @@ function jobParameters(graph: Graph, names: ReadonlyMap<string, string>, layerDe
           trained.map(({ name }) => name),
           layerDecay,
         );
-  return trained.map((value) => {
-    const key = names.get(value.name);
-    if (key === undefined) {
-      throw new UserError(`parameter ${value.name} is not part of the TorchScript module's state`);
-    }
-    return { key, decays: decays(value), rate: rates?.get(value.name) ?? 1 };
-  });
+  return trained.map((value) => ({
+    key: keyOf(value, names),
+    decays: decays(value),
+    rate: rates?.get(value.name) ?? 1,
+  }));
+}
+
+/** What a value is called in the module's state. */
+function keyOf({ name }: Value, names: ReadonlyMap<string, string>): string {
+  const key = names.get(name);
+  if (key === undefined) throw new UserError(`${name} is not part of the TorchScript module's state`);
+  return key;
 }

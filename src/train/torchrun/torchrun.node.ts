@@ -56,14 +56,15 @@ async function trainJob(
   { progress = silent, signal, checkpointEvery = 300, resume = false, watcher }: FinetuneContext,
   { folder, prepareOnly, ...options }: TorchrunPlace,
 ): Promise<FinetuneResult> {
-  const settings = settingsOf(input);
-  const plan = planOf(data.train, settings);
+  const given = settingsOf(input);
+  const plan = planOf(data.train, given);
+  const norms = batchNormTraining(graph, given.batchNorm, plan.batchSize);
+  const settings = { ...given, batchNorm: norms?.mode };
   const path = join(folder, 'torchrun');
   const command = torchrunArguments(path, options);
   const job = await writeJob(path, { graph, data, settings, plan, checkpointEvery, resume, progress });
   if (!isFinished(job)) {
     if (prepareOnly) throw new JobPrepared(['torchrun', ...command]);
-    const norms = batchNormTraining(graph, 'frozen', plan.batchSize);
     for (const line of notesOn(graph, norms)) progress.note(line);
     const follower = new Follower(graph, settings, plan, progress, watcher);
     try {

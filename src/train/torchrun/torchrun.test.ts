@@ -137,6 +137,22 @@ describe('a job', () => {
     expect(existsSync(join(folder, 'torchrun/heldout.jsonl'))).toBe(false);
   });
 
+  it('says which statistics batch norms learn', async () => {
+    const norms = initModel({ architecture: 'levit_128s', numClasses: 2 });
+    const prepared = (over: Partial<FinetuneOptions>) =>
+      torchrunFinetuner(place({ prepareOnly: true }))(
+        onnxruntime,
+        norms,
+        { train: grey, val: grey },
+        options(over),
+      );
+    await expect(prepared({ batchNorm: 'frozen' })).rejects.toThrow(JobPrepared);
+    expect(job().statistics).toEqual([]);
+    await expect(prepared({ batchNorm: 'train' })).rejects.toThrow(JobPrepared);
+    expect(job().statistics).toContain('stem.conv1.bn.running_var');
+    expect(job().statistics.every((key: string) => /running_(mean|var)$/.test(key))).toBe(true);
+  });
+
   it('lists the held-out images where they are measured on', async () => {
     await expect(train({ best: true }, {}, { prepareOnly: true })).rejects.toThrow(JobPrepared);
     const lines = readFileSync(join(folder, 'torchrun/heldout.jsonl'), 'utf8').trim().split('\n');
@@ -147,7 +163,7 @@ describe('a job', () => {
   it('is refused where the trainer would do something else', async () => {
     await expect(train({ qat: true })).rejects.toThrow(/torchrun does not know qat true/);
     await expect(train({ dropPath: 0.1 })).rejects.toThrow(/torchrun does not know dropPath 0.1/);
-    await expect(train({ batchNorm: 'train' })).rejects.toThrow(/torchrun does not know batchNorm train/);
+    await expect(train({ dropPath: 0.1 })).rejects.toThrow(/torchrun does not know dropPath 0.1/);
     const { graph } = model.clone();
     graph.inputs[0]!.shape = [4, 1, edge, edge];
     const fixed = torchrunFinetuner(place())(onnxruntime, graph, { train: grey, val: grey }, options());
