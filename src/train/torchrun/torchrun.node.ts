@@ -5,6 +5,7 @@ import type { Split } from '../../dataset/dataset.ts';
 import type { Graph } from '../../graph/graph.ts';
 import type { Engine } from '../../runtime/session.ts';
 import { architectureName } from '../../zoo/model-info.ts';
+import { countBatches } from '../../zoo/state.ts';
 import { batchNormTraining } from '../batch-norm.ts';
 import type { History } from '../checkpoint.ts';
 import { type FinetuneContext, type FinetuneResult, type Finetuner, notesOn } from '../finetune.ts';
@@ -85,7 +86,11 @@ async function trainJob(
       follower.end();
     }
   }
-  return resultOf(engine, graph, job);
+  const result = await resultOf(engine, graph, job);
+  if (settings.batchNorm === 'train') {
+    countBatches(result.graph, result.history.epochs.length * plan.batchesAnEpoch);
+  }
+  return result;
 }
 
 /** Shows what the trainer tells. */
