@@ -32,7 +32,7 @@ function run(folder: string, text: string) {
 
 /** What a built module imports, whenever it does. */
 const importsOf = (text: string): string[] =>
-  [...text.replace(/\/\*[\s\S]*?\*\//g, '').matchAll(/(?:\bfrom|\bimport)\s*\(?\s*'([^']+)'/g)].map(
+  [...text.replace(/\/\*[\s\S]*?\*\//g, '').matchAll(/(?:\bfrom|\bimport)\s*\(?\s*'([^'\s]+)'/g)].map(
     ([, path]) => path!,
   );
 
