@@ -16,19 +16,20 @@ const perImage = (dim: Dim): number =>
     ? dim
     : dim.split('*').reduce((product, part) => (/^\d+$/.test(part) ? product * Number(part) : product), 1);
 
-const size = (shape: readonly Dim[] | undefined): number =>
+/** How many elements of a value of this shape belong to one image. */
+export const elementsPerImage = (shape: readonly Dim[] | undefined): number =>
   (shape ?? []).reduce<number>((p, d) => p * perImage(d), 1);
 
 /** Every output element is a dot product over the last axis of the first operand. */
 const product = (node: Node, args: object, shapeOf: ShapeOf): number => {
   const left = shapeOf(node.input(0)) ?? [];
   const inner = left.at('transA' in args && args.transA ? -2 : -1) ?? 1;
-  return size(shapeOf(node.output())) * perImage(inner);
+  return elementsPerImage(shapeOf(node.output())) * perImage(inner);
 };
 
 const convolution = (node: Node, _args: object, shapeOf: ShapeOf): number => {
   const [, ...window] = shapeOf(node.input(1)) ?? [];
-  return size(shapeOf(node.output())) * size(window);
+  return elementsPerImage(shapeOf(node.output())) * elementsPerImage(window);
 };
 
 /** Multiply-accumulates of the ops that have any worth counting; elementwise work is not counted. */
@@ -41,13 +42,13 @@ export const costRules: { readonly [O in OpName]?: CostRule<O> } = {
   /** Each place of the input meets the whole kernel. */
   ConvTranspose: (node, _args, shapeOf) => {
     const [, ...window] = shapeOf(node.input(1)) ?? [];
-    return size(shapeOf(node.input(0))) * size(window);
+    return elementsPerImage(shapeOf(node.input(0))) * elementsPerImage(window);
   },
   Einsum: (node, args, shapeOf) => {
     const shapes = node.inputs.map((input) => shapeOf(input!));
     const labels = einsumLabels(node, args);
     if (!labels || shapes.some((shape) => !shape)) return 0;
-    return size([...einsumLengths(labels, shapes as Shape[]).values()]);
+    return elementsPerImage([...einsumLengths(labels, shapes as Shape[]).values()]);
   },
   'com.microsoft.MultiHeadAttention': (node, _args, shapeOf) => {
     const [, queries = 1, width = 1] = shapeOf(node.input(0)) ?? [];

@@ -3,6 +3,7 @@ import { UserError } from '../common/errors.ts';
 import { Graph } from '../graph/graph.ts';
 import { type DataType, dataTypes, Tensor, type TensorData } from '../graph/tensor.ts';
 import { encodeWithWeights, weightBytes, writeOnnx } from '../onnx/write.ts';
+import { discard } from './discard.ts';
 import type { Engine, InputSignature, Session, SessionOptions, Tensors } from './session.ts';
 
 /** The API that onnxruntime-node and onnxruntime-web have in common. */
@@ -34,6 +35,12 @@ function dataOf({ type, data }: OnnxRuntime.Tensor): TensorData {
   if (type !== 'float16' || data instanceof Uint16Array) return data as unknown as TensorData;
   const { buffer, byteOffset, length } = data as unknown as Uint16Array;
   return new Uint16Array(buffer, byteOffset, length);
+}
+
+/** The binding for Node fills a tensor in place and returns a copy of it besides. */
+function discardCopy(result: OnnxRuntime.Tensor, filled: Tensor): void {
+  const { buffer } = result.data as Float32Array<ArrayBuffer>;
+  if (buffer !== (filled.data as Float32Array).buffer) discard(buffer);
 }
 
 class OrtSession implements Session {
@@ -78,7 +85,9 @@ class OrtSession implements Session {
     const results = wanted ? await this.#session.run(given, wanted) : await this.#session.run(given);
     const tensors: Tensors = {};
     for (const [name, tensor] of Object.entries(results)) {
-      tensors[name] = preallocated[name] ?? fromOrt(tensor as OnnxRuntime.Tensor);
+      const given = preallocated[name];
+      tensors[name] = given ?? fromOrt(tensor as OnnxRuntime.Tensor);
+      if (given) discardCopy(tensor as OnnxRuntime.Tensor, given);
     }
     return tensors;
   }

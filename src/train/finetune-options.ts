@@ -119,6 +119,10 @@ export const finetuneOptions = z.strictObject({
   limit: z.number().int().min(1).optional().meta({
     description: 'train on this many images an epoch; left out: all',
   }),
+  recompute: z.boolean().default(false).meta({
+    description:
+      'compute activations again for the backward pass instead of keeping them: less memory, more time, the same weights',
+  }),
   qat: z.boolean().default(false).meta({
     description:
       'quantization-aware: every linear layer computes with the int8 numbers that it will have, and epochs are measured so; what is kept is float32',

@@ -74,7 +74,7 @@ export async function finetune(
   if (saved) checkRecipe(saved.progress.recipe, recipe);
   const { accumulate, clipNorm, teacher, threads, temperature, task } = options;
   const { distillKind: kind } = options;
-  const { optimizer, momentum, nesterov, emaDecay, layerDecay, dropPath, batchNorm } = options;
+  const { optimizer, momentum, nesterov, emaDecay, layerDecay, dropPath, batchNorm, recompute } = options;
   const distillation = teacher && { kind, weight: options.distill ?? 0.5, temperature };
   const int8 = await fakeQuantizationOf(engine, graph, options, progress);
   const trainer = await Trainer.create(
@@ -82,7 +82,7 @@ export async function finetune(
     graph,
     {
       ...{ accumulate, clipNorm, distillation, threads, task },
-      ...{ optimizer, momentum, nesterov, emaDecay, batchNorm, int8, dropPath },
+      ...{ optimizer, momentum, nesterov, emaDecay, batchNorm, int8, dropPath, recompute },
       rates:
         layerDecay === 1
           ? undefined

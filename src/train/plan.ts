@@ -27,7 +27,17 @@ export function planOf(train: Split, { epochs, batchSize, accumulate, limit }: S
 
 /** What decides the result, as text. */
 export function recipeOf(options: Settings, plan: Plan): string {
-  const { teacher, kept: _kept, calibration, threads: _, evaluate: __, task, batchNorm, ...rest } = options;
+  const {
+    teacher,
+    kept: _kept,
+    calibration,
+    threads: _,
+    evaluate: __,
+    recompute: ___,
+    task,
+    batchNorm,
+    ...rest
+  } = options;
   return JSON.stringify({
     ...rest,
     ...(task === 'distill' ? { task } : {}),

@@ -1,4 +1,5 @@
 import { backward, gradientOpset } from '../autodiff/backward.ts';
+import { recompute } from '../autodiff/recompute.ts';
 import { UserError } from '../common/errors.ts';
 import { Builder } from '../graph/builder.ts';
 import { Graph, type Value } from '../graph/graph.ts';
@@ -40,6 +41,8 @@ export interface StepOptions extends OptimizerSettings {
   dropPath?: number;
   /** The forward pass computes with the int8 numbers that the model will have; left out: in float32. */
   int8?: FakeQuantization | undefined;
+  /** Activations are computed again for the backward pass, not kept: less memory, the same results, more time. */
+  recompute?: boolean;
 }
 
 /** A parameter as an update sees it. */
@@ -128,6 +131,7 @@ export function trainingStep(model: Graph, options: StepOptions = {}): TrainingG
   const b = new Builder(graph);
   const accumulate = options.accumulate ?? 1;
   const objective = objectiveOf(b, options, features);
+  const forward = new Set(graph.nodes);
   const gradients = backward(graph, objective.loss, trainable, straight);
   graph.outputs.length = 0;
   emit(graph, objective.loss, 'loss');
@@ -145,6 +149,7 @@ export function trainingStep(model: Graph, options: StepOptions = {}): TrainingG
     for (const [value, next] of statistics) keepMean(b, value, next, options.emaDecay);
   }
   graph.removeDead();
+  if (options.recompute) recompute(graph, forward, images);
   const { classes, teacher } = objective;
   return {
     ...{ graph, trained, images: images.name, classes, dropPaths, teacher },

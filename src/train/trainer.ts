@@ -70,6 +70,9 @@ class DoubleBuffer {
   }
 }
 
+/** Freed memory goes back: what an arena holds on to is more than what recomputation saves. */
+const recomputing: SessionOptions = { memoryArena: false };
+
 const copyOf = (tensor: Tensor): Tensor => Tensor.float32(tensor.shape, tensor.floats.slice());
 
 /**
@@ -144,7 +147,10 @@ export class Trainer {
     for (const one of options.emaDecay ? [...graph.trained, ...graph.statistics] : []) {
       put(tensors!, slots.ema(one.name), one);
     }
-    const settings: SessionOptions = options.threads === undefined ? {} : { threads: options.threads };
+    const settings: SessionOptions = {
+      ...(options.threads === undefined ? {} : { threads: options.threads }),
+      ...(options.recompute ? recomputing : {}),
+    };
     const session = await engine.load(graph.graph, settings);
     const updating =
       (options.accumulate ?? 1) > 1

@@ -46,6 +46,7 @@ export interface Job extends Plan {
 const unknownThere: { readonly [Key in keyof Settings]?: (value: Settings[Key]) => boolean } = {
   qat: (asked) => asked,
   dropPath: (rate) => rate > 0,
+  recompute: (asked) => asked,
 };
 
 function refuseUnknown(settings: Settings): void {
