@@ -1,5 +1,6 @@
 import type { Value } from '../../graph/graph.ts';
 import { Tensor } from '../../graph/tensor.ts';
+import { bounded } from '../bounded.ts';
 import type { Layers } from './layers.ts';
 
 /**
@@ -8,7 +9,7 @@ import type { Layers } from './layers.ts';
  */
 function distanceIndex([height, width]: readonly [number, number], stride: number): number[] {
   const every = (length: number, step: number) =>
-    Array.from({ length: Math.ceil(length / step) }, (_, i) => i * step);
+    Array.from({ length: bounded(Math.ceil(length / step)) }, (_, i) => i * step);
   const positions = (step: number) =>
     every(height, step).flatMap((row) => every(width, step).map((column) => [row, column] as const));
   const keys = positions(1);

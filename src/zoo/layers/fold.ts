@@ -1,5 +1,6 @@
 import type { Value } from '../../graph/graph.ts';
 import { Tensor } from '../../graph/tensor.ts';
+import { bounded } from '../bounded.ts';
 import { dimOf, type Layers } from './layers.ts';
 
 type Pair = readonly [height: number, width: number];
@@ -19,8 +20,8 @@ const placesOf = (length: number, { kernel, stride, padding }: SlidingWindow) =>
 function seenPixels([height, width]: Pair, window: SlidingWindow): number[][] {
   const { kernel, stride, padding } = window;
   const columns = placesOf(width, window);
-  return Array.from({ length: placesOf(height, window) * columns }, (_, place) =>
-    Array.from({ length: kernel * kernel }, (_, pixel) => {
+  return Array.from({ length: bounded(placesOf(height, window) * columns) }, (_, place) =>
+    Array.from({ length: bounded(kernel * kernel) }, (_, pixel) => {
       const row = Math.floor(place / columns) * stride - padding + Math.floor(pixel / kernel);
       const column = (place % columns) * stride - padding + (pixel % kernel);
       return row >= 0 && row < height && column >= 0 && column < width ? row * width + column : -1;
@@ -61,7 +62,7 @@ export function unfold(layers: Layers, image: Value, window: SlidingWindow): Val
  */
 export function fold(layers: Layers, windows: Value, size: Pair, window: SlidingWindow): Value {
   const b = layers.builder;
-  const sources: number[][] = Array.from({ length: size[0] * size[1] }, () => []);
+  const sources: number[][] = Array.from({ length: bounded(size[0] * size[1]) }, () => []);
   seenPixels(size, window).forEach((pixels, place) => {
     pixels.forEach((pixel, i) => {
       if (pixel >= 0) sources[pixel]!.push(place * window.kernel ** 2 + i);

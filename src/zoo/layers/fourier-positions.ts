@@ -1,5 +1,6 @@
 import type { Value } from '../../graph/graph.ts';
 import { Tensor } from '../../graph/tensor.ts';
+import { bounded } from '../bounded.ts';
 import { conv } from './convolution.ts';
 import type { Layers } from './layers.ts';
 import { imageToTokens } from './layout.ts';
@@ -11,7 +12,7 @@ const temperature = 10000;
 /** Sines and cosines of rows, then of columns, `[1, 2 * waves, H, W]`; an image is one turn, whatever its size. */
 function waveTable([height, width]: readonly [number, number]): Tensor {
   const area = height * width;
-  const data = new Float32Array(2 * waves * area);
+  const data = new Float32Array(bounded(2 * waves * area));
   const turn = (index: number, length: number) => ((index + 1) / (length + 1e-6)) * 2 * Math.PI;
   for (let wave = 0; wave < waves; wave++) {
     const period = temperature ** ((2 * Math.floor(wave / 2)) / waves);

@@ -1,5 +1,6 @@
 import type { Value } from '../../graph/graph.ts';
 import { Tensor } from '../../graph/tensor.ts';
+import { bounded } from '../bounded.ts';
 import { type ConvOptions, windowAttributes } from './convolution.ts';
 import { dimOf, type Layers } from './layers.ts';
 import { mixAxes } from './resample.ts';
@@ -26,7 +27,7 @@ export function averagePool(
 
 /** Means of nearly equal parts of an axis, as PyTorch's adaptive pools cut it: `[parts, length]`. */
 function partMeans(parts: number, length: number): Tensor {
-  const data = new Float32Array(parts * length);
+  const data = new Float32Array(bounded(parts * length));
   for (let part = 0; part < parts; part++) {
     const first = Math.floor((part * length) / parts);
     const end = Math.ceil(((part + 1) * length) / parts);

@@ -1,5 +1,6 @@
 import type { Value } from '../../graph/graph.ts';
 import { Tensor } from '../../graph/tensor.ts';
+import { bounded } from '../bounded.ts';
 import type { Initializer } from '../parameter-source.ts';
 import type { Layers } from './layers.ts';
 
@@ -15,7 +16,7 @@ export function relativePositionIndex(
   const offsets = (2 * height - 1) * (2 * width - 1);
   const first = classToken ? 1 : 0;
   const tokens = height * width + first;
-  return Array.from({ length: tokens * tokens }, (_, i) => {
+  return Array.from({ length: bounded(tokens * tokens) }, (_, i) => {
     const [from, to] = [Math.floor(i / tokens) - first, (i % tokens) - first];
     if (from < 0) return offsets + (to < 0 ? 2 : 0);
     if (to < 0) return offsets + 1;
@@ -115,7 +116,7 @@ export function relativePositionMlp(layers: Layers, options: PositionMlpOptions)
   const { window, heads, hidden, coordinate, names, bias } = options;
   const [height, width] = window;
   const [rows, columns] = [2 * height - 1, 2 * width - 1];
-  const coordinates = Array.from({ length: rows * columns }, (_, i) => [
+  const coordinates = Array.from({ length: bounded(rows * columns) }, (_, i) => [
     coordinate(Math.floor(i / columns) - height + 1, height),
     coordinate((i % columns) - width + 1, width),
   ]);

@@ -1,5 +1,6 @@
 import type { Value } from '../../graph/graph.ts';
 import { Tensor } from '../../graph/tensor.ts';
+import { bounded } from '../bounded.ts';
 import { dimOf, type Layers } from './layers.ts';
 
 /** Which channels of a head are turned as a pair: neighbours, or one of each half. */
@@ -13,7 +14,9 @@ export interface Rotary {
 
 /** The sign that a pair's sine has in each channel. */
 const signs = (width: number, pairs: RotaryPairs): number[] =>
-  Array.from({ length: width }, (_, i) => ((pairs === 'halves' ? i < width / 2 : i % 2 === 0) ? -1 : 1));
+  Array.from({ length: bounded(width) }, (_, i) =>
+    (pairs === 'halves' ? i < width / 2 : i % 2 === 0) ? -1 : 1,
+  );
 
 /**
  * Queries or keys `[N, H, T, D]` turned by their positions ("RoFormer", arXiv 2104.09864): x cos + y sin, where y
@@ -49,7 +52,7 @@ export function rotaryTable(layers: Layers, { prefix, pairs, angles }: RotaryTab
   const width = angles[0]!.length;
   const sign = signs(width, pairs);
   const table = (name: string, still: number, of: (angle: number, channel: number) => number) => {
-    const data = new Float32Array((prefix + angles.length) * width).fill(still, 0, prefix * width);
+    const data = new Float32Array(bounded((prefix + angles.length) * width)).fill(still, 0, prefix * width);
     angles.forEach((row, i) => {
       data.set(row.map(of), (prefix + i) * width);
     });

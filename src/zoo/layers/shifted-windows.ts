@@ -1,5 +1,6 @@
 import type { Value } from '../../graph/graph.ts';
 import { Tensor } from '../../graph/tensor.ts';
+import { bounded } from '../bounded.ts';
 import { dimOf, type Layers } from './layers.ts';
 import { roll, windowPartition, windowReverse } from './layout.ts';
 
@@ -81,10 +82,10 @@ export function seamMask(size: Pair, { window, shift }: WindowPlan): Float32Arra
   };
   const [rows, columns] = [size[0] / window[0], size[1] / window[1]];
   const tokens = window[0] * window[1];
-  const mask = new Float32Array(rows * columns * tokens * tokens);
+  const mask = new Float32Array(bounded(rows * columns * tokens * tokens));
   let at = 0;
   for (let i = 0; i < rows * columns; i++) {
-    const regions = Array.from({ length: tokens }, (_, place) => {
+    const regions = Array.from({ length: bounded(tokens) }, (_, place) => {
       const row = Math.floor(i / columns) * window[0] + Math.floor(place / window[1]);
       const column = (i % columns) * window[1] + (place % window[1]);
       return 3 * regionOf(row, 0) + regionOf(column, 1);

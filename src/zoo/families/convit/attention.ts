@@ -1,5 +1,6 @@
 import type { Value } from '../../../graph/graph.ts';
 import { Tensor } from '../../../graph/tensor.ts';
+import { bounded } from '../../bounded.ts';
 import { attention, valuesApart } from '../../layers/attention.ts';
 import { type Layers, lastDim } from '../../layers/layers.ts';
 import type { Initializer } from '../../parameter-source.ts';
@@ -15,7 +16,7 @@ export interface PositionalAttentionOptions {
 /** From each patch of a square image to each: columns, rows, and the square of the distance. `[1, T, T, 3]`. */
 export function distances(side: number): Tensor {
   const count = side * side;
-  const data = new Float32Array(count * count * 3);
+  const data = new Float32Array(bounded(count * count * 3));
   for (let query = 0; query < count; query++) {
     for (let key = 0; key < count; key++) {
       const columns = (key % side) - (query % side);
@@ -33,7 +34,7 @@ function placesStart(heads: number, strength: number): Initializer {
   return {
     kind: 'computed',
     values: (random) =>
-      Array.from({ length: heads }, (_, head) =>
+      Array.from({ length: bounded(heads) }, (_, head) =>
         head < side * side
           ? [place(Math.floor(head / side)), place(head % side), -1]
           : [0, 0, 0].map(() => 0.02 * random.normal()),
@@ -46,7 +47,8 @@ function placesStart(heads: number, strength: number): Initializer {
 function identityStart(width: number): Initializer {
   return {
     kind: 'computed',
-    values: () => Float32Array.from({ length: width * width }, (_, i) => (i % (width + 1) === 0 ? 1 : 0)),
+    values: () =>
+      Float32Array.from({ length: bounded(width * width) }, (_, i) => (i % (width + 1) === 0 ? 1 : 0)),
   };
 }
 

@@ -1,6 +1,7 @@
 import { UserError } from '../../../common/errors.ts';
 import type { Graph, Value } from '../../../graph/graph.ts';
 import { checkHeads, checkStages, readArguments } from '../../arguments.ts';
+import { bounded } from '../../bounded.ts';
 import { classAttention } from '../../layers/class-attention.ts';
 import { type ConvOptions, conv } from '../../layers/convolution.ts';
 import { meanOfHeads } from '../../layers/head.ts';
@@ -167,7 +168,9 @@ function multiScaleBlock(
     const [other, own] = [withoutPrefix(layers, encoded[1 - i]!, 1), withoutPrefix(layers, encoded[i]!, 1)];
     let x = b.op('Concat', [tokens[i]!, other], { axis: 1 }, `with_other_${i}`);
     const names =
-      depth[2] === 0 ? [`fusion.${i}`] : Array.from({ length: depth[2]! }, (_, j) => `fusion.${i}.${j}`);
+      depth[2] === 0
+        ? [`fusion.${i}`]
+        : Array.from({ length: bounded(depth[2]!) }, (_, j) => `fusion.${i}.${j}`);
     for (const name of names) {
       x = layers.scope(name, () => {
         const normed = layers.norm('norm1', x, norm);

@@ -1,5 +1,6 @@
 import { UserError } from '../../../common/errors.ts';
 import { checkHeads, checkStages, readArguments } from '../../arguments.ts';
+import { bounded } from '../../bounded.ts';
 import type { ModelArgs } from '../../model-args.ts';
 
 const known =
@@ -63,5 +64,7 @@ export type EdgeNextArgs = ReturnType<typeof edgeNextArgs>;
 /** Channels in parts, of which the last may be smaller. */
 export function partsOf(width: number, count: number): number[] {
   const part = Math.ceil(width / count);
-  return Array.from({ length: count }, (_, i) => (i < count - 1 ? part : width - part * (count - 1)));
+  return Array.from({ length: bounded(count) }, (_, i) =>
+    i < count - 1 ? part : width - part * (count - 1),
+  );
 }

@@ -1,5 +1,6 @@
 import { UserError } from '../../../common/errors.ts';
 import { checkStages, readArguments } from '../../arguments.ts';
+import { bounded } from '../../bounded.ts';
 import { activationName } from '../../layers/layer-spec.ts';
 import type { ModelArgs } from '../../model-args.ts';
 
@@ -39,7 +40,7 @@ function ratiosOf(value: unknown, depths: readonly number[]): readonly (readonly
   const stages = Array.isArray(value) ? value : depths.map(() => value);
   return stages.map((stage: unknown, i) => {
     const depth = depths[i] ?? 0;
-    const ratios = Array.isArray(stage) ? stage : Array.from({ length: depth }, () => stage);
+    const ratios = Array.isArray(stage) ? stage : Array.from({ length: bounded(depth) }, () => stage);
     if (ratios.length < depth || !ratios.every((ratio) => typeof ratio === 'number' && ratio > 0)) {
       throw new UserError(
         `mlp_ratios of stage ${i} must be a number, or one for each of its ${depth} blocks`,

@@ -1,3 +1,4 @@
+import { bounded } from '../../bounded.ts';
 import { dimOf, type Layers } from '../../layers/layers.ts';
 import { mixedRotary, type Rotary, type RotaryPairs, rotaryTable } from '../../layers/rotary.ts';
 import type { EvaArgs } from './arguments.ts';
@@ -30,14 +31,14 @@ export const rotaryPairs = (args: EvaArgs): RotaryPairs => (args.rope_rotate_hal
 
 /** Places in reading order, by row and column, or by column and row. */
 function placesOf([height, width]: Grid, { rope_grid_indexing }: EvaArgs): Place[] {
-  return Array.from({ length: height * width }, (_, i) => {
+  return Array.from({ length: bounded(height * width) }, (_, i) => {
     const [row, column] = [Math.floor(i / width), i % width];
     return rope_grid_indexing === 'ij' ? [row, column] : [column, row];
   });
 }
 
 const powers = (base: number, count: number, step: number) =>
-  Array.from({ length: count }, (_, i) => base ** (i * step));
+  Array.from({ length: bounded(count) }, (_, i) => base ** (i * step));
 
 /** EVA-02's: places in patches of the images it was trained on, each angle for two neighbours. */
 function anglesOfPatches(grid: Grid, args: EvaArgs): number[][] {
@@ -61,7 +62,7 @@ function anglesOfDino([height, width]: Grid, args: EvaArgs): number[][] {
   const count = args.embed_dim / args.num_heads / 4;
   const periods = powers(args.rope_temperature, count, 1 / count);
   const middle = (at: number, length: number) => (2 * (at + 0.5)) / length - 1;
-  return Array.from({ length: height * width }, (_, i) => {
+  return Array.from({ length: bounded(height * width) }, (_, i) => {
     const place = [middle(Math.floor(i / width), height), middle(i % width, width)];
     const half = place.flatMap((at) => periods.map((period) => (2 * Math.PI * at) / period));
     return [...half, ...half];
@@ -76,7 +77,7 @@ function mixedFrequencies(layers: Layers, args: EvaArgs) {
   const value = layers.parameter('freqs', [2, depth, heads, width / 2], {
     kind: 'computed',
     values: (random) => {
-      const angles = Array.from({ length: depth * heads }, () => 2 * Math.PI * random.uniform());
+      const angles = Array.from({ length: bounded(depth * heads) }, () => 2 * Math.PI * random.uniform());
       return [Math.cos, Math.sin].flatMap((wave) =>
         angles.flatMap((angle) =>
           [angle, angle + Math.PI / 2].flatMap((turned) => magnitudes.map((size) => size * wave(turned))),

@@ -1,6 +1,7 @@
 import { UserError } from '../../../common/errors.ts';
 import type { Graph, Value } from '../../../graph/graph.ts';
 import { Tensor } from '../../../graph/tensor.ts';
+import { bounded } from '../../bounded.ts';
 import { conv } from '../../layers/convolution.ts';
 import { classifierHead } from '../../layers/head.ts';
 import { dimOf, Layers } from '../../layers/layers.ts';
@@ -70,7 +71,7 @@ function positions(layers: Layers, args: HieraArgs, size: Size): Value {
   const everywhere = layers.parameter('pos_embed', [1, width, ...global_pos_size], positionStart);
   const inWindow = layers.parameter('pos_embed_win', [1, width, ...unit], positionStart);
   const whole = layers.scope('pos_embed', () => resample(layers, everywhere, size, 'bicubicSmooth'));
-  const place = Array.from({ length: size[0] * size[1] }, (_, token) => {
+  const place = Array.from({ length: bounded(size[0] * size[1]) }, (_, token) => {
     const [row, column] = [Math.floor(token / size[1]), token % size[1]];
     return (row % unit[0]) * unit[1] + (column % unit[1]);
   });
@@ -93,7 +94,7 @@ function tokenOrder(
   size: Size,
   { windows, inWindow }: Arrangement,
 ): number[] {
-  let pixels = Array.from({ length: size[0] * size[1] }, (_, i) => i);
+  let pixels = Array.from({ length: bounded(size[0] * size[1]) }, (_, i) => i);
   let [rows, columns] = size;
   for (let step = 1; step < stages.length; step++) {
     const from = pixels;
@@ -124,7 +125,7 @@ function timmOrder(layers: Layers, x: Value, { windows, inWindow }: Arrangement)
 function plans(args: HieraArgs): BlockPlan[] {
   let [width, heads] = [args.embed_dim, args.num_heads];
   return args.stages.flatMap((depth, stage) =>
-    Array.from({ length: depth }, (_, i): BlockPlan => {
+    Array.from({ length: bounded(depth) }, (_, i): BlockPlan => {
       const first = stage > 0 && i === 0;
       const before = width;
       if (first) [width, heads] = [Math.trunc(width * args.dim_mul), Math.trunc(heads * args.head_mul)];

@@ -1,4 +1,5 @@
 import type { Value } from '../../../graph/graph.ts';
+import { bounded } from '../../bounded.ts';
 import { joinHeads, splitHeads } from '../../layers/attention.ts';
 import { batchNorm, convNormAct } from '../../layers/convolution.ts';
 import { joinImageHeads, splitImageHeads } from '../../layers/image-heads.ts';
@@ -70,7 +71,7 @@ export const tokenForm: Form = {
   splitHeads,
   joinHeads,
   subsample(layers, x, [height, width]) {
-    const kept = Array.from({ length: height * width }, (_, i) => i).filter(
+    const kept = Array.from({ length: bounded(height * width) }, (_, i) => i).filter(
       (i) => Math.floor(i / width) % 2 === 0 && (i % width) % 2 === 0,
     );
     return layers.builder.op('Gather', [x, layers.builder.ints(kept)], { axis: 1 }, 'subsampled');

@@ -1,5 +1,6 @@
 import { UserError } from '../../../common/errors.ts';
 import { checkStages, readArguments } from '../../arguments.ts';
+import { bounded } from '../../bounded.ts';
 import type { ImageNormSpec } from '../../layers/image-norm.ts';
 import { activationName } from '../../layers/layer-spec.ts';
 import type { ModelArgs } from '../../model-args.ts';
@@ -127,7 +128,7 @@ function blocksOf(value: unknown, depth: number): BlockType[] {
       `block_type of a stage is ${JSON.stringify(value)}; it must be of ${blockTypes.join(', ')}`,
     );
   }
-  return Array.from({ length: depth }, (_, i) => (types[i] ?? types.at(-1)) as BlockType);
+  return Array.from({ length: bounded(depth) }, (_, i) => (types[i] ?? types.at(-1)) as BlockType);
 }
 
 /**

@@ -1,6 +1,7 @@
 import { UserError } from '../../../common/errors.ts';
 import type { Value } from '../../../graph/graph.ts';
 import { Tensor } from '../../../graph/tensor.ts';
+import { bounded } from '../../bounded.ts';
 import { joinHeads, scaledDotProduct, splitPacked } from '../../layers/attention.ts';
 import { dimOf, type Layers, lastDim } from '../../layers/layers.ts';
 import type { Mvitv2Config } from './arguments.ts';
@@ -81,7 +82,7 @@ function relativeScores(
 /** For each place of a query and of a key along an axis, the row of their distance in the finer of the two. */
 function distanceRows(queries: number, keys: number): number[] {
   const [ofQuery, ofKey] = [Math.max(keys / queries, 1), Math.max(queries / keys, 1)];
-  return Array.from({ length: queries * keys }, (_, i) => {
+  return Array.from({ length: bounded(queries * keys) }, (_, i) => {
     const [query, key] = [Math.floor(i / keys), i % keys];
     return Math.trunc(query * ofQuery - key * ofKey + (keys - 1) * ofKey);
   });

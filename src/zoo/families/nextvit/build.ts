@@ -1,6 +1,7 @@
 import { UserError } from '../../../common/errors.ts';
 import type { Graph, Value } from '../../../graph/graph.ts';
 import { checkStages, readArguments } from '../../arguments.ts';
+import { bounded } from '../../bounded.ts';
 import { joinHeads, scaledDotProduct, splitHeads } from '../../layers/attention.ts';
 import { batchNorm, type ConvOptions, conv, convNormAct } from '../../layers/convolution.ts';
 import { classifierHead } from '../../layers/head.ts';
@@ -52,7 +53,7 @@ interface BlockOptions {
   attends: boolean;
 }
 
-const repeated = (count: number, block: BlockOptions) => Array.from({ length: count }, () => block);
+const repeated = (count: number, block: BlockOptions) => Array.from({ length: bounded(count) }, () => block);
 const convolving = (width: number, count: number) => repeated(count, { width, attends: false });
 const attending = (width: number) => repeated(1, { width, attends: true });
 
