@@ -117,8 +117,10 @@ export { type EncodedModel, encodeOnnx, weightBytes, writeOnnx } from './onnx/wr
 
 export { backward, type StraightThrough } from './autodiff/backward.ts';
 export { exportOnnx } from './export/onnx.ts';
+export { checkTflite, type TfliteSummary } from './export/tflite/check-file.ts';
+export { exportTflite } from './export/tflite/export.ts';
+export { tfliteLowering } from './export/tflite/rules.ts';
 export { exportLite } from './export/torchscript/lite.ts';
-
 export { torchscriptLowering } from './export/torchscript/rules.ts';
 export { exportTorchScript } from './export/torchscript/script.ts';
 export { optimizeForOrt } from './optimize/optimize.ts';

@@ -46,8 +46,8 @@ beforeAll(async () => {
     { file: 'src/export/plain/format.node.ts', content: plain },
     {
       file: 'src/export/formats.node.ts',
-      find: 'torchScriptFormat];',
-      replace: 'torchScriptFormat, plainFormat];',
+      find: '  torchScriptFormat,\n];',
+      replace: '  torchScriptFormat,\n  plainFormat,\n];',
     },
     {
       file: 'src/export/formats.node.ts',

@@ -1,5 +1,6 @@
 import { expect, it } from 'vitest';
 import { gradientRules } from '../src/autodiff/rules.ts';
+import { tfliteLowering } from '../src/export/tflite/rules.ts';
 import { torchscriptLowering } from '../src/export/torchscript/rules.ts';
 import { costRules } from '../src/graph/cost.ts';
 import { identityRules } from '../src/graph/eliminate-identities.ts';
@@ -42,6 +43,7 @@ const columns: Record<string, (op: OpName) => string> = {
   float16,
   quantize,
   TorchScript: has(torchscriptLowering),
+  TFLite: has(tfliteLowering),
 };
 
 const intro = `# What is known of each op
@@ -60,6 +62,7 @@ Written by \`test/ops-page.test.ts\` from the rule tables; \`npx vitest run test
 - **float16**: the type it computes in, in a float16 model, and why it stays in float32 (\`quantize/float16-policy.ts\`).
 - **quantize**: a linear layer that int8 replaces (\`graph/linear.ts\`), or one that is int8 (\`quantize/quantized-linear.ts\`).
 - **TorchScript**: it is written to \`.pt\` and \`.ptl\` (\`export/torchscript/\`).
+- **TFLite**: it is written to \`.tflite\` (\`export/tflite/\`).
 `;
 
 function page(): string {

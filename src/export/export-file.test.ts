@@ -54,7 +54,7 @@ describe('exportModelFile', () => {
     ['ptl', 'onnx', {}, /is named as --format onnx is; the format ptl goes into a \.ptl file/],
     ['onnx', 'onnx', { form: 'quick' }, 'option form: it must be one of fused, integer, qdq, not "quick"'],
     ['onnx', 'onnx', { froms: 'qdq' }, 'no option froms; there are form'],
-    ['png', 'png', {}, 'no format "png"; there are onnx, ort, ptl, torchscript'],
+    ['png', 'png', {}, 'no format "png"; there are onnx, ort, ptl, tflite, torchscript'],
   ])('%s into .%s with %o is refused', async (format, name, options, message) => {
     await expect(write(format, name, options)).rejects.toThrow(message);
   });

@@ -3,13 +3,20 @@ import type { Runtime } from '../runtime/runtime.ts';
 import type { Format } from './format.ts';
 import { onnxFormat } from './onnx.node.ts';
 import { ortFormat } from './ort.node.ts';
+import { tfliteFormat } from './tflite/format.node.ts';
 import { liteFormat, torchScriptFormat } from './torchscript/formats.node.ts';
 
 /**
  * The formats there are, in the order of help. Of those that a runtime loads, the first is what a model
  * folder becomes to be timed there.
  */
-export const formats: readonly Format[] = [onnxFormat, ortFormat, liteFormat, torchScriptFormat];
+export const formats: readonly Format[] = [
+  onnxFormat,
+  ortFormat,
+  liteFormat,
+  tfliteFormat,
+  torchScriptFormat,
+];
 
 /** The runtimes that load them, each once. */
 export const runtimes: readonly Runtime[] = [

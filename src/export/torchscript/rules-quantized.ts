@@ -4,6 +4,7 @@ import type { OpArguments } from '../../graph/schema/signature.ts';
 import { Tensor } from '../../graph/tensor.ts';
 import { matchQuantizedLinear, type QuantizedLinear } from '../../quantize/quantized-linear.ts';
 import { quantization } from '../../quantize/record.ts';
+import { transposedMatrix } from '../transposed-matrix.ts';
 import type { Lowering, LoweringRule, LoweringRules } from './lowering.ts';
 import { bool, float, int, intList, ints, type Operand, PackedLinear, tensors } from './program.ts';
 import { axisLength } from './rules-layout.ts';
@@ -112,28 +113,7 @@ function packLinear(node: Node, { weight, weightScale, bias }: PackedParts, lowe
   const dot = weight.name.lastIndexOf('.');
   const name = `${weight.name.slice(0, dot + 1)}_packed_params`;
   return lower.packed([weight, weightScale, bias], name, (unique) => {
-    return new PackedLinear(unique, transposed(weight.tensor!), [...scales.floats], bias?.tensor);
-  });
-}
-
-/** An int8 matrix with its axes swapped, when it is read; in square tiles that stay in the cache. */
-function transposed(matrix: Tensor): Tensor {
-  const [rows, columns] = matrix.shape as [number, number];
-  const tile = 64;
-  return new Tensor('int8', [columns, rows], () => {
-    const from = matrix.data as Int8Array;
-    const to = new Int8Array(from.length);
-    for (let top = 0; top < rows; top += tile) {
-      const bottom = Math.min(top + tile, rows);
-      for (let left = 0; left < columns; left += tile) {
-        const right = Math.min(left + tile, columns);
-        for (let c = left; c < right; c++) {
-          for (let r = top; r < bottom; r++) to[c * rows + r] = from[r * columns + c]!;
-        }
-      }
-    }
-    matrix.release();
-    return to;
+    return new PackedLinear(unique, transposedMatrix(weight.tensor!), [...scales.floats], bias?.tensor);
   });
 }
 

@@ -1,0 +1,87 @@
+"""What we write as .tflite computes in TensorFlow's interpreter what the float32 model computes in ONNX Runtime.
+
+The judge needs tensorflow-cpu, in this Python or in that of PQV_TFLITE_PYTHON; without it nothing is checked.
+"""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+other = os.environ.pop("PQV_TFLITE_PYTHON", None)
+if other:
+    sys.exit(subprocess.run([other, __file__]).returncode)
+try:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    import numpy as np
+    import tensorflow as tf
+except ImportError:
+    print("SKIPPED: no tensorflow here; PQV_TFLITE_PYTHON names a Python that has it")
+    sys.exit(0)
+
+here = pathlib.Path(__file__).resolve().parent
+tolerances = {"fp32": 1e-4, "int8": 0.03, "fp16": 5e-3}
+small = {"img_size": 64, "embed_dim": 96, "depth": 2, "num_heads": 3}
+# name, arguments, whether XNNPACK must take all of it
+models = [
+    ("vit_tiny_patch16_224", small, True),
+    ("deit_tiny_distilled_patch16_224", small, True),
+    ("deit3_small_patch16_224", {**small, "init_values": 0.1}, True),
+    ("vit_small_patch14_reg4_dinov2", {**small, "img_size": 56, "init_values": 0.1}, True),
+    ("vit_base_patch16_siglip_224", small, False),
+    ("vit_base_patch32_clip_quickgelu_224", {**small, "img_size": 64}, True),
+    ("eva02_tiny_patch14_224", {**small, "img_size": 56}, False),
+    ("swin_tiny_patch4_window7_224", {"img_size": 56, "embed_dim": 48, "depths": [2, 2], "num_heads": [2, 4]}, False),
+    ("swinv2_tiny_window8_256", {"img_size": 64, "embed_dim": 48, "depths": [2, 2], "num_heads": [2, 4]}, False),
+    ("pvt_v2_b0", {}, False),
+    ("mobilevit_xxs", {}, False),
+    ("levit_128s", {}, False),
+]
+
+
+def judged(file, image):
+    interpreter = tf.lite.Interpreter(file, num_threads=1)
+    [name] = interpreter.get_signature_list()["serving_default"]["inputs"]
+    [logits] = interpreter.get_signature_runner("serving_default")(**{name: image}).values()
+    partitions = sum(row["op_name"] == "DELEGATE" for row in interpreter._get_ops_details())
+    return logits.ravel(), partitions
+
+
+def main():
+    failed = 0
+    with tempfile.TemporaryDirectory() as folder:
+        orders = [
+            {"init": {"architecture": name, "modelArgs": args, "numClasses": 10}, "folder": f"{folder}/{name}"}
+            for name, args, _ in models
+        ]
+        orders.append({"model": str(here.parent / "examples" / "cifar10_vit"), "folder": f"{folder}/cifar10_vit"})
+        answer = subprocess.run(
+            ["node", here / "tflite_models.mjs"], input=json.dumps(orders), stdout=subprocess.PIPE, text=True, check=True
+        )
+        for (name, _, whole), order, made in zip(
+            [*models, ("examples/cifar10_vit", {}, True)], orders, json.loads(answer.stdout)
+        ):
+            if "error" in made:
+                print(f"FAIL {name}: {made['error']}")
+                failed += 1
+                continue
+            image = np.fromfile(f"{order['folder']}/image.bin", np.float32).reshape(made["shape"])
+            expected = np.fromfile(f"{order['folder']}/logits.bin", np.float32)
+            good, told = True, []
+            for dtype, file in made["files"].items():
+                logits, partitions = judged(file, image)
+                far = float(np.linalg.norm(logits - expected) / np.linalg.norm(expected))
+                # A narrow model of random weights may lose more in int8, in ONNX Runtime too.
+                allowed = max(tolerances[dtype], 1.25 * made["ownInt8"] if dtype == "int8" else 0)
+                good = good and far <= allowed and (partitions == 1 or not whole)
+                told.append(f"{dtype} {far:.1e} in {partitions}")
+            failed += not good
+            print(f"{'ok  ' if good else 'FAIL'} {name}: {', '.join(told)} XNNPACK partitions", flush=True)
+    print(f"{failed} failed" if failed else "all passed")
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,21 @@
+import { readFileSync } from 'node:fs';
+import { z } from 'zod';
+import { writeFileWhole } from '../../common/files.node.ts';
+import { format } from '../format.ts';
+import { checkTflite } from './check-file.ts';
+import { exportTflite } from './export.ts';
+
+/** `.tflite`, read back and checked by its structure. */
+export const tfliteFormat = format({
+  name: 'tflite',
+  extension: '.tflite',
+  about: 'LiteRT on Android and iOS, and in browsers; one image a run',
+  options: z.strictObject({}),
+  async write({ engine, graph, path }) {
+    writeFileWhole(path, await exportTflite(engine, graph));
+  },
+  async verify({ path }) {
+    checkTflite(readFileSync(path));
+    return 'no LiteRT is at hand';
+  },
+});

@@ -1,0 +1,7 @@
+import type { LoweringRules } from './lowering.ts';
+import { elementwiseRules } from './rules-elementwise.ts';
+import { layoutRules } from './rules-layout.ts';
+import { linearRules } from './rules-linear.ts';
+
+/** How each op is written in LiteRT operators, keyed by `Node.op`. To support an op is to add a row. */
+export const tfliteLowering: LoweringRules = { ...elementwiseRules, ...layoutRules, ...linearRules };
