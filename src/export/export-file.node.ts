@@ -5,6 +5,7 @@ import type { Graph } from '../graph/graph.ts';
 import { quantizationWarning } from '../quantize/describe.ts';
 import { quantization } from '../quantize/record.ts';
 import type { Engine } from '../runtime/session.ts';
+import { appOptions, inAppForm } from '../zoo/app-form.ts';
 import { writeChecked } from './artifact.node.ts';
 import type { Format } from './format.ts';
 import { formatNamed, formatOfFile, formats } from './formats.node.ts';
@@ -24,7 +25,7 @@ export interface Artifact {
 /**
  * Writes a model in a format, and checks the file before it takes its place.
  * @param format its name
- * @param options of the format: `form`, `xnnpack`
+ * @param options of the format: `form`, `xnnpack`; of any: `input`, `scores`
  * @throws UserError when the place can't be written, an op has no form there, an option is of another
  *   format, or the file is named as another format is
  * @throws Error when the file is broken or computes something else
@@ -34,7 +35,7 @@ export async function exportModelFile(
   graph: Graph,
   format: string,
   path: string,
-  options: Readonly<Record<string, unknown>> = {},
+  { input, scores, ...options }: Readonly<Record<string, unknown>> = {},
 ): Promise<Artifact> {
   const row = formatNamed(format);
   assertOwnOptions(row, options);
@@ -44,7 +45,8 @@ export async function exportModelFile(
       `${path} is named as --format ${named.name} is; the format ${format} goes into a ${row.extension} file`,
     );
   }
-  const target = { engine, graph, options: validated(row.options, options) };
+  const app = validated(appOptions, { input, scores });
+  const target = { engine, graph: inAppForm(graph, app), options: validated(row.options, options) };
   const notRun = await writeChecked(
     path,
     (draft) => row.write({ ...target, path: draft }),

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, describe, expect, it, vi } from 'vitest';
 import { onnxruntime } from '../runtime/onnxruntime.node.ts';
+import { loadModel } from '../zoo/load.node.ts';
 import { initModel } from '../zoo/model.ts';
 import { exportModelFile } from './export-file.node.ts';
 
@@ -21,6 +22,21 @@ const write = (format: string, name: string, options = {}) =>
   exportModelFile(onnxruntime, model(), format, join(folder, name, `model.${name}`), options);
 
 describe('exportModelFile', () => {
+  it.each([
+    ['onnx', 'onnx'],
+    ['ort', 'ort'],
+    ['torchscript', 'pt'],
+    ['ptl', 'ptl'],
+  ])('%s that takes pixels and gives probabilities', async (format, extension) => {
+    vi.stubEnv('PQV_PYTHON', '');
+    const path = join(folder, 'app', `model.${extension}`);
+    await exportModelFile(onnxruntime, model(), format, path, { input: 'pixels', scores: 'probabilities' });
+    if (format !== 'onnx') return;
+    const again = await loadModel(path);
+    expect(again.inputs[0]).toMatchObject({ dtype: 'float32', shape: ['N', 3, 32, 32] });
+    expect(again.outputs[0]!.producer!.op).not.toBe('Softmax');
+  });
+
   it.each(['torchscript', 'ptl'])(
     '%s: checked by its structure, and says so, without a Python',
     async (format) => {

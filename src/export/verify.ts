@@ -87,15 +87,19 @@ export async function verifyRun(
 
 const isInteger = (graph: Graph): boolean => quantization(graph)?.dtype === 'int8';
 
-/** Standard normal numbers, as normalized images roughly are. */
+/** Standard normal numbers, as normalized images roughly are; or any pixels. */
 async function sampleFor(engine: Engine, input: Value): Promise<Tensor> {
   const shape = input.shape?.map((dim) => (typeof dim === 'number' ? dim : batch));
+  const random = new Random(20);
+  if (shape && input.dtype === 'uint8') {
+    const pixels = Uint8Array.from({ length: elementCount(shape) }, () => random.below(256));
+    return new Tensor('uint8', shape, pixels);
+  }
   if (!shape || (input.dtype !== 'float32' && input.dtype !== 'float16')) {
     throw new UserError(
       `input ${input.name} [${input.shape ?? '?'}] of type ${input.dtype} can't be tried out`,
     );
   }
-  const random = new Random(20);
   const data = Float32Array.from({ length: elementCount(shape) }, () => random.normal());
   return inType(engine, Tensor.float32(shape, data), input.dtype);
 }

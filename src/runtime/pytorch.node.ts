@@ -8,8 +8,8 @@ import json, sys, warnings
 warnings.filterwarnings("ignore")
 import torch
 from torch.jit.mobile import _load_for_lite_interpreter
-path, shape = sys.argv[1], json.loads(sys.argv[2])
-pixels = torch.frombuffer(bytearray(sys.stdin.buffer.read()), dtype=torch.float32).reshape(shape)
+path, shape, dtype = sys.argv[1], json.loads(sys.argv[2]), getattr(torch, sys.argv[3])
+pixels = torch.frombuffer(bytearray(sys.stdin.buffer.read()), dtype=dtype).reshape(shape)
 try:
     model = _load_for_lite_interpreter(path) if path.endswith(".ptl") else torch.jit.load(path).eval()
     with torch.no_grad():
@@ -23,14 +23,14 @@ sys.stdout.buffer.write(bytes(logits.reshape(-1).view(torch.uint8).tolist()))
 
 /**
  * The first output, `[N, classes]` as float32, of a `.pt` or `.ptl` file on images `[N, C, H, W]`
- * float32, computed by PyTorch in a child process.
+ * float32 (or pixels `[N, H, W, C]` uint8), computed by PyTorch in a child process.
  * @throws UserError when there is no Python with torch; Error with PyTorch's words when it can't load or run the file
  */
 export function runTorchArtifact(path: string, pixels: Tensor): Tensor {
   const python = findPython('torch');
   const { status, stdout, stderr, error } = spawnSync(
     python,
-    ['-c', program, path, JSON.stringify(pixels.shape)],
+    ['-c', program, path, JSON.stringify(pixels.shape), pixels.dtype],
     { input: pixels.bytes, maxBuffer: 1 << 30 },
   );
   if (error) throw error;

@@ -5,6 +5,7 @@ import { UserError } from '../common/errors.ts';
 import type { Graph } from '../graph/graph.ts';
 import { importGraph, isForeign } from '../import/import-graph.ts';
 import { loadOnnx } from '../onnx/file.node.ts';
+import { outOfAppForm } from './app-form.ts';
 import { type CheckpointOptions, modelOfCheckpoint } from './checkpoint-model.ts';
 import { configuredModel } from './configured-model.ts';
 import { noteForeign } from './foreign-info.ts';
@@ -111,7 +112,10 @@ function openOnnx(path: string, { inputSize, progress }: ModelReading): Graph {
       `--input-size is for checkpoints and graphs of no fixed size; ${path} is a graph for images of one size already`,
     );
   }
-  if (!isForeign(graph)) return graph;
+  if (!isForeign(graph)) {
+    outOfAppForm(graph);
+    return graph;
+  }
   for (const line of importGraph(graph, { inputSize: parsedInputSize(inputSize) })) progress?.note(line);
   const files = { config: beside(path, 'config.json'), preprocessor: beside(path, preprocessorFile) };
   noteForeign(graph, files, (line) => progress?.note(line));

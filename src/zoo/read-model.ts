@@ -5,6 +5,7 @@ import type { Graph } from '../graph/graph.ts';
 import { importGraph, isForeign } from '../import/import-graph.ts';
 import { readOnnx } from '../onnx/read.ts';
 import type { ExternalData } from '../onnx/tensor-proto.ts';
+import { outOfAppForm } from './app-form.ts';
 import { modelOfCheckpoint } from './checkpoint-model.ts';
 import { configuredModel } from './configured-model.ts';
 import { type FilesBeside, noteForeign } from './foreign-info.ts';
@@ -98,7 +99,7 @@ function readOnnxFile(
     if (isForeign(graph)) {
       for (const line of importGraph(graph)) say(line);
       noteForeign(graph, beside, say);
-    }
+    } else outOfAppForm(graph);
     return graph;
   } catch (error) {
     if (error instanceof UserError) throw new UserError(`${name}: ${error.message}`);

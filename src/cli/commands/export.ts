@@ -1,6 +1,7 @@
 import { type Command, Option } from 'commander';
 import { optionsOf } from '../../common/options.ts';
 import { formats } from '../../export/formats.node.ts';
+import { appOptions } from '../../zoo/app-form.ts';
 import { formatArtifact } from '../format.ts';
 import {
   type CommonOptions,
@@ -24,6 +25,7 @@ export function exportCommand(): Command {
     [
       'pqv export runs/demo/quantized --format onnx -o model.onnx',
       'pqv export runs/demo/quantized --format onnx --form qdq -o portable.onnx',
+      'pqv export runs/demo/quantized --format onnx --input pixels --scores probabilities -o app.onnx',
       'pqv export runs/demo/quantized --format ort -o model.ort',
       'pqv export runs/demo/quantized --format ptl -o model.ptl',
     ],
@@ -46,9 +48,11 @@ export function exportCommand(): Command {
   });
 }
 
-/** What any format can be told; formats share an option of the same name. */
+/** What any file can be told, and what its format; formats share an option of the same name. */
 const optionsOfFormats = () => [
   ...new Map(
-    formats.flatMap((format) => optionsOf(format.options)).map((option) => [option.key, option]),
+    [appOptions, ...formats.map((format) => format.options)]
+      .flatMap(optionsOf)
+      .map((option) => [option.key, option]),
   ).values(),
 ];

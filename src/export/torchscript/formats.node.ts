@@ -67,9 +67,9 @@ async function judged(engine: Engine, graph: Graph, path: string): Promise<strin
   if (!process.env.PQV_PYTHON) return 'set PQV_PYTHON to a Python with torch for that';
   const [input, ...inputs] = graph.inputs.filter((value) => !value.isConstant);
   const [output, ...outputs] = graph.outputs;
-  const floats = input?.dtype === 'float32' && output?.dtype === 'float32';
-  if (!floats || inputs.length > 0 || outputs.length > 0) {
-    return 'its inputs or outputs are not one float32 tensor each';
+  const known = (input?.dtype === 'float32' || input?.dtype === 'uint8') && output?.dtype === 'float32';
+  if (!known || inputs.length > 0 || outputs.length > 0) {
+    return 'its input is not one tensor of float32 or uint8, or its output not one of float32';
   }
   const run = (feeds: Tensors) => ({ [output.name]: runTorchArtifact(path, feeds[input.name]!) });
   await verifyRun(engine, graph, run, tolerances);
