@@ -27,6 +27,7 @@ describe('exportModelFile', () => {
     ['ort', 'ort'],
     ['torchscript', 'pt'],
     ['ptl', 'ptl'],
+    ['tflite', 'tflite'],
   ])('%s that takes pixels and gives probabilities', async (format, extension) => {
     vi.stubEnv('PQV_PYTHON', '');
     const path = join(folder, 'app', `model.${extension}`);

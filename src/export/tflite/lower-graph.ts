@@ -19,7 +19,7 @@ export function singleImage(source: Graph): Graph {
 
 /**
  * Lowers a graph for one image to LiteRT operators, op by op through `tfliteLowering`. Images `[1, C, H, W]` are
- * `[1, H, W, C]` in the file, numbers float32.
+ * `[1, H, W, C]` in the file, numbers float32; an input of uint8 pixels stays as it is.
  * @throws UserError naming op and node when an op has no rule, or its rule can't express the node
  */
 export function lowerGraph(graph: Graph): Program {
@@ -38,8 +38,11 @@ export function lowerGraph(graph: Graph): Program {
 
 function inputOf(value: Value, lowering: Lowering) {
   const shape = value.staticShape;
+  if (value.dtype === 'uint8') return lowering.input(value, shape, (tensor) => tensor);
   if (value.dtype !== 'float32' && value.dtype !== 'float16')
-    throw new UserError(`input ${value.name} is ${value.dtype}; TFLite files here take float32`);
+    throw new UserError(
+      `input ${value.name} is ${value.dtype}; TFLite files here take float32, or uint8 pixels`,
+    );
   if (shape.length !== 4) return lowering.input(value, shape, (tensor) => tensor);
   const last = [0, 2, 3, 1].map((axis) => shape[axis]!);
   return lowering.input(value, last, (tensor) => lowering.transpose(tensor, [0, 3, 1, 2]));

@@ -35,7 +35,8 @@ export class Lowering {
 
   /** An input of the file. */
   input(value: Value, shape: readonly number[], stands: (tensor: FileTensor) => FileTensor): FileTensor {
-    const tensor: FileTensor = { name: value.name, dtype: 'float32', shape };
+    const dtype = value.dtype === 'uint8' ? 'uint8' : 'float32';
+    const tensor: FileTensor = { name: value.name, dtype, shape };
     this.#bound.set(value, stands(tensor));
     return tensor;
   }

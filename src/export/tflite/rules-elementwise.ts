@@ -5,7 +5,7 @@ import type { OpArguments } from '../../graph/schema/signature.ts';
 import type { Lowering, LoweringRule, LoweringRules } from './lowering.ts';
 import type { FileTensor } from './program.ts';
 import { biasedLinear } from './rules-linear.ts';
-import type { BuiltinName } from './schema.ts';
+import { type BuiltinName, tensorTypes } from './schema.ts';
 
 const unary =
   (builtin: BuiltinName): LoweringRule<object> =>
@@ -39,13 +39,17 @@ const clip: LoweringRule<OpArguments['Clip']> = (node, { min, max }, lower) => {
   return bounded(bounded(lower.tensor(node.input(0)), 'MAXIMUM', min), 'MINIMUM', max);
 };
 
-/** Between float types only: activations are float32 throughout. */
+/** Of pixels, or between float types: activations are float32 throughout. */
 const cast: LoweringRule<object> = (node, _args, lower) => {
+  const x = lower.tensor(node.input(0));
+  if (x.dtype === 'uint8' && node.output().dtype === 'float32') {
+    return lower.call('CAST', [x], x.shape, { from: tensorTypes.uint8!, to: tensorTypes.float32! });
+  }
   const floats = [node.input(0).dtype, node.output().dtype].every(
     (dtype) => dtype === 'float32' || dtype === 'float16',
   );
   if (!floats) throw lower.unsupported(node, `it makes ${node.output().dtype} of ${node.input(0).dtype}`);
-  return lower.tensor(node.input(0));
+  return x;
 };
 
 const identity: LoweringRule<object> = (node, _args, lower) => lower.tensor(node.input(0));

@@ -11,6 +11,7 @@ export const tensorTypes: { readonly [T in DataType]?: number } = {
   float32: 0,
   float16: 1,
   int32: 2,
+  uint8: 3,
   int8: 9,
 };
 
@@ -63,6 +64,7 @@ export const builtins = {
   ADD: withOptions(0, 1, 11),
   BATCH_MATMUL: withOptions(126, 1, 101, { adjX: [0, 'bool', 0], adjY: [1, 'bool', 0] }),
   BROADCAST_TO: withOptions(130, 2, 104),
+  CAST: withOptions(53, 1, 37, { from: [0, 'byte', 0], to: [1, 'byte', 0] }),
   CONCATENATION: withOptions(2, 1, 10, { axis: [0, 'int', 0] }),
   CONV_2D: withOptions(3, 1, 1, {
     ...window,
