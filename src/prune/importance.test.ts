@@ -53,6 +53,31 @@ describe('importance', () => {
     });
   }
 
+  it('fpgm is the sum of the distances of weights, lamp what l2 is of the sum of what is no less', async () => {
+    const graph = build();
+    const [group] = findGroups(graph).groups.filter(({ name }) => name === 'blocks.0.mlp.fc1');
+    const [fc1, fc2] = ['fc1', 'fc2'].map((name) => tensors.get(`blocks.0.mlp.${name}.weight`)!);
+    const [hidden, width] = fc1!.shape as [number, number];
+    const row = (i: number) => [...fc1!.floats.subarray(i * width, (i + 1) * width)];
+    const column = (i: number) => Array.from({ length: width }, (_, j) => fc2!.floats[j * hidden + i]!);
+    const units = [...Array(hidden).keys()];
+    const apart = (a: number[], b: number[]) => Math.hypot(...a.map((value, k) => value - b[k]!));
+    const distances = units.map((i) =>
+      units.reduce((sum, j) => sum + apart(row(i), row(j)) + apart(column(i), column(j)), 0),
+    );
+    const squares = units.map((i) => [...row(i), ...column(i)].reduce((sum, value) => sum + value ** 2, 0));
+    const expected = {
+      fpgm: distances.map((value) => value / (distances.reduce((a, b) => a + b) / hidden)),
+      lamp: squares.map(
+        (value) => value / squares.filter((other) => other >= value).reduce((a, b) => a + b, 0),
+      ),
+    };
+    for (const [importance, values] of Object.entries(expected)) {
+      const [found] = await scoreGroups(onnxruntime, [group!], { importance: importance as Importance });
+      for (const i of units) expect(found![i]).toBeCloseTo(values[i]!, 5);
+    }
+  });
+
   it('of a model without a classifier is by half the mean square of its outputs', async () => {
     const graph = new Graph('features');
     const b = new Builder(graph);

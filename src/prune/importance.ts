@@ -5,7 +5,7 @@ import { Tensor } from '../graph/tensor.ts';
 import type { Engine, Session } from '../runtime/session.ts';
 import type { GroupSlice, PruningGroup } from './group.ts';
 
-export const importances = ['l1', 'l2', 'taylor', 'hessian', 'random'] as const;
+export const importances = ['l1', 'l2', 'lamp', 'fpgm', 'taylor', 'hessian', 'random'] as const;
 export type Importance = (typeof importances)[number];
 
 /** What the loss says of each scored parameter: a gradient (Taylor) or its mean square (Hessian). */
@@ -35,6 +35,11 @@ export function scoredParameters(groups: readonly PruningGroup[]): Value[] {
  * cross-entropy, added up over batches; Molchanov et al., CVPR 2019) or w^2 h (`hessian`: h the mean
  * over samples of the squared gradient; "Optimal Brain Damage", 1989), divided by the number of
  * slices and then by the group's mean. A unit with twice the mean importance has 2.
+ *
+ * `lamp` is `l2` divided by the sum over the units of the group that have no less ("Layer-adaptive Sparsity for the
+ * Magnitude-based Pruning", ICLR 2021): the same order in a group, another across groups. `fpgm` is the sum of a slice's
+ * Euclidean distances from the others, of weights without norms ("Filter Pruning via Geometric Median", CVPR 2019;
+ * Torch-Pruning takes distances of squared weights).
  */
 export async function scoreGroups(
   engine: Engine,
@@ -42,14 +47,17 @@ export async function scoreGroups(
   options: ScoreOptions,
 ): Promise<Float64Array[]> {
   if (options.importance === 'random') return randomScores(groups, options.seed ?? 0);
-  const session = await engine.load(scoreGraph(options.importance));
+  const { importance } = options;
+  const isRead = (slice: GroupSlice) =>
+    isScored(slice) && !(importance === 'fpgm' && slice.role === 'normScale');
+  const session = await engine.load(scoreGraph(importance));
   try {
     const sums = groups.map(({ size }) => new Float64Array(size));
     for (const parameter of scoredParameters(groups)) {
       const axes = new Map<number, Float32Array>();
       for (const [i, group] of groups.entries()) {
         for (const slice of group.slices) {
-          if (slice.parameter !== parameter || !isScored(slice)) continue;
+          if (slice.parameter !== parameter || !isRead(slice)) continue;
           let scores = axes.get(slice.axis);
           if (!scores) {
             scores = await axisScores(session, parameter, slice.axis, options.sensitivities?.get(parameter));
@@ -62,7 +70,7 @@ export async function scoreGroups(
       }
       parameter.tensor!.release();
     }
-    return sums.map(overMean);
+    return sums.map(importance === 'lamp' ? layerAdaptive : overMean);
   } finally {
     await session.dispose();
   }
@@ -71,6 +79,17 @@ export async function scoreGroups(
 function overMean(scores: Float64Array): Float64Array {
   const mean = scores.reduce((sum, score) => sum + score, 0) / scores.length;
   return mean > 0 ? scores.map((score) => score / mean) : scores;
+}
+
+/** Over the sum of what is no less. */
+function layerAdaptive(scores: Float64Array): Float64Array {
+  const found = new Float64Array(scores.length);
+  let rest = 0;
+  for (const i of [...scores.keys()].sort((a, b) => scores[b]! - scores[a]! || b - a)) {
+    rest += scores[i]!;
+    found[i] = rest > 0 ? scores[i]! / rest : 0;
+  }
+  return found;
 }
 
 function randomScores(groups: readonly PruningGroup[], seed: number): Float64Array[] {
@@ -91,11 +110,31 @@ function scoreGraph(importance: Exclude<Importance, 'random'>): Graph {
   const scores = {
     l1: () => sum('ReduceL1', weight),
     l2: () => sum('ReduceSumSquare', weight),
+    lamp: () => sum('ReduceSumSquare', weight),
+    fpgm: () => distances(b, weight),
     taylor: () => sum('ReduceL1', b.op('Mul', [weight, sensitivity()])),
     hessian: () => sum('ReduceSum', b.op('Mul', [b.op('Mul', [weight, weight]), sensitivity()])),
   };
   graph.outputs.push(scores[importance]());
   return graph;
+}
+
+/**
+ * The sum of each index's distances from the others, in float64, which what is left of `|a|^2 + |b|^2 - 2ab` between near
+ * slices needs.
+ */
+function distances(b: Builder, weight: Value): Value {
+  const rows = b.op('Transpose', [weight], { perm: [1, 0, 2] });
+  const slices = b.op('Cast', [b.op('Flatten', [rows], { axis: 1 })], { to: 11 });
+  const products = b.op('MatMul', [slices, b.op('Transpose', [slices], { perm: [1, 0] })]);
+  const squares = b.op('ReduceSum', [b.op('Mul', [slices, slices]), b.ints([1])], { keepdims: 1 });
+  const apart = b.op('Sub', [
+    b.op('Add', [squares, b.op('Transpose', [squares], { perm: [1, 0] })]),
+    b.op('Add', [products, products]),
+  ]);
+  const lengths = b.op('Sqrt', [b.op('Relu', [apart])]);
+  const sums = b.op('ReduceSum', [lengths, b.ints([1])], { keepdims: 0 });
+  return b.op('Cast', [sums], { to: 1 }, 'scores');
 }
 
 async function axisScores(

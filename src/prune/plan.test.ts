@@ -44,10 +44,20 @@ describe('plan', () => {
     expect(planPruning([one], [scores(3, 1, 2, 1, 9)], { ratio: 0.4 }).get(one)).toEqual([1, 3]);
   });
 
-  it('rounds what stays down to a multiple, but keeps one', () => {
-    const one = group('c', 64);
-    expect(planPruning([one], [rising(64)], { ratio: 0.1, roundTo: 8 }).get(one)).toHaveLength(8);
-    expect(planPruning([one], [rising(64)], { ratio: 0.95, roundTo: 8 }).get(one)).toHaveLength(56);
+  it.each([
+    // units, ratio, multiple, kept by the nearest, kept by that below
+    [64, 0.09375, 16, 64, 48],
+    [64, 0.1, 8, 56, 56],
+    [64, 0.3, 8, 48, 40],
+    [64, 0.95, 8, 8, 8],
+    [30, 0.05, 8, 24, 24],
+    [6, 0.5, 8, 6, 6],
+  ])('of %i units less %f, a multiple of %i: %i, or %i below', (units, ratio, roundTo, nearest, down) => {
+    const one = group('c', units);
+    const kept = (rounding: 'nearest' | 'down') =>
+      units - (planPruning([one], [rising(units)], { ratio, roundTo, rounding }).get(one)?.length ?? 0);
+    expect(kept('nearest')).toBe(nearest);
+    expect(kept('down')).toBe(down);
   });
 
   it('takes as many from every scope', () => {

@@ -23,6 +23,9 @@ export const planOptions = z.object({
     description: 'keep a multiple of this many channels in every group',
     value: 'k',
   }),
+  rounding: z.enum(['nearest', 'down']).default('nearest').meta({
+    description: 'which multiple of roundTo: nearest to the ratio, or below it as Torch-Pruning takes it',
+  }),
   ignore: z.array(z.string()).default([]).meta({
     description: 'parameters whose outputs are kept, as a pattern: blocks.0.*, *.attn.qkv.weight',
     value: 'glob',
@@ -43,7 +46,7 @@ interface Step {
 
 /**
  * Chooses the least important units. As Torch-Pruning counts, n units of which a ratio goes (without one:
- * none) become `floor(n * (1 - ratio))`, and with `roundTo` the next multiple below; but no group is emptied. Every
+ * none) become `floor(n * (1 - ratio))`, and with `roundTo` the nearest multiple, of two the larger; but no group is emptied. Every
  * scope of a group (a head, with free head dimensions) loses equally many.
  * @param scores of each group's units, comparable across groups
  * @throws UserError on an option out of its range
@@ -54,7 +57,7 @@ export function planPruning(
   input: PlanOptions,
 ): Plan {
   const options = validated(planOptions, input);
-  const { ratio = 0, heads, global, roundTo } = options;
+  const { ratio = 0, heads, global } = options;
   const chosen = groups.map((group) =>
     wanted(group, options) ? stepsOf(group, scores[groups.indexOf(group)]!) : [],
   );
@@ -68,7 +71,7 @@ export function planPruning(
     const count =
       group.kind === 'heads'
         ? Math.min(Math.ceil(heads * steps.length), steps.length - 1)
-        : rounded(steps.length, counts[i]!, roundTo);
+        : rounded(steps.length, counts[i]!, options);
     if (count > 0)
       plan.set(
         group,
@@ -84,11 +87,15 @@ export function planPruning(
 const removed = (length: number, ratio: number): number => length - Math.trunc(length * (1 - ratio));
 
 /** How many of `length` go so that a multiple of `roundTo` stays, at least one. */
-function rounded(length: number, count: number, roundTo: number): number {
+function rounded(
+  length: number,
+  count: number,
+  { roundTo, rounding }: Pick<z.output<typeof planOptions>, 'roundTo' | 'rounding'>,
+): number {
   if (count === 0) return 0;
-  const kept = length - count;
-  const multiple = kept - (kept % roundTo);
-  return length - (multiple || Math.min(roundTo, length));
+  const round = rounding === 'down' ? Math.floor : Math.round;
+  const multiple = Math.min(round((length - count) / roundTo), Math.floor(length / roundTo));
+  return Math.max(0, length - Math.max(1, multiple) * roundTo);
 }
 
 /** Units of all scopes by rank, the least important first; ties by index. */
