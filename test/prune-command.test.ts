@@ -1,4 +1,4 @@
-import { readFileSync, renameSync } from 'node:fs';
+import { existsSync, readFileSync, renameSync } from 'node:fs';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { pqv, scratch, tinyArgs } from './command.ts';
 
@@ -24,6 +24,30 @@ async function prune(
   });
   return JSON.parse(stdout);
 }
+
+describe('pqv prune --dry-run', () => {
+  it('says what would go, and writes nothing', async () => {
+    const args = ['prune', at('model'), '--ratio', '0.5', '--dry-run'];
+    const told = await pqv(...args, '--json');
+    const plan = JSON.parse(told.stdout);
+    const { before, after, blocks } = await prune('done', '--ratio', '0.5');
+    expect(plan).toMatchObject({ before, after, blocks, files: [] });
+    expect(plan.groups.find(({ name }: { name: string }) => name === 'blocks.0.mlp.fc1')).toMatchObject({
+      units: 128,
+      kept: 64,
+    });
+    const { stdout } = await pqv(...args, '-o', at('nowhere'));
+    expect(stdout).toMatch(/^blocks\.0\.mlp\.fc1 +channels +128 +64$/m);
+    expect(stdout).toMatch(/nothing was written$/m);
+    expect(existsSync(at('nowhere'))).toBe(false);
+  });
+
+  it('is what lets the output be left out', async () => {
+    const { code, stderr } = await pqv('prune', at('model'), '--ratio', '0.5');
+    expect(code).toBe(2);
+    expect(stderr).toMatch(/required option '-o, --output <dir>' not specified/);
+  });
+});
 
 describe('pqv prune, each budget by itself', () => {
   it('--target-macs', async () => {

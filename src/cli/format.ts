@@ -5,6 +5,7 @@ import type { ModelSize } from '../pipeline/commands/command.node.ts';
 import type { FinetunedModel, PreparedJob } from '../pipeline/commands/finetune.node.ts';
 import type { PrunedModel } from '../pipeline/commands/prune.node.ts';
 import type { QuantizedModel } from '../pipeline/commands/quantize.node.ts';
+import type { GroupSummary } from '../prune/prune.ts';
 import { quantizationFacts, quantizationTitle } from '../quantize/describe.ts';
 import { formatBytes } from '../report/format.ts';
 
@@ -35,15 +36,25 @@ export function formatAccuracy(result: Accuracy): string {
 
 const summary = (size: ModelSize) => `${count(size.parameters)} parameters, ${gmacs(size.macs)}`;
 
-export function formatPruned({ before, after, blocks }: PrunedModel, folder: string): string {
+export function formatPruned(
+  { before, after, blocks, groups }: PrunedModel,
+  folder: string | undefined,
+): string {
   const share = (key: 'parameters' | 'macs') => `${(100 * (1 - after[key] / before[key])).toFixed(1)} %`;
   return [
     `before  ${summary(before)}`,
     `after   ${summary(after)}  (-${share('parameters')} parameters, -${share('macs')} MACs)`,
     ...(blocks ? [blocks] : []),
-    `in ${folder}`,
+    ...(folder === undefined ? [keptTable(groups), 'nothing was written'] : [`in ${folder}`]),
   ].join('\n');
 }
+
+/** What a plan keeps of each group. */
+const keptTable = (groups: readonly GroupSummary[]): string =>
+  columns(
+    ['group', 'kind', 'units', 'kept'],
+    groups.map(({ name, kind, units, kept }) => [name, kind, count(units), count(kept)]),
+  );
 
 export function formatFinetuned(result: FinetunedModel, folder: string): string {
   const top1 = result.top1 === null ? '' : `, top-1 ${(100 * result.top1).toFixed(2)} %`;

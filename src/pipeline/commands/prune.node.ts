@@ -1,10 +1,11 @@
 import { validated } from '../../common/options.ts';
+import type { GroupSummary } from '../../prune/prune.ts';
 import type { BlockShape } from '../../zoo/blocks-of.ts';
 import { describeModel } from '../../zoo/describe.ts';
 import { saveModel } from '../../zoo/save.node.ts';
 import { localContext } from '../context.node.ts';
 import { openModel } from '../open.node.ts';
-import { pruneStage } from '../stages/prune.node.ts';
+import { prunedBy, pruneStage, writeRecord } from '../stages/prune.node.ts';
 import {
   assertElsewhere,
   type CommandOptions,
@@ -18,26 +19,32 @@ export interface PrunedModel {
   after: ModelSize;
   /** The shape of the first block, for people. */
   blocks: string;
+  groups: GroupSummary[];
   files: string[];
 }
 
-/** Prunes a model and writes it. @param input options of the stage */
+/**
+ * Prunes a model and writes it.
+ * @param output left out: nothing is written, and the result says what would be
+ * @param input options of the stage
+ */
 export async function pruneModel(
   reference: string,
-  output: string,
+  output: string | undefined,
   input: unknown,
   command: CommandOptions & { data?: string },
 ): Promise<PrunedModel> {
   const options = validated(pruneStage.options, input);
-  assertElsewhere(reference, output);
+  if (output !== undefined) assertElsewhere(reference, output);
   const context = localContext(command);
   const graph = await openModel(reference, command);
   const before = sizeOf(graph);
   const data = await openStageData(pruneStage, options, graph, command);
-  const pruned = await pruneStage.run({ context, graph, options, data, folder: output });
-  const files = [...saveModel(pruned.graph, output), ...pruned.files];
+  const pruned = await prunedBy({ context, graph, options, data });
+  const files = output === undefined ? [] : [...saveModel(pruned.graph, output), writeRecord(pruned, output)];
   const [block] = (await describeModel(pruned.graph)).blocks;
-  return { before, after: sizeOf(pruned.graph), blocks: block ? sizesOf(block) : '', files };
+  const { groups } = pruned;
+  return { before, after: sizeOf(pruned.graph), blocks: block ? sizesOf(block) : '', groups, files };
 }
 
 /** What is known of a block's sizes, in words. */

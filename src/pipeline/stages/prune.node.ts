@@ -5,7 +5,8 @@ import { writeFileWhole } from '../../common/files.node.ts';
 import { parseJsonAs } from '../../common/json.ts';
 import { prune, pruneModelOptions, ranksByImages } from '../../library/prune.ts';
 import type { Kept } from '../../prune/apply.ts';
-import type { Stage } from './stage.ts';
+import type { PruneResult } from '../../prune/prune.ts';
+import type { Stage, StageInput } from './stage.ts';
 
 const record = 'pruning.json';
 
@@ -14,13 +15,26 @@ export const pruneStage: Stage<typeof pruneModelOptions> = {
   name: 'pruned',
   options: pruneModelOptions,
   usesData: ranksByImages,
-  async run({ context: { engine, seed, threads, progress }, graph, options, data, folder }) {
-    const result = await prune(engine, graph, { ...options, data: data?.dataset, seed, threads, progress });
-    const { ratio, kept, groups } = result;
-    writeFileWhole(join(folder, record), `${JSON.stringify({ ratio, kept, groups })}\n`);
-    return { graph: result.graph, files: [record] };
+  async run({ folder, ...run }) {
+    const result = await prunedBy(run);
+    return { graph: result.graph, files: [writeRecord(result, folder)] };
   },
 };
+
+/** The stage, without its file. */
+export const prunedBy = ({
+  context: { engine, seed, threads, progress },
+  graph,
+  options,
+  data,
+}: Omit<StageInput<PruneRecipe>, 'folder'>): Promise<PruneResult> =>
+  prune(engine, graph, { ...options, data: data?.dataset, seed, threads, progress });
+
+/** Writes what was kept into a folder. @returns the file's name there */
+export function writeRecord({ ratio, kept, groups }: PruneResult, folder: string): string {
+  writeFileWhole(join(folder, record), `${JSON.stringify({ ratio, kept, groups })}\n`);
+  return record;
+}
 
 export type PruneRecipe = z.output<typeof pruneModelOptions>;
 
