@@ -10,7 +10,11 @@ const mapped = (image: RawImage, tonesOf: (channel: number) => Tones): RawImage 
     const tones = tonesOf(k);
     return Uint8Array.from({ length: 256 }, (_, tone) => tones(tone));
   });
-  return { ...image, data: data.map((tone, i) => tables[i % channels]![tone]!) };
+  const out = new Uint8Array(data.length);
+  tables.forEach((table, channel) => {
+    for (let i = channel; i < data.length; i += channels) out[i] = table[data[i]!]!;
+  });
+  return { ...image, data: out };
 };
 
 function histogram({ channels, data }: RawImage, channel: number): number[] {
@@ -62,37 +66,47 @@ export const solarize = (image: RawImage, threshold: number): RawImage =>
 export const solarizeAdd = (image: RawImage, added: number): RawImage =>
   mapped(image, () => (tone) => (tone < 128 ? Math.min(255, tone + added) : tone));
 
-/** Pillow's `Image.blend(from, image, factor)`: beyond 0 to 1 it exaggerates. */
-function blended(image: RawImage, factor: number, from: (i: number) => number): RawImage {
+/** Pillow's `Image.blend` of a tone with another, in float32: beyond 0 to 1 it exaggerates. */
+const between = (alpha: number, base: number, tone: number): number => {
+  const value = Math.fround(base + Math.fround(alpha * (tone - base)));
+  return value < 0 ? 0 : value > 255 ? 255 : Math.trunc(value);
+};
+
+/** Every pixel blended with one tone. */
+const blendedWithTone = (image: RawImage, factor: number, base: number): RawImage => {
   const alpha = Math.fround(factor);
-  const data = image.data.map((tone, i) => {
-    const base = from(i);
-    return clipped(Math.fround(base + Math.fround(alpha * (tone - base))));
-  });
-  return { ...image, data };
+  return mapped(image, () => (tone) => between(alpha, base, tone));
+};
+
+/** Blended with an image of the same size, of as many channels or of one. */
+function blended(image: RawImage, factor: number, { channels, data: base }: RawImage): RawImage {
+  const alpha = Math.fround(factor);
+  const { data } = image;
+  const out = new Uint8Array(data.length);
+  const each = image.channels / channels;
+  for (let i = 0, from = 0; i < data.length; from++) {
+    for (const end = i + each; i < end; i++) out[i] = between(alpha, base[from]!, data[i]!);
+  }
+  return { ...image, data: out };
 }
 
 /** 0: grey, 1: as it is, above: more colourful. */
-export function color(image: RawImage, factor: number): RawImage {
-  const { data } = toGrey(image);
-  return blended(image, factor, (i) => data[Math.floor(i / image.channels)]!);
-}
+export const color = (image: RawImage, factor: number): RawImage => blended(image, factor, toGrey(image));
 
 /** 0: all of the mean tone, 1: as it is, above: more contrast. */
 export function contrast(image: RawImage, factor: number): RawImage {
   const { data } = toGrey(image);
-  const mean = Math.floor(data.reduce((sum, tone) => sum + tone, 0) / data.length + 0.5);
-  return blended(image, factor, () => mean);
+  let sum = 0;
+  for (const tone of data) sum += tone;
+  return blendedWithTone(image, factor, Math.floor(sum / data.length + 0.5));
 }
 
 /** 0: black, 1: as it is, above: brighter. */
-export const brightness = (image: RawImage, factor: number): RawImage => blended(image, factor, () => 0);
+export const brightness = (image: RawImage, factor: number): RawImage => blendedWithTone(image, factor, 0);
 
 /** 0: smoothed, 1: as it is, above: sharper. */
-export function sharpness(image: RawImage, factor: number): RawImage {
-  const smooth = smoothed(image);
-  return blended(image, factor, (i) => smooth[i]!);
-}
+export const sharpness = (image: RawImage, factor: number): RawImage =>
+  blended(image, factor, { ...image, data: smoothed(image) });
 
 /** Pillow's filter SMOOTH: a middle that weighs five times a neighbour; the edge stays. */
 function smoothed({ width, height, channels, data }: RawImage): Uint8Array {
@@ -101,7 +115,7 @@ function smoothed({ width, height, channels, data }: RawImage): Uint8Array {
   for (let y = 1; y < height - 1; y++) {
     for (let i = y * stride + channels; i < (y + 1) * stride - channels; i++) {
       let sum = 4 * data[i]!;
-      for (const row of [i - stride, i, i + stride]) {
+      for (let row = i - stride; row <= i + stride; row += stride) {
         sum += data[row - channels]! + data[row]! + data[row + channels]!;
       }
       out[i] = sum / 13 + 0.5;
