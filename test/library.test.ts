@@ -63,6 +63,7 @@ describe('the packed package', () => {
         '@bufbuild/protobuf',
         '@bufbuild/protobuf/codegenv2',
         '@bufbuild/protobuf/wire',
+        'flatbuffers',
         'zod',
       ]);
       expect([...packages].filter((name) => !allowed.has(name))).toEqual([]);
