@@ -11,7 +11,7 @@ import type { Surroundings } from './surroundings.ts';
 
 /** How much is pruned, and which channels go. */
 export const pruneModelOptions = pruneOptions.safeExtend({
-  samples: samplesOption(256, 'training images that taylor and hessian look at'),
+  samples: samplesOption(256, 'training images that taylor, hessian and compensation look at'),
 });
 
 type Input = z.input<typeof pruneModelOptions>;
@@ -23,8 +23,8 @@ export interface PruneModelOptions extends Input, Surroundings {
 }
 
 /** Whether images are looked at. */
-export const ranksByImages = ({ importance }: z.output<typeof pruneModelOptions>): boolean =>
-  importance === 'taylor' || importance === 'hessian';
+export const looksAtImages = ({ importance, compensate }: z.output<typeof pruneModelOptions>): boolean =>
+  importance === 'taylor' || importance === 'hessian' || compensate !== 'none';
 
 /**
  * Takes the least important channels, head dimensions and heads out of a model. The model given is left as
@@ -46,12 +46,16 @@ export async function prune(
 ): Promise<PruneResult> {
   const options = validated(pruneModelOptions, input);
   const { samples, ...pass } = options;
-  const looked = ranksByImages(options) ? data : undefined;
+  const looked = looksAtImages(options) ? data : undefined;
   const images = looked && someImages(engine, model, looked, samples, { seed, progress });
   const result = await prunePass(engine, model, { ...pass, seed, threads }, images, progress);
   await assertLoads(engine, result.graph, 'the pruned model is of no use');
-  const { importance, heads } = options;
-  const amount = [result.ratio > 0 && `ratio ${result.ratio}`, heads > 0 && `heads ${heads}`];
+  const { importance, heads, compensate } = options;
+  const amount = [
+    result.ratio > 0 && `ratio ${result.ratio}`,
+    heads > 0 && `heads ${heads}`,
+    compensate !== 'none' && `compensated by ${compensate}`,
+  ];
   remember(result.graph, `pruned: ${importance}, ${amount.filter(Boolean).join(', ')}`);
   return result;
 }

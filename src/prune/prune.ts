@@ -6,7 +6,8 @@ import type { Batch } from '../dataset/dataset.ts';
 import type { Graph } from '../graph/graph.ts';
 import type { Engine } from '../runtime/session.ts';
 import { isClassifier } from '../zoo/model-info.ts';
-import { applyPlan, type Kept } from './apply.ts';
+import { applyPlan, type Kept, type Pruned } from './apply.ts';
+import { type Compensation, compensate, compensations, countCompensated } from './compensate.ts';
 import type { PruningGroup } from './group.ts';
 import { findGroups, type Grouping, groupOptions, type LeftWhole } from './groups.ts';
 import {
@@ -31,6 +32,10 @@ export const pruneOptions = z
     importance: z.enum(importances).default('l1').meta({
       description: 'how channels are ranked; taylor and hessian look at images',
       value: 'how',
+    }),
+    compensate: z.enum(compensations).default('none').meta({
+      description:
+        'what layers do about inputs that went, by what images say of them: nothing, their mean into the bias, or besides a ridge regression on the inputs that are left',
     }),
     ...groupOptions.shape,
   })
@@ -105,7 +110,35 @@ export async function prune(
   const planFor = (share?: number) => planPruning(grouping.groups, scores, { ...options, ratio: share });
   const applied = targetMacs === undefined ? ratio : ratioForMacs(graph, planFor, targetMacs * 1e9);
   const plan = planFor(applied);
-  return { ...applyPlan(graph, plan), groups: summarize(grouping, plan), ratio: applied ?? 0 };
+  const pruned = applyPlan(graph, plan);
+  await compensated(engine, graph, pruned, options.compensate, threads, data, progress);
+  return { ...pruned, groups: summarize(grouping, plan), ratio: applied ?? 0 };
+}
+
+/** Changes what was pruned by what images say; they are held in memory, since every layer looks at them. */
+async function compensated(
+  engine: Engine,
+  dense: Graph,
+  pruned: Pruned,
+  how: Compensation,
+  threads: number | undefined,
+  data: PruneData | undefined,
+  progress: Progress,
+): Promise<void> {
+  if (how === 'none') return;
+  if (!data) throw new UserError(`--compensate ${how} needs images: give --data`);
+  const images: Pick<Batch, 'pixels'>[] = [];
+  for await (const { pixels } of data) images.push({ pixels });
+  const task = progress.task(`compensation (${how})`, countCompensated(dense, pruned.graph), 'layers');
+  try {
+    const options = { task, ...(threads === undefined ? {} : { threads }) };
+    const leftAlone = await compensate(engine, dense, pruned, how, images, options);
+    if (leftAlone.length > 0) {
+      progress.note(`not compensated, for want of a bias or of a weight of its own: ${leftAlone.join(', ')}`);
+    }
+  } finally {
+    task.done();
+  }
 }
 
 /** Layers that stay whole, a line a reason. */

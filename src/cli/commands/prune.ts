@@ -25,6 +25,7 @@ export function pruneCommand(): Command {
   const prune = command('prune', 'Remove the least important channels and heads for good.', [
     'pqv prune deit/ -o pruned/ --ratio 0.09375',
     'pqv prune deit/ -o pruned/ --ratio 0.25 --importance taylor --data imagenet/ --samples 512',
+    'pqv prune deit/ -o pruned/ --ratio 0.25 --compensate ridge --data imagenet/ --samples 512',
     'pqv prune deit/ -o pruned/ --target-macs 9 --bottleneck --round-to 8',
     'pqv prune deit/ -o pruned/ --heads 0.25',
     'pqv prune deit/ --ratio 0.25 --global --dry-run',
@@ -33,7 +34,7 @@ export function pruneCommand(): Command {
     .option('-o, --output <dir>', 'folder to write; required but for --dry-run')
     .option('--dry-run', 'say what would go from each group, and write nothing');
   const options = optionsOf(pruneStage.options);
-  withDataOptions(addOptions(prune, options), 'images for taylor and hessian');
+  withDataOptions(addOptions(prune, options), 'images for taylor, hessian and --compensate');
   return withCommonOptions(withModelOptions(prune)).action(async (model: string, common: Options) => {
     const output = common.dryRun ? undefined : common.output;
     if (!common.dryRun && output === undefined) {

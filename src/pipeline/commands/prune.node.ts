@@ -41,7 +41,8 @@ export async function pruneModel(
   const before = sizeOf(graph);
   const data = await openStageData(pruneStage, options, graph, command);
   const pruned = await prunedBy({ context, graph, options, data });
-  const files = output === undefined ? [] : [...saveModel(pruned.graph, output), writeRecord(pruned, output)];
+  const record = output === undefined ? [] : [writeRecord(pruned, output)];
+  const files = output === undefined ? [] : [...saveModel(pruned.graph, output), ...record];
   const [block] = (await describeModel(pruned.graph)).blocks;
   const { groups } = pruned;
   return { before, after: sizeOf(pruned.graph), blocks: block ? sizesOf(block) : '', groups, files };

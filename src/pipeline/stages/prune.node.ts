@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { writeFileWhole } from '../../common/files.node.ts';
 import { parseJsonAs } from '../../common/json.ts';
-import { prune, pruneModelOptions, ranksByImages } from '../../library/prune.ts';
+import { looksAtImages, prune, pruneModelOptions } from '../../library/prune.ts';
 import type { Kept } from '../../prune/apply.ts';
 import type { PruneResult } from '../../prune/prune.ts';
 import type { Stage, StageInput } from './stage.ts';
@@ -14,7 +14,7 @@ const record = 'pruning.json';
 export const pruneStage: Stage<typeof pruneModelOptions> = {
   name: 'pruned',
   options: pruneModelOptions,
-  usesData: ranksByImages,
+  usesData: looksAtImages,
   async run({ folder, ...run }) {
     const result = await prunedBy(run);
     return { graph: result.graph, files: [writeRecord(result, folder)] };
