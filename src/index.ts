@@ -39,7 +39,7 @@ export type {
   TrainingProgress,
 } from './train/checkpoint.ts';
 export type { FinetuneContext, FinetuneResult } from './train/finetune.ts';
-export { finetuneOptions } from './train/finetune-options.ts';
+export { type FinetuneOptions, finetuneOptions } from './train/finetune-options.ts';
 export type { TrainingWatcher, WatchedRun } from './train/watch.ts';
 
 // Models.
@@ -154,8 +154,8 @@ export { forms, toForm } from './quantize/forms.ts';
 export { type Affine, observers } from './quantize/observers.ts';
 export { type QuantizedLinear, quantizedLinears } from './quantize/quantized-linear.ts';
 export { quantizeStatic, type StaticOptions } from './quantize/static.ts';
-export type { BatchNormMode } from './train/batch-norm.ts';
-export { crossEntropy, type Distillation, type DistillKind } from './train/loss.ts';
+export { type BatchNormMode, batchNormModes } from './train/batch-norm.ts';
+export { crossEntropy, type Distillation, type DistillKind, distillKinds } from './train/loss.ts';
 export type { OptimizerName } from './train/optimizer.ts';
 export type { ScheduleName } from './train/schedule.ts';
 export {
