@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 import numpy as np
@@ -124,10 +125,10 @@ def top1(model, env):
 
 def train_digits(folder, env):
     """MNIST by both engines, and once more with a worker killed; then int8 and TorchScript of what came back."""
-    common = ["finetune", folder / "model", "--data", "mnist", "--epochs", 1]
-    run([*common, "-o", folder / "mnist"], env)
+    common = ["finetune", folder / "model", "--data", "mnist"]
+    run([*common, "--epochs", 1, "-o", folder / "mnist"], env)
     two = [*common, "--engine", "torchrun", "--nproc-per-node", 2]
-    run([*two, "-o", folder / "mnist2"], env)
+    run([*two, "--epochs", 1, "-o", folder / "mnist2"], env)
     here, there = top1(folder / "mnist", env), top1(folder / "mnist2", env)
     report("MNIST", abs(here - there) <= 0.3, f"{here:.2f} % by ONNX Runtime, {there:.2f} % by two processes of torchrun")
     run(["quantize", folder / "mnist2", "-o", folder / "int8"], env)
@@ -135,29 +136,33 @@ def train_digits(folder, env):
     int8 = top1(folder / "int8", env)
     report("int8 of it", abs(int8 - there) <= 0.3, f"{int8:.2f} %")
     killed = folder / "killed"
-    command = [*pqv, *map(str, [*two, "-o", killed])]
+    command = [*pqv, *map(str, [*two, "--epochs", 3, "-o", killed])]
+    said = []
     with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) as process:
+        reader = threading.Thread(target=lambda: said.extend(process.stderr))
+        reader.start()
+        while process.poll() is None and not any("PyTorch " in line for line in said):
+            time.sleep(0.2)
+        time.sleep(1)
         done = kill_a_worker(killed)
-        _, said = process.communicate(timeout=600)
+        process.wait(timeout=600)
+        reader.join()
+    said = "".join(said)
     again = said.count("PyTorch ") == 2 and process.returncode == 0
     report("a killed worker", done and again, f"all were started again, {top1(killed, env):.2f} %" if again else said[-300:])
 
 
 def kill_a_worker(folder):
-    """Kills the second process of a training once it trains."""
-    for _ in range(600):
-        time.sleep(0.2)
-        for process in pathlib.Path("/proc").glob("[0-9]*"):
-            try:
-                words = (process / "cmdline").read_bytes().split(b"\0")
-                state = dict(pair.split(b"=", 1) for pair in (process / "environ").read_bytes().split(b"\0") if b"=" in pair)
-            except OSError:
-                continue
-            mine = any(word.startswith(bytes(folder)) for word in words) and state.get(b"LOCAL_RANK") == b"1"
-            if mine and (folder / "torchrun/torchrun.log").exists():
-                time.sleep(8)
-                os.kill(int(process.name), signal.SIGKILL)
-                return True
+    """Kills the second process of a training that has begun."""
+    for process in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            words = (process / "cmdline").read_bytes().split(b"\0")
+            state = dict(pair.split(b"=", 1) for pair in (process / "environ").read_bytes().split(b"\0") if b"=" in pair)
+        except OSError:
+            continue
+        if any(word.startswith(bytes(folder)) for word in words) and state.get(b"LOCAL_RANK") == b"1":
+            os.kill(int(process.name), signal.SIGKILL)
+            return True
     return False
 
 
