@@ -114,6 +114,38 @@ describe('compensation', () => {
     }
   });
 
+  it('ridge: of images that are all alike it is the mean', async () => {
+    const same = async function* () {
+      const one = pixels.slice(0, inputs);
+      yield {
+        pixels: Tensor.float32([2, inputs], Float32Array.from([...one, ...one])),
+        labels: Tensor.int64([]),
+      };
+    };
+    const { graph, kept } = await prune(onnxruntime, network(), { ratio: 0.5, compensate: 'ridge' }, same());
+    const found = graph.constants.get('fc2.weight')!.tensor!.floats;
+    const stays = kept['fc2.weight']!['1']!;
+    expect([...found]).toEqual(
+      Array.from({ length: outputs }, (_, row) => stays.map((unit) => fc2[row * hidden + unit]!)).flat(),
+    );
+    expect(graph.constants.get('fc2.bias')!.tensor!.floats.every(Number.isFinite)).toBe(true);
+  });
+
+  it('leaves a bias alone that another layer reads too', async () => {
+    const graph = network();
+    const bias = graph.constants.get('fc2.bias')!;
+    const b = new Builder(graph);
+    graph.outputs.push(b.op('Add', [graph.outputs[0]!, bias]) as never);
+    const result = await prune(onnxruntime, graph, { ratio: 0.5, compensate: 'ridge' }, data());
+    expect([...result.graph.constants.get('fc2.bias')!.tensor!.floats]).toEqual([...biases.fc2]);
+  });
+
+  it('says that there are no images', async () => {
+    const none = async function* () {};
+    const asked = prune(onnxruntime, network(), { ratio: 0.5, compensate: 'mean' }, none());
+    await expect(asked).rejects.toThrow(UserError);
+  });
+
   it('says which layers have nothing to put it in, and needs images', async () => {
     const notes: string[] = [];
     const progress = {

@@ -1,3 +1,4 @@
+import { UserError } from '../common/errors.ts';
 import type { ProgressTask } from '../common/progress.ts';
 import type { Batch } from '../dataset/dataset.ts';
 import { Builder } from '../graph/builder.ts';
@@ -17,8 +18,13 @@ export interface CompensateOptions extends SessionOptions {
   task?: ProgressTask;
 }
 
-/** Of the mean square of a layer's inputs: how much a change of its weights costs. */
+/** Of the mean variance of a layer's inputs: how much a change of its weights costs. */
 const ridge = 1e-2;
+
+/** Inputs that vary by a smaller share of their squares are the same for all images, and tell nothing of weights. */
+const informative = 1e-9;
+
+const total = (values: Float64Array): number => values.reduce((sum, value) => sum + value, 0);
 
 /** A layer that lost inputs, in the model and in what is left of it. */
 interface Layer {
@@ -46,7 +52,8 @@ interface Moments {
  *
  * @param dense the graph that was pruned
  * @param images `[N, C, H, W]`, prepared; labels are not looked at
- * @returns layers left as they are, since they have no bias or one weight serves several
+ * @returns layers left as they are, since they have no bias, or another layer reads their weight or bias too
+ * @throws UserError when there are no images, or the model takes more than them
  */
 export async function compensate(
   engine: Engine,
@@ -56,6 +63,10 @@ export async function compensate(
   images: readonly Pick<Batch, 'pixels'>[],
   { task, ...options }: CompensateOptions = {},
 ): Promise<string[]> {
+  if (images.length === 0) throw new UserError('compensation needs images, and there are none');
+  if (dense.inputs.filter((input) => !input.isConstant).length !== 1) {
+    throw new UserError('compensation needs a model with one input');
+  }
   const leftAlone: string[] = [];
   let done = 0;
   for (const layers of layersThatLost(dense, graph, leftAlone)) {
@@ -82,8 +93,11 @@ function layersThatLost(dense: Graph, pruned: Graph, leftAlone: string[]): Layer
   for (const linear of linears(dense)) {
     const twins = left.get(linear.weight.name) ?? [];
     if (!twins.some((twin) => inputsOf(twin) < inputsOf(linear))) continue;
-    const [twin] = twins;
-    if (twins.length > 1 || !twin?.bias || twin.weight.dtype !== 'float32') {
+    const twin = twins[0]!;
+    const own = [twin.weight, twin.bias].every(
+      (value) => value?.uses.length === 1 && value.dtype === 'float32',
+    );
+    if (!own) {
       if (!leftAlone.includes(linear.weight.name)) leftAlone.push(linear.weight.name);
       continue;
     }
@@ -190,7 +204,10 @@ async function refit(
   const left = rowsOf(pruned, [...rows.keys()]);
   const means = { x: x.map((sum) => sum / count), y: y.map((sum) => sum / count) };
   let fitted = left;
-  if (yy && yx) {
+  const diagonal = y.map((_, i) => (yy?.[i * (y.length + 1)] ?? 0) / count);
+  const power = total(diagonal);
+  const variance = power - total(means.y.map((mean) => mean ** 2));
+  if (yy && yx && variance > informative * power) {
     const covariance = (sums: Float64Array, other: Float64Array): Matrix => ({
       columns: other.length,
       data: sums.map((sum, i) => {
@@ -200,9 +217,7 @@ async function refit(
     });
     const own = covariance(yy, means.y);
     const missing = await missed(engine, own, covariance(yx, means.x), whole, left);
-    const penalty =
-      (ridge * means.y.reduce((sum, _, i) => sum + own.data[i * (y.length + 1)]!, 0)) / y.length;
-    const change = solvedSymmetric(own, penalty, missing);
+    const change = solvedSymmetric(own, (ridge * variance) / y.length, missing);
     fitted = {
       columns: left.columns,
       data: left.data.map((weight, i) => {

@@ -134,7 +134,9 @@ async function compensated(
     const options = { task, ...(threads === undefined ? {} : { threads }) };
     const leftAlone = await compensate(engine, dense, pruned, how, images, options);
     if (leftAlone.length > 0) {
-      progress.note(`not compensated, for want of a bias or of a weight of its own: ${leftAlone.join(', ')}`);
+      progress.note(
+        `not compensated, for want of a bias, or as another layer reads their weight or bias too: ${leftAlone.join(', ')}`,
+      );
     }
   } finally {
     task.done();

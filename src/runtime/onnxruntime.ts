@@ -37,10 +37,11 @@ function dataOf({ type, data }: OnnxRuntime.Tensor): TensorData {
   return new Uint16Array(buffer, byteOffset, length);
 }
 
-/** The binding for Node fills a tensor in place and returns a copy of it besides. */
+/** The binding for Node fills a tensor in place and returns a copy of it besides. A view of an engine's memory is none. */
 function discardCopy(result: OnnxRuntime.Tensor, filled: Tensor): void {
-  const { buffer } = result.data as Float32Array<ArrayBuffer>;
-  if (buffer !== (filled.data as Float32Array).buffer) discard(buffer);
+  const { buffer, byteLength } = result.data as Float32Array<ArrayBuffer>;
+  const copy = buffer instanceof ArrayBuffer && buffer.byteLength === byteLength;
+  if (copy && buffer !== (filled.data as Float32Array).buffer) discard(buffer);
 }
 
 class OrtSession implements Session {
