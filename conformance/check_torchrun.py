@@ -91,6 +91,9 @@ RECIPES = [
     ("the classes that a teacher chooses", 2, 6, 1e-4, ["--teacher", "TEACHER", "--distill-kind", "hard", "--lr", "1e-4"]),
     ("what the blocks of a teacher hand on", 2, 6, 1e-4, ["--teacher", "TEACHER", "--distill-kind", "feature", "--lr", "1e-4"]),
     ("batch norms that learn", 1, 6, 1e-4, ["--batch-norm", "train", "--lr", "1e-3", "--ema-decay", "0.5"]),
+    ("for int8, ranges found at run time", 1, 6, 1e-3, ["--qat", "--lr", "1e-4"]),
+    ("for int8, calibrated ranges", 2, 6, 1e-3, ["--qat", "--scheme", "static", "--backend", "qnnpack", "--lr", "1e-4"]),
+    ("branches that are hardly ever left out", 2, 6, 1e-4, ["--drop-path", "1e-6", "--lr", "1e-4"]),
     ("soft targets of a teacher, layer-wise rates", 2, 6, 1e-4, ["--teacher", "TEACHER", "--distill", "0.5", "--temperature", "2", "--layer-decay", "0.7", "--lr", "1e-4"]),
 ]
 

@@ -39,7 +39,7 @@ export function calibratedActivation(
 }
 
 /** Smallest normal float32: keeps the scale of a value that is zero throughout from being zero. */
-const leastScale = 2 ** -126;
+export const leastScale = 2 ** -126;
 
 /**
  * 7-bit activations, their range found at run time, which DynamicQuantizeLinear can't give: the range of the whole value, extended to 0,

@@ -37,9 +37,11 @@ export class Lowering {
   readonly #packed = new Map<string, PackedLinear>();
   readonly #made = new Map<Value, Operand>();
   readonly #owned: ReadonlySet<Value>;
+  readonly #detached: ReadonlySet<Value>;
 
-  constructor(graph: Graph) {
+  constructor(graph: Graph, detached: ReadonlySet<Value> = new Set()) {
     this.graph = graph;
+    this.#detached = detached;
     this.#owned = new Set(stateValues(graph));
     this.inputs = graph.inputs
       .filter((value) => !value.isConstant)
@@ -55,8 +57,10 @@ export class Lowering {
     node.outputs.forEach((output, i) => {
       if (!output) return;
       const operand = results[i];
-      if (operand) this.#bound.set(output, operand);
-      else if (output.uses.length || this.graph.outputs.includes(output)) {
+      if (operand) {
+        const made = this.#detached.has(output) ? this.call('aten::detach', [operand]) : operand;
+        this.#bound.set(output, made);
+      } else if (output.uses.length || this.graph.outputs.includes(output)) {
         throw this.unsupported(node, `output ${i} (${output.name}) can't be computed in TorchScript`);
       }
     });

@@ -2,6 +2,7 @@ import { normalizeAxis } from '../../graph/dim.ts';
 import type { Node, Value } from '../../graph/graph.ts';
 import type { OpArguments } from '../../graph/schema/signature.ts';
 import { Tensor } from '../../graph/tensor.ts';
+import { leastScale } from '../../quantize/activation.ts';
 import { matchQuantizedLinear, type QuantizedLinear } from '../../quantize/quantized-linear.ts';
 import { quantization } from '../../quantize/record.ts';
 import { transposedMatrix } from '../transposed-matrix.ts';
@@ -117,58 +118,73 @@ function packLinear(node: Node, { weight, weightScale, bias }: PackedParts, lowe
   });
 }
 
-/** PyTorch's numbers for the element types of quantized tensors. */
-const quantizedTypes: Record<string, number> = { int8: 12, uint8: 13 };
+/** Whole numbers of 8 bits: PyTorch's number of the type, and its ends. */
+const integerTypes: Record<string, readonly [type: number, low: number, high: number]> = {
+  uint8: [0, 0, 255],
+  int8: [1, -128, 127],
+};
 
-/** One scale and zero point, constant; 0 where there is no zero point. */
-function perTensor(node: Node, lower: Lowering): { scale: number; zeroPoint: number } {
-  const scale = node.input(1).tensor;
-  const zeroPoint = node.inputs[2];
-  if (scale?.size !== 1 || (zeroPoint && !zeroPoint.tensor)) {
-    throw lower.unsupported(node, 'only a constant scale and zero point for the whole tensor are lowered');
-  }
-  return { scale: scale.floats[0]!, zeroPoint: zeroPoint?.tensor?.integers[0] ?? 0 };
+const asType = (operand: Operand, type: number, lower: Lowering): Operand =>
+  lower.call('aten::to.dtype', [operand, int(type), bool(false), bool(false)]);
+const asFloat = (operand: Operand, lower: Lowering): Operand => asType(operand, 6, lower);
+
+/** `clamp(round(x / scale) + zeroPoint)`: quantized tensors of PyTorch's own are on their way out of it. */
+function quantized(
+  node: Node,
+  x: Operand,
+  scale: Operand,
+  zeroPoint: Operand | undefined,
+  lower: Lowering,
+): Operand {
+  const [type, low, high] = integerTypes[node.output().dtype ?? ''] ?? [];
+  if (type === undefined) throw lower.unsupported(node, `${node.output().dtype} is no type of 8 bits`);
+  const steps = lower.call('aten::round', [lower.call('aten::div.Tensor', [x, scale])]);
+  const moved = zeroPoint ? lower.call('aten::add.Tensor', [steps, asFloat(zeroPoint, lower)]) : steps;
+  return asType(lower.call('aten::clamp', [moved, float(low!), float(high!)]), type, lower);
 }
 
-/** Quantized tensors carry scale and zero point along, which `aten::dequantize` reads. */
-const quantizeLinear: LoweringRule<object> = (node, _args, lower) => {
-  const dtype = quantizedTypes[node.output().dtype ?? ''];
-  if (dtype === undefined)
-    throw lower.unsupported(node, `${node.output().dtype} is no type PyTorch quantizes to`);
-  const [unit, zero] = [node.input(1), node.inputs[2]];
-  if (unit.shape?.length === 0 && !unit.isConstant && zero) {
-    const parameters = [lower.tensor(unit), lower.tensor(zero), int(dtype)];
-    return lower.call('aten::quantize_per_tensor.tensor_qparams', [
-      lower.tensor(node.input(0)),
-      ...parameters,
-    ]);
+/** Scales and zero points of the last axis, or one for all, are what a product with a tensor takes by itself. */
+function checkLastAxis(
+  node: Node,
+  { axis, block_size }: Pick<OpArguments['DequantizeLinear'], 'axis' | 'block_size'>,
+  lower: Lowering,
+): void {
+  const rank = lower.rank(node, node.input(0));
+  if (node.input(1).shape?.length && normalizeAxis(axis, rank) !== rank - 1) {
+    throw lower.unsupported(node, 'scales along an axis that is not the last are not lowered');
   }
-  const { scale, zeroPoint } = perTensor(node, lower);
-  const args = [lower.tensor(node.input(0)), float(scale), int(zeroPoint), int(dtype)];
-  return lower.call('aten::quantize_per_tensor', args);
+  if (block_size) throw lower.unsupported(node, 'scales of blocks are not lowered');
+}
+
+const quantizeLinear: LoweringRule<OpArguments['QuantizeLinear']> = (node, args, lower) => {
+  checkLastAxis(node, args, lower);
+  const [x, scale, zero] = node.inputs;
+  return quantized(node, lower.tensor(x!), lower.tensor(scale!), zero && lower.tensor(zero), lower);
+};
+
+/**
+ * An activation with a range that is found at run time: scale = (max(x, 0) - min(x, 0)) / 255, and the zero point is
+ * where 0 falls.
+ */
+const dynamicQuantizeLinear: LoweringRule<object> = (node, _args, lower) => {
+  const x = lower.tensor(node.input(0));
+  const low = lower.call('aten::clamp_max', [lower.call('aten::min', [x]), float(0)]);
+  const high = lower.call('aten::clamp_min', [lower.call('aten::max', [x]), float(0)]);
+  const steps = lower.call('aten::div.Scalar', [lower.call('aten::sub.Tensor', [high, low]), float(255)]);
+  const scale = lower.call('aten::clamp_min', [steps, float(leastScale)]);
+  const below = lower.call('aten::div.Tensor', [lower.call('aten::neg', [low]), scale]);
+  const zeroPoint = asType(lower.call('aten::round', [below]), integerTypes.uint8![0], lower);
+  return [quantized(node, x, scale, zeroPoint, lower), scale, zeroPoint];
 };
 
 const dequantizeLinear: LoweringRule<OpArguments['DequantizeLinear']> = (node, args, lower) => {
-  const [input, scale] = [node.input(0), node.input(1)];
-  if (input.producer?.op === 'QuantizeLinear') {
-    const { producer } = input;
-    if (producer.inputs[1] !== scale || producer.inputs[2] !== node.inputs[2]) {
-      throw lower.unsupported(node, 'its scale is not the one its input was quantized with');
-    }
-    return lower.call('aten::dequantize.self', [lower.tensor(input)]);
-  }
-  const zeroPoint = node.inputs[2];
-  const rank = lower.rank(node, input);
-  if (scale.shape?.length && normalizeAxis(args.axis, rank) !== rank - 1) {
-    throw lower.unsupported(node, 'scales along an axis that is not the last are not lowered');
-  }
-  if (args.block_size) throw lower.unsupported(node, 'scales of blocks are not lowered');
-  const toFloat = (value: Value): Operand =>
-    lower.call('aten::to.dtype', [lower.tensor(value), int(6), bool(false), bool(false)]);
-  const shifted = zeroPoint
-    ? lower.call('aten::sub.Tensor', [toFloat(input), toFloat(zeroPoint)])
-    : toFloat(input);
-  return lower.call('aten::mul.Tensor', [shifted, lower.tensor(scale)]);
+  checkLastAxis(node, args, lower);
+  const [input, scale, zero] = node.inputs;
+  const numbers = asFloat(lower.tensor(input!), lower);
+  const shifted = zero
+    ? lower.call('aten::sub.Tensor', [numbers, asFloat(lower.tensor(zero), lower)])
+    : numbers;
+  return lower.call('aten::mul.Tensor', [shifted, lower.tensor(scale!)]);
 };
 
 /** int8 layers of both schemes, and quantization by itself. */
@@ -176,5 +192,6 @@ export const quantizedRules = {
   'com.microsoft.DynamicQuantizeMatMul': dynamicQuantizeMatMul,
   'com.microsoft.MatMulIntegerToFloat': matMulIntegerToFloat,
   QuantizeLinear: quantizeLinear,
+  DynamicQuantizeLinear: dynamicQuantizeLinear,
   DequantizeLinear: dequantizeLinear,
 } satisfies LoweringRules;

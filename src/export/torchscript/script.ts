@@ -1,7 +1,7 @@
 import { type Pickled, Tuple } from '../../checkpoint/torch/pickle.ts';
 import type { Graph } from '../../graph/graph.ts';
 import { archive, className, file, TensorStore } from './archive.ts';
-import { lowerGraph } from './lower-graph.ts';
+import { type LoweringOptions, lowerGraph } from './lower-graph.ts';
 import { attributePath, ModuleTree, pythonKeywords } from './module-tree.ts';
 import { type Call, type Operand, type Stored, usedWeights, type Variable, type Weight } from './program.ts';
 
@@ -20,9 +20,9 @@ export interface TorchScriptModule {
 }
 
 /** `exportTorchScript` and the names of the state. @throws UserError as that */
-export function torchScriptModule(graph: Graph): TorchScriptModule {
+export function torchScriptModule(graph: Graph, options?: LoweringOptions): TorchScriptModule {
   const names = new Map<string, string>();
-  const program = lowerGraph(graph);
+  const program = lowerGraph(graph, options);
   const used = usedWeights(program);
   const tree = new ModuleTree(className(graph));
   const paths = new Map<Operand, string>();

@@ -9,11 +9,13 @@ import type { Progress } from '../../common/progress.ts';
 import type { Split } from '../../dataset/dataset.ts';
 import { torchScriptModule } from '../../export/torchscript/script.ts';
 import type { Graph } from '../../graph/graph.ts';
-import { blockOutputs, withFeatures } from '../features.ts';
+import type { FakeQuantization } from '../../quantize/fake.ts';
+import { withFeatures } from '../features.ts';
 import type { Settings } from '../finetune-options.ts';
 import { type Plan, recipeOf } from '../plan.ts';
 import { listImages } from './image-list.node.ts';
 import { type Job, jobOf } from './job.ts';
+import { trainableModule } from './module.ts';
 
 /** The Python that is run, as it lies in this package. */
 const trainerFolder = fileURLToPath(new URL('trainer', import.meta.url));
@@ -30,6 +32,8 @@ export interface JobInput {
   readonly graph: Graph;
   readonly data: { readonly train: Split; readonly val: Split };
   readonly settings: Settings;
+  /** The int8 numbers that the training is for, if it is for some. */
+  readonly int8: FakeQuantization | undefined;
   readonly plan: Plan;
   readonly checkpointEvery: number;
   readonly resume: boolean;
@@ -42,6 +46,7 @@ export interface JobFolder {
   readonly digest: string;
   /** What the constants of the graph are called in the module's state. */
   readonly names: ReadonlyMap<string, string>;
+  readonly int8: FakeQuantization | undefined;
 }
 
 /**
@@ -51,14 +56,16 @@ export interface JobFolder {
  *   the folder is of another recipe or model
  */
 export async function writeJob(path: string, input: JobInput): Promise<JobFolder> {
-  const { graph, data, settings, plan, checkpointEvery, resume, progress } = input;
+  const { graph, data, settings, int8, plan, checkpointEvery, resume, progress } = input;
   makeJobFolder(path);
   const hash = createHash('sha256').update(recipeOf(settings, plan));
-  const { model, teacher } = givingFeatures(graph, settings);
-  const { names, archive } = torchScriptModule(model);
+  const { dropPath } = settings;
+  const features = settings.teacher !== undefined && settings.distillKind === 'feature';
+  const { names, archive, paths } = trainableModule(graph, { features, dropPath, int8 });
   writeFileWhole(join(path, 'model.pt'), hashed(archive, hash));
-  if (teacher) {
-    assertTeaches(teacher, model, settings);
+  if (settings.teacher) {
+    assertTeaches(settings.teacher, graph, settings);
+    const teacher = features ? teachingFeatures(settings.teacher, graph, settings) : settings.teacher;
     writeFileWhole(join(path, 'teacher.pt'), hashed(torchScriptModule(teacher).archive, hash));
   }
   const digest = hash.digest('hex').slice(0, 16);
@@ -71,7 +78,7 @@ export async function writeJob(path: string, input: JobInput): Promise<JobFolder
   if (!resume || before === undefined) removeTraces(path);
   const [trainImages, heldOutImages] = [data.train.length, data.val.length];
   const job: Job = jobOf(graph, settings, plan, names, {
-    ...{ digest, trainImages, heldOutImages, checkpointEvery },
+    ...{ digest, trainImages, heldOutImages, checkpointEvery, keeps: paths.map(({ keep }) => keep) },
   });
   const heldOut: Record<string, Split> = job.evaluate ? { 'heldout.jsonl': data.val } : {};
   const packed = await listImages(path, { 'train.jsonl': data.train, ...heldOut }, progress);
@@ -85,23 +92,17 @@ export async function writeJob(path: string, input: JobInput): Promise<JobFolder
     filter: (file) => !file.includes('__pycache__'),
   });
   writeFilesWhole([[join(path, 'job.json'), JSON.stringify(job)]]);
-  return { path, digest, names };
+  return { path, digest, names, int8 };
 }
 
-/** The model and its teacher, where features are learnt with those behind their outputs. */
-function givingFeatures(
-  graph: Graph,
-  { teacher, distillKind, kept }: Settings,
-): { model: Graph; teacher: Graph | undefined } {
-  if (!teacher || distillKind !== 'feature') return { model: graph, teacher };
+/** The teacher, giving what its blocks hand on behind its own outputs. */
+function teachingFeatures(teacher: Graph, graph: Graph, { kept }: Settings): Graph {
   const taught = withFeatures(teacher, graph, kept);
   const byName = new Map(taught.graph.outputs.map((output) => [output.name, output]));
   const outputs = taught.graph.outputs.slice(0, teacher.outputs.length);
   taught.graph.outputs.length = 0;
   taught.graph.outputs.push(...outputs, ...taught.features.map((name) => byName.get(name)!));
-  const { graph: model } = graph.clone();
-  model.outputs.push(...blockOutputs(model));
-  return { model, teacher: taught.graph };
+  return taught.graph;
 }
 
 function makeJobFolder(path: string): void {

@@ -40,12 +40,12 @@ export interface Job extends Plan {
   readonly patience: number | null;
   readonly decaySteps: number;
   readonly checkpointEvery: number;
+  /** How likely an image keeps each branch that can be left out, in the order of the module's inputs. */
+  readonly keeps: readonly number[];
 }
 
 /** What the trainer does not know of the options. */
 const unknownThere: { readonly [Key in keyof Settings]?: (value: Settings[Key]) => boolean } = {
-  qat: (asked) => asked,
-  dropPath: (rate) => rate > 0,
   recompute: (asked) => asked,
 };
 
@@ -67,7 +67,7 @@ export function jobOf(
   settings: Settings,
   plan: Plan,
   names: ReadonlyMap<string, string>,
-  about: Pick<Job, 'digest' | 'trainImages' | 'heldOutImages' | 'checkpointEvery'>,
+  about: Pick<Job, 'digest' | 'trainImages' | 'heldOutImages' | 'checkpointEvery' | 'keeps'>,
 ): Job {
   refuseUnknown(settings);
   const images = graph.inputs[0]?.shape?.[0];

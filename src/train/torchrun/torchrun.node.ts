@@ -11,6 +11,7 @@ import type { History } from '../checkpoint.ts';
 import { type FinetuneContext, type FinetuneResult, type Finetuner, notesOn } from '../finetune.ts';
 import { type FinetuneOptions, type Settings, settingsOf } from '../finetune-options.ts';
 import { type Plan, planOf } from '../plan.ts';
+import { fakeQuantizationOf } from '../quantization-aware.ts';
 import type { TrainingWatcher } from '../watch.ts';
 import type { TrainerEvent } from './events.ts';
 import { writeJob } from './job-folder.node.ts';
@@ -63,7 +64,10 @@ async function trainJob(
   const settings = { ...given, batchNorm: norms?.mode };
   const path = join(folder, 'torchrun');
   const command = torchrunArguments(path, options);
-  const job = await writeJob(path, { graph, data, settings, plan, checkpointEvery, resume, progress });
+  const int8 = await fakeQuantizationOf(engine, graph, settings, progress);
+  const job = await writeJob(path, {
+    ...{ graph, data, settings, int8, plan, checkpointEvery, resume, progress },
+  });
   if (!isFinished(job)) {
     if (prepareOnly) throw new JobPrepared(['torchrun', ...command]);
     for (const line of notesOn(graph, norms)) progress.note(line);

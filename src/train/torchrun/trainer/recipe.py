@@ -65,6 +65,12 @@ def interval(size: int, edge: float, draw: np.random.Generator):
     return max(0, center - length // 2), min(size, center + (length + 1) // 2)
 
 
+def kept_paths(job: dict, count: int, draw: np.random.Generator, device) -> list:
+    """For each branch that can be left out `[N, 1]`: 0 for the images that go without it, else what scales it up."""
+    kept = [(draw.random((count, 1), np.float32) < keep).astype(np.float32) / keep for keep in job["keeps"]]
+    return [torch.from_numpy(factors).float().to(device) for factors in kept]
+
+
 def floats(outputs) -> list:
     """The float outputs of a model, in float32."""
     every = outputs if isinstance(outputs, (tuple, list)) else (outputs,)

@@ -56,7 +56,7 @@ class Training:
         on_gpu = torch.cuda.is_available()
         self.device = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if on_gpu else torch.device("cpu")
         self.workers = workers
-        self.precision = precision_of(amp, on_gpu)
+        self.precision = precision_of(amp, on_gpu, self.job["qat"])
         self.scaler = torch.amp.GradScaler("cuda", enabled=self.precision == torch.float16)
         self.model = torch.jit.load(folder / "model.pt", map_location=self.device).eval()
         self.parameters = dict(self.model.named_parameters())
@@ -221,7 +221,7 @@ class Training:
         waiting = contextlib.nullcontext() if updates else self.parallel.no_sync()
         with waiting:
             with self.autocast():
-                outputs = recipe.floats(self.parallel(pixels))
+                outputs = recipe.floats(self.parallel(pixels, *recipe.kept_paths(job, len(pixels), draw, self.device)))
                 with torch.no_grad():
                     taught = recipe.floats(self.teacher(pixels)) if self.teacher else []
             if classifies:
@@ -317,10 +317,13 @@ class Training:
                     continue
                 pixels, labels = (part.to(self.device) for part in batch)
                 with self.autocast():
-                    logits = recipe.floats(self.model(pixels))[0]
+                    logits = recipe.floats(self.model(pixels, *self.every_path(len(pixels))))[0]
                 counts += torch.stack([(logits.argmax(-1) == labels).sum(), torch.tensor(len(labels), device=self.device)])
         dist.all_reduce(counts)
         return (counts[0] / counts[1]).item()
+
+    def every_path(self, count: int) -> list:
+        return [torch.ones(count, 1, device=self.device) for _ in self.job["keeps"]]
 
     def has_settled(self) -> bool:
         patience = self.job["patience"]
@@ -333,7 +336,7 @@ class Training:
             torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
             shape = [2, *self.job["preprocessing"]["inputSize"]]
             sample = torch.randn(shape, generator=torch.Generator().manual_seed(20))
-            output = recipe.floats(self.model(sample.to(self.device)))[0]
+            output = recipe.floats(self.model(sample.to(self.device), *self.every_path(len(sample))))[0]
         if self.rank > 0:
             return
         (self.folder / "history.json").write_text(json.dumps({**self.history, "digest": self.job["digest"]}))
@@ -375,10 +378,12 @@ def meet(backend: str) -> None:
     dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=LONGEST_WAIT)
 
 
-def precision_of(amp: str, on_gpu: bool):
-    """What products are computed in; nothing for float32."""
+def precision_of(amp: str, on_gpu: bool, qat: bool):
+    """What products are computed in; nothing for float32. Shorter floats don't hold the numbers of int8."""
+    if qat and amp in ("bf16", "fp16"):
+        raise Failure(f"a training for int8 computes in float32: leave --amp {amp} out")
     if amp == "auto":
-        if not on_gpu:
+        if qat or not on_gpu:
             return None
         amp = "bf16" if torch.cuda.is_bf16_supported() else "fp16"
     return {"bf16": torch.bfloat16, "fp16": torch.float16, "off": None}[amp]
