@@ -29,6 +29,7 @@ export { type LiteOptions, liteOptions } from './export/torchscript/lite.ts';
 export type { Accuracy, EvaluateOptions, Prediction } from './measure/accuracy.ts';
 export type { Agreement, OutputDifference } from './measure/agreement.ts';
 export type { Kept } from './prune/apply.ts';
+export type { PruningCheck } from './prune/check.ts';
 export type { GroupSummary, PruneResult } from './prune/prune.ts';
 export type {
   CheckpointStore,

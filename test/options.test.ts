@@ -42,13 +42,13 @@ const sample: Record<Option['kind'], unknown> = { integer: 3, number: 0.37, text
 
 /** A value that is not the default. */
 function otherValue({ kind, choices, list, default: usual }: Option): unknown {
-  const value = choices ? choices.find((choice) => choice !== usual) : sample[kind];
+  const value = choices ? choices.find((choice) => choice !== usual) : usual === true ? false : sample[kind];
   return list ? [value] : value;
 }
 
 /** As a command line gives it. */
 const words = (flag: string, value: unknown): string[] =>
-  value === true ? [flag] : [flag, ...[value].flat().map(String)];
+  typeof value === 'boolean' ? [flag] : [flag, ...[value].flat().map(String)];
 
 const flagOf = (command: Command, flag: string) => command.options.find(({ long }) => long === flag);
 

@@ -49,6 +49,23 @@ describe('pqv prune --dry-run', () => {
   });
 });
 
+describe('pqv prune checks itself', () => {
+  const args = ['--ratio', '0.5', '--dry-run'];
+
+  it('against the model with what goes masked', async () => {
+    const { stdout } = await pqv('prune', at('model'), ...args);
+    expect(stdout).toMatch(/^checked: the model with what went masked gives the same to \de-\d+ \(/m);
+    const { check } = JSON.parse((await pqv('prune', at('model'), ...args, '--json')).stdout);
+    expect(check.relative).toBeLessThan(1e-4);
+    expect(check.unchecked).toEqual([]);
+  });
+
+  it('but with --no-check', async () => {
+    const { stdout } = await pqv('prune', at('model'), ...args, '--no-check', '--json');
+    expect(JSON.parse(stdout).check).toBeNull();
+  });
+});
+
 describe('pqv prune, each budget by itself', () => {
   it('--target-macs', async () => {
     const { before } = await prune('some', '--ratio', '0.1');

@@ -37,7 +37,7 @@ export function formatAccuracy(result: Accuracy): string {
 const summary = (size: ModelSize) => `${count(size.parameters)} parameters, ${gmacs(size.macs)}`;
 
 export function formatPruned(
-  { before, after, blocks, groups }: PrunedModel,
+  { before, after, blocks, groups, check }: PrunedModel,
   folder: string | undefined,
 ): string {
   const share = (key: 'parameters' | 'macs') => `${(100 * (1 - after[key] / before[key])).toFixed(1)} %`;
@@ -45,9 +45,13 @@ export function formatPruned(
     `before  ${summary(before)}`,
     `after   ${summary(after)}  (-${share('parameters')} parameters, -${share('macs')} MACs)`,
     ...(blocks ? [blocks] : []),
+    ...(check?.relative == null ? [] : [checked(check.relative, check.seconds)]),
     ...(folder === undefined ? [keptTable(groups), 'nothing was written'] : [`in ${folder}`]),
   ].join('\n');
 }
+
+const checked = (relative: number, seconds: number): string =>
+  `checked: the model with what went masked gives the same to ${relative.toExponential(0)} (${seconds.toFixed(1)} s)`;
 
 /** What a plan keeps of each group. */
 const keptTable = (groups: readonly GroupSummary[]): string =>

@@ -3,7 +3,7 @@ import type { Option } from '../common/options.ts';
 
 /**
  * Adds options as a pass declares them. A list of choices or numbers is given as one word (`onnx,ort`), a list of
- * texts by giving the option again.
+ * texts by giving the option again, a flag that is on by default with `no-` before it.
  * @param names flags that differ from the options' own names, by key
  */
 export function addOptions(
@@ -28,11 +28,13 @@ function commandOption(option: Option, name: string): CommandOption {
   return made;
 }
 
-const isOneWord = ({ list, choices, kind }: Option): boolean =>
+const isOneWord = ({ list, choices, kind }: Pick<Option, 'list' | 'choices' | 'kind'>): boolean =>
   list && (choices !== undefined || kind !== 'text');
 
-const describe = (option: Option): string =>
-  option.list && !isOneWord(option) ? `${option.description}; may be given again` : option.description;
+function describe({ description, default: usual, ...option }: Option): string {
+  if (usual === true) return `don't ${description}`;
+  return option.list && !isOneWord(option) ? `${description}; may be given again` : description;
+}
 
 function parser(option: Option): (text: string, before: unknown) => unknown {
   const one = (text: string) => {
@@ -76,4 +78,4 @@ export function givenOf(
 
 /** What commander calls the value of a flag. */
 const attribute = (name: string): string =>
-  name.replace(/-([a-z])/g, (_, letter: string) => letter.toUpperCase());
+  name.replace(/^no-/, '').replace(/-([a-z])/g, (_, letter: string) => letter.toUpperCase());

@@ -19,7 +19,7 @@ declare module 'zod' {
 export interface Option {
   /** As recipes and libraries name it: `headDims`. */
   readonly key: string;
-  /** As the command line does: `head-dims`. */
+  /** As the command line does: `head-dims`; `no-check` turns off a flag `check` that is on by default. */
   readonly name: string;
   readonly description: string;
   readonly kind: 'integer' | 'number' | 'text' | 'flag';
@@ -64,9 +64,10 @@ function optionOf(key: string, field: z.ZodType): Option {
   if (!kind) throw new Error(`option ${key}: no command line for ${JSON.stringify(json)}`);
   const list = json.items !== undefined;
   const wanted = wording(item, kind);
+  const name = key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
   return {
     key,
-    name: key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`),
+    name: json.default === true ? `no-${name}` : name,
     description: json.description ?? '',
     kind,
     list,

@@ -1,9 +1,9 @@
 import { UserError } from '../common/errors.ts';
-import { Random } from '../common/random.ts';
 import type { Graph, Value } from '../graph/graph.ts';
-import { elementCount, Tensor } from '../graph/tensor.ts';
+import type { Tensor } from '../graph/tensor.ts';
 import { castTensors } from '../quantize/cast.ts';
 import { quantization } from '../quantize/record.ts';
+import { noiseFor } from '../runtime/noise.ts';
 import { runInParts } from '../runtime/run-in-parts.ts';
 import { type Engine, runOnce, type Tensors, withoutPacking } from '../runtime/session.ts';
 
@@ -87,21 +87,14 @@ export async function verifyRun(
 
 const isInteger = (graph: Graph): boolean => quantization(graph)?.dtype === 'int8';
 
-/** Standard normal numbers, as normalized images roughly are; or any pixels. */
 async function sampleFor(engine: Engine, input: Value): Promise<Tensor> {
-  const shape = input.shape?.map((dim) => (typeof dim === 'number' ? dim : batch));
-  const random = new Random(20);
-  if (shape && input.dtype === 'uint8') {
-    const pixels = Uint8Array.from({ length: elementCount(shape) }, () => random.below(256));
-    return new Tensor('uint8', shape, pixels);
-  }
-  if (!shape || (input.dtype !== 'float32' && input.dtype !== 'float16')) {
+  const noise = noiseFor(input, batch, 20);
+  if (!noise) {
     throw new UserError(
       `input ${input.name} [${input.shape ?? '?'}] of type ${input.dtype} can't be tried out`,
     );
   }
-  const data = Float32Array.from({ length: elementCount(shape) }, () => random.normal());
-  return inType(engine, Tensor.float32(shape, data), input.dtype);
+  return input.dtype === 'float16' ? inType(engine, noise, 'float16') : noise;
 }
 
 async function inType(engine: Engine, tensor: Tensor, dtype: 'float32' | 'float16'): Promise<Tensor> {

@@ -68,7 +68,7 @@ export function readStrided(
 }
 
 /** The strides with which a factor's labels are read along axes of its tensor; 0 along those it has not. */
-export function stridesAlong(factor: Factor, axes: readonly number[]): number[] {
+export function stridesAlong(factor: Pick<Factor, 'axes' | 'dims'>, axes: readonly number[]): number[] {
   const strides = stridesOf(factor.dims);
   return axes.map((axis) => strides[factor.axes.indexOf(axis)] ?? 0);
 }

@@ -7,6 +7,7 @@ import type { Graph } from '../graph/graph.ts';
 import type { Engine } from '../runtime/session.ts';
 import { isClassifier } from '../zoo/model-info.ts';
 import { applyPlan, type Kept, type Pruned } from './apply.ts';
+import { checkPruned, type PruningCheck } from './check.ts';
 import { type Compensation, compensate, compensations, countCompensated } from './compensate.ts';
 import type { PruningGroup } from './group.ts';
 import { findGroups, type Grouping, groupOptions, type LeftWhole } from './groups.ts';
@@ -36,6 +37,9 @@ export const pruneOptions = z
     compensate: z.enum(compensations).default('none').meta({
       description:
         'what layers do about inputs that went, by what images say of them: nothing, their mean into the bias, or besides a ridge regression on the inputs that are left',
+    }),
+    check: z.boolean().default(true).meta({
+      description: 'check that what is left computes on noise what the model does with what goes masked',
     }),
     ...groupOptions.shape,
   })
@@ -77,6 +81,8 @@ export interface PruneResult {
   groups: GroupSummary[];
   /** The ratio that was applied: the one asked for, or the one found for `targetMacs`; 0 when only heads went. */
   ratio: number;
+  /** How it compares with the model that it was made from, before any compensation; undefined when nobody looked. */
+  check?: PruningCheck;
 }
 
 /**
@@ -86,6 +92,7 @@ export interface PruneResult {
  * @param data images for `taylor` and `hessian`
  * @throws UserError on options out of range, missing images, a graph without anything to prune, or a
  *   MAC target that can't be met
+ * @throws Error when what is left does not compute what it should
  */
 export async function prune(
   engine: Engine,
@@ -111,8 +118,10 @@ export async function prune(
   const applied = targetMacs === undefined ? ratio : ratioForMacs(graph, planFor, targetMacs * 1e9);
   const plan = planFor(applied);
   const pruned = applyPlan(graph, plan);
+  const check = options.check ? { check: await checkPruned(engine, graph, plan, pruned.graph) } : {};
+  for (const why of check.check?.unchecked ?? []) progress.note(`could not be checked: ${why}`);
   await compensated(engine, graph, pruned, options.compensate, threads, data, progress);
-  return { ...pruned, groups: summarize(grouping, plan), ratio: applied ?? 0 };
+  return { ...pruned, groups: summarize(grouping, plan), ratio: applied ?? 0, ...check };
 }
 
 /** Changes what was pruned by what images say; they are held in memory, since every layer looks at them. */

@@ -36,6 +36,26 @@ export class Removal {
     return lengthAlong(mask, mask.axes.indexOf(axis), value);
   }
 
+  /** Which elements of a value go, along those of its axes that lose some; undefined when none does. */
+  gone(value: Value): Gone | undefined {
+    const masks: Mask[] = [];
+    for (const axis of value.shape!.keys()) {
+      if (masks.some(({ axes }) => axes.includes(axis))) continue;
+      const mask = this.#mask(value, axis);
+      if (mask?.gone.includes(1)) masks.push(mask);
+    }
+    if (masks.length === 0) return undefined;
+    const axes = masks.flatMap((mask) => mask.axes).sort((a, b) => a - b);
+    const dims = axes.map((axis) => value.shape![axis] as number);
+    const bits = new Uint8Array(product(dims));
+    for (const mask of masks) {
+      readStrided(mask.gone, dims, stridesAlong(mask, axes)).forEach((bit, e) => {
+        bits[e]! |= bit;
+      });
+    }
+    return { axes, dims, bits };
+  }
+
   /** A value's shape afterwards. */
   shape(value: Value): Shape | undefined {
     return value.shape?.map((dim, axis) => this.length(value, axis) ?? dim);
@@ -84,6 +104,13 @@ export class Removal {
     if (!boxed) throw new Error(`${value.name} has channels that overlap in axes ${axes}`);
     return { axes, dims, gone, inner: boxed.inner };
   }
+}
+
+/** Elements of some axes of a value, ascending ones: 1 where they go, row-major. */
+export interface Gone {
+  readonly axes: readonly number[];
+  readonly dims: readonly number[];
+  readonly bits: Uint8Array;
 }
 
 interface Mask {

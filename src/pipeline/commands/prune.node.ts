@@ -1,4 +1,5 @@
 import { validated } from '../../common/options.ts';
+import type { PruningCheck } from '../../prune/check.ts';
 import type { GroupSummary } from '../../prune/prune.ts';
 import type { BlockShape } from '../../zoo/blocks-of.ts';
 import { describeModel } from '../../zoo/describe.ts';
@@ -20,6 +21,8 @@ export interface PrunedModel {
   /** The shape of the first block, for people. */
   blocks: string;
   groups: GroupSummary[];
+  /** How it compares with the model before; null with --no-check. */
+  check: PruningCheck | null;
   files: string[];
 }
 
@@ -44,8 +47,8 @@ export async function pruneModel(
   const record = output === undefined ? [] : [writeRecord(pruned, output)];
   const files = output === undefined ? [] : [...saveModel(pruned.graph, output), ...record];
   const [block] = (await describeModel(pruned.graph)).blocks;
-  const { groups } = pruned;
-  return { before, after: sizeOf(pruned.graph), blocks: block ? sizesOf(block) : '', groups, files };
+  const { groups, check = null } = pruned;
+  return { before, after: sizeOf(pruned.graph), blocks: block ? sizesOf(block) : '', groups, check, files };
 }
 
 /** What is known of a block's sizes, in words. */
