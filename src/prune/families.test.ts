@@ -59,10 +59,7 @@ describe('what is left of a model is the model with what went masked', () => {
     '$title: $name $args',
     async (one) => {
       const graph = randomModel(one);
-      for (const options of [
-        { ratio: 0.3, headDims: 'free' as const },
-        { ratio: 0.5, headDims: 'tied' as const, heads: 0.3 },
-      ]) {
+      for (const options of every ? ways : ways.slice(0, 1)) {
         const { check } = await prune(onnxruntime, graph, { ...options, importance: 'random', seed: 3 });
         expect(check).toMatchObject({ unchecked: [] });
         expect(check!.relative).toBeLessThan(1e-4);
