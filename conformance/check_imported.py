@@ -2,8 +2,8 @@
 
     python conformance/check_imported.py
 
-The TorchScript exporter alone is asked, which needs nothing but PyTorch, and ONNX Runtime's optimizer and converter;
-conformance/imported/make.py writes the rest.
+Then they are pruned, and what is left is rebuilt from pruning.json (imported/check_pruned.py). The TorchScript exporter alone
+is asked, which needs nothing but PyTorch, and ONNX Runtime's optimizer and converter; conformance/imported/make.py writes the rest.
 """
 
 import subprocess
@@ -14,6 +14,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE / "imported"))
 
+from check_pruned import check  # noqa: E402
 from make import make  # noqa: E402
 
 from judge import ROOT, torch  # noqa: E402
@@ -25,4 +26,7 @@ with tempfile.TemporaryDirectory() as folder:
     for model, exporter in FILES:
         make(Path(folder), model, exporter, exact=True)
     driver = HERE / "imported" / "check_imported.mjs"
-    sys.exit(subprocess.run(["node", driver, folder], cwd=ROOT).returncode)
+    cells = subprocess.run(["node", driver, folder], cwd=ROOT).returncode
+    failed, total = check(Path(folder))
+    print(f"{total - failed} of {total} pruned as pruning.json says")
+    sys.exit(1 if cells or failed else 0)

@@ -421,6 +421,21 @@ describe('what our builders write', () => {
     expect(parameters(graph).map(({ name }) => name)).toEqual(['tied.weight', 'first.bias', 'second.bias']);
   });
 
+  it('gives each reader its own zeros or ones, whatever reads them', async () => {
+    const { graph } = await imported({
+      input: ['N', 4],
+      build(b, x, graph) {
+        const zeros = graph.addConstant('onnx::Add_7', Tensor.float32([4], [0, 0, 0, 0]));
+        const some = graph.addConstant('onnx::Add_8', numbers([4], 3));
+        const layer = (y: Value) => b.op('Tanh', [b.op('Sub', [b.op('Add', [y, some]), zeros])]);
+        return layer(layer(layer(x)));
+      },
+    });
+    const read = (op: string) => graph.nodes.filter((node) => node.op === op).map((node) => node.input(1));
+    expect(new Set(read('Sub')).size).toBe(3);
+    expect(new Set(read('Add')).size).toBe(1);
+  });
+
   it('takes any batch, where a file was written for one', async () => {
     const source = new Graph('foreign');
     source.opsets.set('', 17);

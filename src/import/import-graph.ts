@@ -9,6 +9,7 @@ import { expandFused } from './expand/expand-fused.ts';
 import { foldShapes } from './fold-shapes.ts';
 import { freeBatch } from './free-batch.ts';
 import { operatorSet } from './operator-set.ts';
+import { ownFills } from './own-fills.ts';
 import { parameterNames } from './parameter-names.ts';
 import type { ImportContext, ImportOptions, ImportPass } from './pass.ts';
 import { activation } from './recognize/activation.ts';
@@ -55,6 +56,7 @@ const passes: readonly ImportPass[] = [
   linear,
   fixedSums,
   parameterNames,
+  ownFills,
 ];
 
 /** Whether a graph comes from elsewhere: ours say what they are. */

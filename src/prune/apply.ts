@@ -1,13 +1,15 @@
 import { Builder } from '../graph/builder.ts';
 import type { Graph } from '../graph/graph.ts';
 import { inferGraph } from '../graph/infer.ts';
-import { parameters } from '../graph/parameters.ts';
 import { dataTypes, type NumericType, Tensor, type TypedArray } from '../graph/tensor.ts';
 import type { Plan } from './plan.ts';
 import { Removal } from './removal.ts';
 import { rewriteNode } from './rewrite-rules.ts';
 
-/** Indices that were kept, by parameter name and axis; axes that lost nothing are left out. */
+/**
+ * Indices that were kept, by name and axis, of all constants that lost some: parameters, running statistics, folded numbers. Axes that
+ * lost nothing are left out.
+ */
 export type Kept = Record<string, Record<string, number[]>>;
 
 export interface Pruned {
@@ -24,7 +26,6 @@ export function applyPlan(graph: Graph, plan: Plan): Pruned {
   const removal = new Removal(plan);
   const { graph: copy } = graph.clone();
   const kept: Kept = {};
-  const trained = new Set(parameters(graph));
   for (const constant of removal.constants) {
     const axes = new Map<number, number[]>();
     constant.tensor!.shape.forEach((_, axis) => {
@@ -35,9 +36,7 @@ export function applyPlan(graph: Graph, plan: Plan): Pruned {
     const twin = copy.constants.get(constant.name)!;
     copy.setConstant(twin, sliced(constant.tensor!, axes));
     for (const { node } of twin.uses) for (const output of node.outputs) if (output) output.shape = undefined;
-    if (trained.size === 0 || trained.has(constant)) {
-      kept[constant.name] = Object.fromEntries([...axes].map(([axis, indices]) => [String(axis), indices]));
-    }
+    kept[constant.name] = Object.fromEntries([...axes].map(([axis, indices]) => [String(axis), indices]));
   }
   const builder = new Builder(copy);
   graph.nodes.forEach((node, i) => {

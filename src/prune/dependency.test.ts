@@ -7,6 +7,7 @@ import { countMacs } from '../graph/cost.ts';
 import { Graph, type Value } from '../graph/graph.ts';
 import { argumentsOf } from '../graph/schema/arguments.ts';
 import { Tensor } from '../graph/tensor.ts';
+import { importGraph } from '../import/import-graph.ts';
 import { onnxruntime } from '../runtime/onnxruntime.node.ts';
 import { runOnce } from '../runtime/session.ts';
 import { applyPlan } from './apply.ts';
@@ -286,4 +287,18 @@ describe('what is pinned', () => {
     const graph = net.head(net.b.op('Gather', [hidden, index], { axis: 1 }), 3);
     expect(groupsOf(graph)).toEqual([]);
   });
+});
+
+it('layers that an exporter gave one bias of zeros are pruned apart once they are imported', () => {
+  const net = new Net();
+  const zeros = net.graph.addConstant('zeros', Tensor.float32([6], [0, 0, 0, 0, 0, 0]));
+  let x = net.input('N', 6);
+  for (let i = 0; i < 15; i++) {
+    const weight = net.parameter(`onnx::MatMul_${i}`, 6, 6);
+    x = net.b.op('Tanh', [net.b.op('Sub', [net.b.op('MatMul', [x, weight]), zeros])]);
+  }
+  const graph = net.head(x, 6);
+  expect(findGroups(graph).groups.map(({ size }) => size)).toEqual([6]);
+  importGraph(graph);
+  expect(findGroups(graph).groups.map(({ size }) => size)).toEqual(Array(15).fill(6));
 });

@@ -52,6 +52,7 @@ function randomModel({ name, args = {}, input }: Case): Graph {
 const ways = [
   { ratio: 0.3, headDims: 'free', heads: 0.3 },
   { ratio: 0.5, headDims: 'tied' },
+  { ratio: 0.5, headDims: 'free', bottleneck: true, global: true },
 ] as const;
 
 describe('what is left of a model is the model with what went masked', () => {
