@@ -99,7 +99,7 @@ describe('the command line says no in one line, exits with 2 and writes nothing'
     refuses(prune(at('model'), `--ratio=${ratio}`), /--ratio.*between 0 and 1/),
   );
 
-  it('no budget to prune by', () => refuses(prune(at('model')), /give ratio, heads or targetMacs/));
+  it('no budget to prune by', () => refuses(prune(at('model')), /give ratio, ratioFor, heads or targetMacs/));
 
   it('two budgets for the same channels', () =>
     refuses(prune(at('model'), '--ratio', '0.1', '--target-macs', '1'), /give one of them/));

@@ -41,14 +41,17 @@ const everyOption = passes.flatMap(({ command, schema, path }) => {
 const sample: Record<Option['kind'], unknown> = { integer: 3, number: 0.37, text: 'blocks.0.*', flag: true };
 
 /** A value that is not the default. */
-function otherValue({ kind, choices, list, default: usual }: Option): unknown {
+function otherValue({ kind, choices, list, map, default: usual }: Option): unknown {
   const value = choices ? choices.find((choice) => choice !== usual) : usual === true ? false : sample[kind];
-  return list ? [value] : value;
+  return list ? [value] : map ? { 'blocks.0.*': value } : value;
 }
 
 /** As a command line gives it. */
-const words = (flag: string, value: unknown): string[] =>
-  typeof value === 'boolean' ? [flag] : [flag, ...[value].flat().map(String)];
+const words = (flag: string, value: unknown): string[] => {
+  if (typeof value === 'boolean') return [flag];
+  if (typeof value !== 'object' || Array.isArray(value)) return [flag, ...[value].flat().map(String)];
+  return Object.entries(value!).flatMap(([text, one]) => [flag, `${text}=${one}`]);
+};
 
 const flagOf = (command: Command, flag: string) => command.options.find(({ long }) => long === flag);
 
@@ -199,7 +202,7 @@ describe('a recipe', () => {
     [{ model: 'm', data: 'mnist', prune: { ratio: 0.1, targetMacs: 3 } }, /give one of them/],
     [
       { model: 'm', data: 'mnist', prune: { ratios: 0.1 } },
-      /no option prune\.ratios; there are ratio, heads/,
+      /no option prune\.ratios; there are ratio, ratioFor, heads/,
     ],
     [{ model: 'm', data: 'mnist', quantise: {} }, /no option quantise; there are model, arch/],
     [

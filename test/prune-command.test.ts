@@ -49,6 +49,36 @@ describe('pqv prune --dry-run', () => {
   });
 });
 
+describe('pqv prune and patterns', () => {
+  const args = ['--ratio', '0.5', '--dry-run'];
+
+  it('--ratio-for gives groups a ratio of their own', async () => {
+    const own = ['--ratio-for', 'blocks.*.mlp.*=0.25', '--ratio-for', 'patch_embed.*=0'];
+    const { stdout } = await pqv('prune', at('model'), ...args, ...own, '--json');
+    const kept = new Map(
+      JSON.parse(stdout).groups.map(({ name, kept }: { name: string; kept: number }) => [name, kept]),
+    );
+    expect([kept.get('blocks.0.mlp.fc1'), kept.get('patch_embed.proj')]).toEqual([96, 32]);
+  });
+
+  it.each([
+    [
+      ['--ignore', 'block.0.*'],
+      /error: ignore: no tensor of the model matches "block\.0\.\*"; did you mean blocks/,
+    ],
+    [
+      ['--ratio-for', 'blocks.0.attn.proj.*=0.1'],
+      /the outputs of blocks\.0\.attn\.proj\.weight go with those of/,
+    ],
+    [['--ratio-for', 'blocks.0.*'], /it must be glob=r, a number from 0, below 1/i],
+    [['--ratio-for', 'blocks.0.*=1'], /it must be glob=r, a number from 0, below 1/i],
+  ])('%j is refused', async (given, message) => {
+    const { code, stderr } = await pqv('prune', at('model'), ...args, ...given);
+    expect(stderr).toMatch(message);
+    expect(code).toBe(2);
+  });
+});
+
 describe('pqv prune checks itself', () => {
   const args = ['--ratio', '0.5', '--dry-run'];
 

@@ -3,7 +3,7 @@ import type { Option } from '../common/options.ts';
 
 /**
  * Adds options as a pass declares them. A list of choices or numbers is given as one word (`onnx,ort`), a list of
- * texts by giving the option again, a flag that is on by default with `no-` before it.
+ * texts or a map by giving the option again, a flag that is on by default with `no-` before it.
  * @param names flags that differ from the options' own names, by key
  */
 export function addOptions(
@@ -23,9 +23,15 @@ function commandOption(option: Option, name: string): CommandOption {
   if (option.required) made.makeOptionMandatory();
   const usual = option.default;
   if (usual !== undefined && usual !== false) {
-    made.default(usual, Array.isArray(usual) ? usual.join(',') || 'none' : undefined);
+    made.default(usual, shown(usual));
   }
   return made;
+}
+
+/** A default as help shows it; undefined: as it is. */
+function shown(usual: unknown): string | undefined {
+  if (Array.isArray(usual)) return usual.join(',') || 'none';
+  return typeof usual === 'object' ? 'none' : undefined;
 }
 
 const isOneWord = ({ list, choices, kind }: Pick<Option, 'list' | 'choices' | 'kind'>): boolean =>
@@ -33,7 +39,9 @@ const isOneWord = ({ list, choices, kind }: Pick<Option, 'list' | 'choices' | 'k
 
 function describe({ description, default: usual, ...option }: Option): string {
   if (usual === true) return `don't ${description}`;
-  return option.list && !isOneWord(option) ? `${description}; may be given again` : description;
+  return option.map || (option.list && !isOneWord(option))
+    ? `${description}; may be given again`
+    : description;
 }
 
 function parser(option: Option): (text: string, before: unknown) => unknown {
@@ -44,6 +52,7 @@ function parser(option: Option): (text: string, before: unknown) => unknown {
       throw new InvalidArgumentError(sentence((error as Error).message));
     }
   };
+  if (option.map) return (text, before) => ({ ...(before as object), ...(one(text) as object) });
   if (!option.list) return one;
   if (isOneWord(option)) return (text) => text.split(',').map((word) => one(word.trim()));
   return (text, before) => [...(before === option.default ? [] : (before as unknown[])), one(text)];

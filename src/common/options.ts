@@ -25,6 +25,8 @@ export interface Option {
   readonly kind: 'integer' | 'number' | 'text' | 'flag';
   /** Several values of that kind. */
   readonly list: boolean;
+  /** A value of that kind for each of some texts; the command line says `text=value`. */
+  readonly map: boolean;
   /** The values there are, where they can be counted. */
   readonly choices: readonly string[] | undefined;
   readonly default: unknown;
@@ -46,6 +48,7 @@ interface FieldSchema {
   default?: unknown;
   enum?: string[];
   items?: FieldSchema;
+  additionalProperties?: FieldSchema;
   minimum?: number;
   maximum?: number;
   exclusiveMinimum?: number;
@@ -59,7 +62,8 @@ export function optionsOf(schema: OptionsSchema): Option[] {
 
 function optionOf(key: string, field: z.ZodType): Option {
   const json = z.toJSONSchema(field, { io: 'input' }) as FieldSchema;
-  const item = json.items ?? json;
+  const map = json.type === 'object' && typeof json.additionalProperties === 'object';
+  const item = json.items ?? (map ? json.additionalProperties! : json);
   const kind = kinds[item.type ?? ''];
   if (!kind) throw new Error(`option ${key}: no command line for ${JSON.stringify(json)}`);
   const list = json.items !== undefined;
@@ -71,16 +75,21 @@ function optionOf(key: string, field: z.ZodType): Option {
     description: json.description ?? '',
     kind,
     list,
+    map,
     choices: item.enum,
     default: json.default,
     required: json.default === undefined && !field.safeParse(undefined).success,
-    wanted: list ? `a list, each ${wanted}` : wanted,
+    wanted: list ? `a list, each ${wanted}` : map ? `a map, each value ${wanted}` : wanted,
     value: kind === 'flag' ? '' : (json.value ?? placeholders[kind]),
     parse(text) {
-      const value = kind === 'text' ? text : kind === 'flag' ? text === 'true' : numberIn(text);
-      const { success } = field.safeParse(list ? [value] : value);
+      const equals = text.lastIndexOf('=');
+      const word = map ? text.slice(equals + 1) : text;
+      const value = kind === 'text' ? word : kind === 'flag' ? word === 'true' : numberIn(word);
+      const entry = map ? { [text.slice(0, Math.max(0, equals))]: value } : value;
+      const { success } = field.safeParse(list ? [value] : entry);
+      if (map && (equals < 1 || !success)) throw new UserError(`it must be ${json.value}, ${wanted}`);
       if (!success) throw new UserError(`it must be ${wanted}`);
-      return value;
+      return entry;
     },
   };
 }
@@ -134,7 +143,9 @@ function complaint(schema: z.ZodType, input: unknown, { path, code, message, ...
   const key = path.filter((part) => typeof part === 'string');
   const field = fieldAt(schema, key);
   const parent = fieldAt(schema, key.slice(0, -1));
-  if (!field || !(parent instanceof z.ZodObject) || unwrapped(field) instanceof z.ZodObject) {
+  const holder = parent && unwrapped(parent);
+  const isOption = holder instanceof z.ZodObject || holder instanceof z.ZodRecord;
+  if (!field || !isOption || unwrapped(field) instanceof z.ZodObject) {
     return `option ${name || '?'}: ${message}`;
   }
   const given = path.reduce<unknown>((at, part) => (at as Record<PropertyKey, unknown>)?.[part], input);
@@ -157,7 +168,12 @@ function fieldAt(schema: z.ZodType, path: readonly PropertyKey[]): z.ZodType | u
   let found: z.ZodType | undefined = schema;
   for (const key of path) {
     const object: z.ZodType | undefined = found && unwrapped(found);
-    found = object instanceof z.ZodObject ? (object.shape[String(key)] as z.ZodType) : undefined;
+    found =
+      object instanceof z.ZodObject
+        ? (object.shape[String(key)] as z.ZodType)
+        : object instanceof z.ZodRecord
+          ? (object.valueType as z.ZodType)
+          : undefined;
   }
   return found && (unwrapped(found) instanceof z.ZodObject ? unwrapped(found) : found);
 }

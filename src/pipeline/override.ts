@@ -13,7 +13,7 @@ type Section = (typeof sections)[number];
 
 /** Stages that are left out of a run unless one of these options is given. */
 const startedBy: Partial<Record<Section, readonly string[]>> = {
-  prune: ['ratio', 'heads', 'targetMacs'],
+  prune: ['ratio', 'ratioFor', 'heads', 'targetMacs'],
   finetune: ['epochs', 'preset'],
 };
 

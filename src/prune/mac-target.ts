@@ -7,6 +7,9 @@ import { Removal } from './removal.ts';
 /** Halvings of the interval in which the ratio is looked for; channels are far coarser. */
 const searchSteps = 14;
 
+/** In the unit of the option; what is printed can be asked for. */
+const giga = (macs: number): string => String(macs / 1e9);
+
 /** The multiply-accumulates that a graph has after a plan, counted from the plan: nothing is applied. */
 export function plannedMacs(graph: Graph, plan: Plan): number {
   const removal = new Removal(plan);
@@ -17,15 +20,22 @@ export function plannedMacs(graph: Graph, plan: Plan): number {
  * The smallest ratio (to 2^-14) of which the plan leaves at most `target` multiply-accumulates.
  * @throws UserError when the graph has no more than that anyway, or when no plan goes so low
  */
-export function ratioForMacs(graph: Graph, planFor: (ratio: number) => Plan, target: number): number {
+export function ratioForMacs(graph: Graph, planFor: (ratio: number) => Plan, asked: number): number {
+  const target = Math.round(asked);
   const macs = (ratio: number) => plannedMacs(graph, planFor(ratio));
   const dense = countMacs(graph);
   if (target >= dense)
-    throw new UserError(`the model has ${dense} MACs already, no more than the ${target} asked for`);
+    throw new UserError(
+      `the model has ${giga(dense)} GMACs already, no more than the ${giga(target)} asked for`,
+    );
   let low = 0;
   let high = 1 - 1e-6;
   const least = macs(high);
-  if (target < least) throw new UserError(`pruning can't go below ${least} MACs, asked for ${target}`);
+  if (target < least) {
+    throw new UserError(
+      `targetMacs ${giga(target)} can't be reached: the least that these options leave is ${giga(least)}`,
+    );
+  }
   for (let i = 0; i < searchSteps; i++) {
     const middle = (low + high) / 2;
     if (macs(middle) > target) low = middle;

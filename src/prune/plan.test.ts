@@ -4,6 +4,8 @@ import { Tensor } from '../graph/tensor.ts';
 import { findDependencies } from './dependency.ts';
 import type { PruningGroup } from './group.ts';
 import { planPruning } from './plan.ts';
+import { planNotes } from './plan-notes.ts';
+import { assertNamesGroups } from './ranking.ts';
 
 const owner = new Graph();
 
@@ -95,6 +97,62 @@ describe('plan', () => {
     expect(chosen({})).toEqual([embedding, hidden]);
     expect(chosen({ bottleneck: true })).toEqual([hidden]);
     expect(chosen({ ignore: ['blocks.?.mlp.*'] })).toEqual([embedding]);
+  });
+
+  it('takes another ratio from groups that a pattern names, the last one counting', () => {
+    const groups = ['blocks.0.fc1', 'blocks.1.fc1', 'blocks.2.fc1'].map((name) => group(name, 8));
+    const left = (options: object) => {
+      const plan = planPruning(groups, [rising(8), rising(8), rising(8)], options);
+      return groups.map((one) => 8 - (plan.get(one)?.length ?? 0));
+    };
+    expect(left({ ratio: 0.5, ratioFor: { 'blocks.0.*': 0.25 } })).toEqual([6, 4, 4]);
+    expect(left({ ratio: 0.5, ratioFor: { 'blocks.*': 0.25, 'blocks.2.*': 0 } })).toEqual([6, 6, 8]);
+    expect(left({ ratioFor: { 'blocks.1.*': 0.75 } })).toEqual([8, 2, 8]);
+    expect(left({ ratio: 0.5, global: true, ratioFor: { 'blocks.0.*': 0.25 } })).toEqual([6, 4, 4]);
+  });
+
+  it('refuses patterns that name no group', () => {
+    const tensors = [...owner.constants.keys(), 'head.weight'];
+    const one = group('stem', 4);
+    const branch = {
+      ...one.slices[0]!,
+      parameter: owner.addConstant('branch.weight', Tensor.zeros('float32', [4])),
+    };
+    const groups = [{ ...one, slices: [...one.slices, branch] }];
+    const refused = (pattern: string) =>
+      expect(() =>
+        assertNamesGroups({ [pattern]: 0.5 }, groups, [...tensors, 'stem.weight', 'branch.weight']),
+      );
+    refused('stem.*').not.toThrow();
+    refused('stam.*').toThrow(
+      /^ratioFor: no tensor of the model matches "stam\.\*"; did you mean stem\.\*\?$/,
+    );
+    refused('branch.*').toThrow(
+      /no group is named after "branch\.\*"; the outputs of branch\.weight go with those of stem\.weight/,
+    );
+    refused('head.*').toThrow(/of what "head\.\*" matches no channel can go/);
+  });
+
+  it('says where more stays than was asked for', () => {
+    const groups = [
+      group('tiny', 2),
+      group('small', 6),
+      group('wide', 64),
+      group('attention', 3, { kind: 'heads' }),
+    ];
+    const ranks = groups.map(({ size }) => rising(size));
+    const notes = (options: object) => planNotes(groups, ranks, planPruning(groups, ranks, options), options);
+    expect(notes({ ratio: 0.6, heads: 0.9 })).toEqual([
+      'tiny: would lose all 2 channels; 1 stay',
+      'attention: would lose all 3 heads; 1 stay',
+    ]);
+    expect(notes({ ratio: 0.05, roundTo: 16 })).toEqual([
+      'tiny: left whole: of 2 channels 1 would go, but they are to be a multiple of 16',
+      'small: left whole: of 6 channels 1 would go, but they are to be a multiple of 16',
+      'wide: left whole: of 64 channels 4 would go, but they are to be a multiple of 16',
+    ]);
+    expect(notes({ ratio: 0.25 })).toEqual([]);
+    expect(notes({ ratio: 0.25, ignore: ['*'], roundTo: 16 })).toEqual([]);
   });
 
   it('refuses a rounding that is none', () => {

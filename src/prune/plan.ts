@@ -2,12 +2,18 @@ import { z } from 'zod';
 import { validated } from '../common/options.ts';
 import { globMatcher } from '../graph/glob.ts';
 import type { PruningGroup } from './group.ts';
+import { countsToGo } from './ranking.ts';
 
 /** Which channels go, and how many. */
 export const planOptions = z.object({
   ratio: z.number().gt(0).lt(1).optional().meta({
     description: "share of every group's channels that goes",
     value: 'r',
+  }),
+  ratioFor: z.record(z.string(), z.number().min(0).lt(1)).default({}).meta({
+    description:
+      'another ratio for groups whose first tensor, as inspect --groups names them, matches a pattern; of several the last',
+    value: 'glob=r',
   }),
   heads: z.number().min(0).lt(1).default(0).meta({
     description: "share of every attention's whole heads that goes",
@@ -38,8 +44,7 @@ export type PlanOptions = z.input<typeof planOptions>;
 export type Plan = ReadonlyMap<PruningGroup, readonly number[]>;
 
 /** Units that leave a group together, one of each scope, and their mean score. */
-interface Step {
-  readonly group: number;
+export interface Step {
   readonly score: number;
   readonly units: readonly number[];
 }
@@ -57,20 +62,14 @@ export function planPruning(
   input: PlanOptions,
 ): Plan {
   const options = validated(planOptions, input);
-  const { ratio = 0, heads, global } = options;
-  const chosen = groups.map((group) =>
-    wanted(group, options) ? stepsOf(group, scores[groups.indexOf(group)]!) : [],
-  );
-  const widths = groups.map((group, i) =>
-    group.kind === 'heads' ? [] : chosen[i]!.map((s) => ({ ...s, group: i })),
-  );
-  const counts = global ? globalCounts(widths, ratio) : widths.map((steps) => removed(steps.length, ratio));
+  const chosen = groups.map((group, i) => (removable(group, options) ? stepsOf(group, scores[i]!) : []));
+  const counts = countsAsked(groups, chosen, options);
   const plan = new Map<PruningGroup, readonly number[]>();
   groups.forEach((group, i) => {
     const steps = chosen[i]!;
     const count =
       group.kind === 'heads'
-        ? Math.min(Math.ceil(heads * steps.length), steps.length - 1)
+        ? Math.min(counts[i]!, steps.length - 1)
         : rounded(steps.length, counts[i]!, options);
     if (count > 0)
       plan.set(
@@ -84,7 +83,16 @@ export function planPruning(
   return plan;
 }
 
-const removed = (length: number, ratio: number): number => length - Math.trunc(length * (1 - ratio));
+/** How many steps of each group would go by what is asked for, before any is rounded or kept for the group to have one. */
+export function countsAsked(
+  groups: readonly PruningGroup[],
+  steps: readonly (readonly Step[])[],
+  { ratio = 0, heads = 0, global = false, ratioFor = {} }: PlanOptions,
+): number[] {
+  const widths = groups.map((group, i) => (group.kind === 'heads' ? [] : steps[i]!));
+  const counts = countsToGo(groups, widths, { ratio, global, ratioFor });
+  return groups.map(({ kind }, i) => (kind === 'heads' ? Math.ceil(heads * steps[i]!.length) : counts[i]!));
+}
 
 /** How many of `length` go so that a multiple of `roundTo` stays, at least one. */
 function rounded(
@@ -99,7 +107,7 @@ function rounded(
 }
 
 /** Units of all scopes by rank, the least important first; ties by index. */
-function stepsOf(group: PruningGroup, scores: Float64Array): Step[] {
+export function stepsOf(group: PruningGroup, scores: Float64Array): Step[] {
   const scopes = Array.from({ length: group.scopeCount }, () => [] as number[]);
   group.scopes.forEach((scope, unit) => {
     scopes[scope]!.push(unit);
@@ -107,18 +115,15 @@ function stepsOf(group: PruningGroup, scores: Float64Array): Step[] {
   for (const scope of scopes) scope.sort((a, b) => scores[a]! - scores[b]! || a - b);
   return (scopes[0] ?? []).map((_, rank) => {
     const units = scopes.map((scope) => scope[rank]!);
-    return { group: 0, units, score: units.reduce((sum, unit) => sum + scores[unit]!, 0) / units.length };
+    return { units, score: units.reduce((sum, unit) => sum + scores[unit]!, 0) / units.length };
   });
 }
 
-function globalCounts(steps: readonly (readonly Step[])[], ratio: number): number[] {
-  const counts = steps.map(() => 0);
-  const all = steps.flat().sort((a, b) => a.score - b.score);
-  for (const { group } of all.slice(0, removed(all.length, ratio))) counts[group]!++;
-  return counts;
-}
-
-function wanted(group: PruningGroup, { bottleneck, ignore }: z.output<typeof planOptions>): boolean {
+/** Whether options let units of a group go. */
+export function removable(
+  group: PruningGroup,
+  { bottleneck, ignore = [] }: Pick<PlanOptions, 'bottleneck' | 'ignore'>,
+): boolean {
   if (group.residual && (bottleneck || group.kind === 'heads')) return false;
   const ignored = globMatcher(ignore);
   return !group.slices.some(({ parameter, role }) => role !== 'input' && ignored(parameter.name));

@@ -3,6 +3,7 @@ import { UserError } from '../common/errors.ts';
 import { validated } from '../common/options.ts';
 import { type Progress, silent } from '../common/progress.ts';
 import type { Batch } from '../dataset/dataset.ts';
+import { assertMatches } from '../graph/glob.ts';
 import type { Graph } from '../graph/graph.ts';
 import type { Engine } from '../runtime/session.ts';
 import { isClassifier } from '../zoo/model-info.ts';
@@ -20,6 +21,8 @@ import {
 } from './importance.ts';
 import { ratioForMacs } from './mac-target.ts';
 import { type Plan, planOptions, planPruning } from './plan.ts';
+import { planNotes, someOf } from './plan-notes.ts';
+import { assertNamesGroups } from './ranking.ts';
 import { meanSquaredGradients, summedGradients } from './sensitivity.ts';
 
 /** How channels are chosen. One thing must say how much goes; `heads` goes together with either of the others. */
@@ -43,12 +46,16 @@ export const pruneOptions = z
     }),
     ...groupOptions.shape,
   })
-  .refine(({ ratio, heads, targetMacs }) => ratio || heads || targetMacs, {
-    error: 'how much is to be pruned? give ratio, heads or targetMacs (--ratio, --heads, --target-macs)',
+  .refine((options) => options.ratio || options.heads || options.targetMacs || hasRatios(options), {
+    error:
+      'how much is to be pruned? give ratio, ratioFor, heads or targetMacs (--ratio, --ratio-for, --heads, --target-macs)',
   })
   .refine(({ ratio, targetMacs }) => ratio === undefined || targetMacs === undefined, {
     error: 'ratio and targetMacs both say how many channels go: give one of them',
   });
+
+const hasRatios = ({ ratioFor }: { ratioFor: Readonly<Record<string, number>> }): boolean =>
+  Object.values(ratioFor).some((ratio) => ratio > 0);
 
 export type PruneOptions = z.input<typeof pruneOptions> & {
   /** Of `random` importance. */
@@ -104,6 +111,9 @@ export async function prune(
   const options = validated(pruneOptions, input);
   const { importance, ratio, targetMacs } = options;
   const grouping = findGroups(graph, options);
+  const tensors = [...graph.constants.keys()];
+  assertMatches('ignore', options.ignore, tensors);
+  assertNamesGroups(options.ratioFor, grouping.groups, tensors);
   if (grouping.groups.length === 0) throw new UserError('the model has no channels that can be pruned');
   for (const op of grouping.unknownOps) {
     progress.note(`${op} has no dependency rule: channels it reads are kept`);
@@ -117,6 +127,8 @@ export async function prune(
   const planFor = (share?: number) => planPruning(grouping.groups, scores, { ...options, ratio: share });
   const applied = targetMacs === undefined ? ratio : ratioForMacs(graph, planFor, targetMacs * 1e9);
   const plan = planFor(applied);
+  for (const line of planNotes(grouping.groups, scores, plan, { ...options, ratio: applied }))
+    progress.note(line);
   const pruned = applyPlan(graph, plan);
   const check = options.check ? { check: await checkPruned(engine, graph, plan, pruned.graph) } : {};
   for (const why of check.check?.unchecked ?? []) progress.note(`could not be checked: ${why}`);
@@ -157,13 +169,9 @@ function leftWholeNotes(layers: readonly LeftWhole[]): string[] {
   const byReason = new Map<string, string[]>();
   for (const { name, why } of layers) byReason.set(why, [...(byReason.get(why) ?? []), name]);
   return [...byReason].map(([why, names]) => {
-    const more = names.length > namedLayers ? ` and ${names.length - namedLayers} more` : '';
-    return `left whole: ${names.slice(0, namedLayers).join(', ')}${more}: ${why}`;
+    return `left whole: ${someOf(names)}: ${why}`;
   });
 }
-
-/** Layers that a note names. */
-const namedLayers = 6;
 
 /** What can be pruned: every group, with everything kept. Shapes must have been inferred. */
 export function groupsSummary(graph: Graph): GroupSummary[] {

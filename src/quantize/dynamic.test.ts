@@ -261,6 +261,9 @@ describe('quantizeDynamic', () => {
     const graph = await quantizeDynamic(onnxruntime, mlp());
     await expect(quantizeDynamic(onnxruntime, graph)).rejects.toThrow(/already quantized \(int8\)/);
     await expect(quantizeDynamic(onnxruntime, mlp(), { ignore: ['*'] })).rejects.toThrow(UserError);
+    await expect(quantizeDynamic(onnxruntime, mlp(), { ignore: ['fc3.*'] })).rejects.toThrow(
+      /ignore: no tensor of the model matches "fc3\.\*"; did you mean fc1\.\*/,
+    );
     const unknown = quantizeDynamic(onnxruntime, mlp(), { backend: 'gemmlowp' as BackendName });
     await expect(unknown).rejects.toThrow(/"gemmlowp".*mlas, x86, fbgemm, onednn, qnnpack/);
   });

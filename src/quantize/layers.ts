@@ -1,7 +1,7 @@
 import { UserError } from '../common/errors.ts';
 import type { Progress } from '../common/progress.ts';
 import { Builder } from '../graph/builder.ts';
-import { globMatcher } from '../graph/glob.ts';
+import { assertMatches, globMatcher } from '../graph/glob.ts';
 import type { Graph, Value } from '../graph/graph.ts';
 import { type Linear, linears } from '../graph/linear.ts';
 import { replaceValue } from '../graph/replace.ts';
@@ -20,7 +20,7 @@ export interface PackedWeight {
 /**
  * The float32 Linears of a graph whose weights match none of the patterns, and the names of the weights
  * that do.
- * @throws UserError when that leaves none
+ * @throws UserError when that leaves none, or a pattern matches no tensor
  */
 export function layersToQuantize(
   graph: Graph,
@@ -28,6 +28,7 @@ export function layersToQuantize(
 ): { layers: Linear[]; ignored: string[] } {
   const matches = globMatcher(ignore);
   const all = linears(graph).filter(({ weight }) => weight.dtype === 'float32');
+  assertMatches('ignore', ignore, [...all.map(({ weight }) => weight.name), ...graph.constants.keys()]);
   const layers = all.filter(({ weight }) => !matches(weight.name));
   if (layers.length === 0) {
     throw new UserError(

@@ -1,8 +1,8 @@
 import { UserError } from '../common/errors.ts';
+import { nearestNames } from '../common/near-names.ts';
 import { quoted } from '../common/quoted.ts';
 import { layerArgument } from './layers/layer-spec.ts';
 import type { ModelArgs } from './model-args.ts';
-import { nearestNames } from './names.ts';
 
 /**
  * Typed reads of a constructor's arguments; null counts as absent, as timm's None does.

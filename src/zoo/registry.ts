@@ -1,10 +1,10 @@
 import { UserError } from '../common/errors.ts';
+import { nearestNames } from '../common/near-names.ts';
 import { fromTimmConfig, type Preprocessing } from '../dataset/preprocessing.ts';
 import type { Graph } from '../graph/graph.ts';
 import { families } from './families/index.ts';
 import type { ArchitectureBuilder, Family } from './family.ts';
 import type { ModelArgs } from './model-args.ts';
-import { nearestNames } from './names.ts';
 import type { ParameterSource } from './parameter-source.ts';
 import { type TimmModel, timmModels } from './timm-models.ts';
 

@@ -1,7 +1,7 @@
 import { UserError } from '../../common/errors.ts';
+import { nearestNames } from '../../common/near-names.ts';
 import { globMatcher } from '../../graph/glob.ts';
 import { defaultTag, repositoryOf } from '../../zoo/hub-models.node.ts';
-import { nearestNames } from '../../zoo/names.ts';
 import { knownArchitecture } from '../../zoo/registry.ts';
 import { timmModels } from '../../zoo/timm-models.ts';
 import '../../zoo/timm-models.node.ts';
