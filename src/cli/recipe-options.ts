@@ -33,7 +33,7 @@ export const recipeParts: readonly RecipePart[] = [
     title: 'Quantize:',
     schema: stageSections.quantize,
     path: ['quantize'],
-    flags: { samples: 'calibration-samples', ignore: 'quantize-ignore' },
+    flags: { samples: 'calibration-samples', ignore: 'quantize-ignore', force: 'quantize-force' },
   },
   ...Object.entries(exportSections).map(([format, schema]) => ({
     title: 'Export:',

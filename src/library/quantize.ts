@@ -1,11 +1,13 @@
-import type { z } from 'zod';
+import { z } from 'zod';
+import { UserError } from '../common/errors.ts';
 import { validated } from '../common/options.ts';
-import { silent } from '../common/progress.ts';
+import { type Progress, silent } from '../common/progress.ts';
 import type { Dataset } from '../dataset/dataset.ts';
 import type { Graph } from '../graph/graph.ts';
 import { quantizationWarning } from '../quantize/describe.ts';
 import { calibrates, quantizeOptions, quantize as quantizePass } from '../quantize/quantize.ts';
-import { quantization } from '../quantize/record.ts';
+import { quantization, recordQuantization } from '../quantize/record.ts';
+import { selfCheck } from '../quantize/self-check.ts';
 import { assertLoads } from '../runtime/loads.ts';
 import type { Engine } from '../runtime/session.ts';
 import { remember } from '../zoo/model-info.ts';
@@ -15,6 +17,10 @@ import type { Surroundings } from './surroundings.ts';
 /** The lower precision a model is given. */
 export const quantizeModelOptions = quantizeOptions.extend({
   samples: samplesOption(128, 'training images that static ranges, and overflows of FP16, are found on'),
+  force: z
+    .boolean()
+    .default(false)
+    .meta({ description: 'write the model even if it has collapsed: what it gives is far from FP32' }),
 });
 
 type Input = z.input<typeof quantizeModelOptions>;
@@ -35,23 +41,49 @@ export interface QuantizeModelOptions extends Input, Omit<Surroundings, 'threads
  * const calibrated = await quantize(engine, model, { scheme: 'static', data });
  * const half = await quantize(engine, model, { dtype: 'fp16' });
  * ```
- * @throws UserError on a wrong option, a model that is quantized already, static ranges without data, or when the
- *   engine does not load what comes out
+ * On noise, and on its weights, what comes out is compared with what went in; what one should know of that is said.
+ *
+ * @throws UserError on a wrong option, a model that is quantized already, static ranges without data, when the
+ *   engine does not load what comes out, or when that is of no use (but for `force`)
  */
 export async function quantize(
   engine: Engine,
   model: Graph,
   { data, seed, progress = silent, ...input }: QuantizeModelOptions = {},
 ): Promise<Graph> {
-  const { samples, ...options } = validated(quantizeModelOptions, input);
+  const { samples, force, ...options } = validated(quantizeModelOptions, input);
   const images =
     data && calibrates(options) ? someImages(engine, model, data, samples, { seed, progress }) : undefined;
   const quantized = await quantizePass(engine, model, options, images, progress);
   const halves = options.dtype === 'fp16' ? ' (--compute float32 stores the weights alone in float16)' : '';
   await assertLoads(engine, quantized, `the model can't be had in ${options.dtype}${halves}`);
+  await check(engine, model, quantized, { force, progress });
   const warning = quantizationWarning(quantization(quantized)!);
   if (warning) progress.note(warning);
   const { dtype, scheme, backend } = options;
   remember(quantized, dtype === 'fp16' ? 'quantized: fp16' : `quantized: int8 ${scheme}, ${backend}`);
   return quantized;
+}
+
+/** Compares, says what one should know, keeps it in the model's record. @throws UserError when it has collapsed */
+async function check(
+  engine: Engine,
+  model: Graph,
+  quantized: Graph,
+  { force, progress }: { force: boolean; progress: Progress },
+): Promise<void> {
+  const record = quantization(quantized)!;
+  const { relative, layers, warnings, collapsed } = await selfCheck(engine, model, quantized, record);
+  if (collapsed && !force) {
+    throw new UserError(
+      `the model collapses in ${record.dtype}: ${collapsed}; nothing was written. Leave such layers out (--ignore), or write it all the same (--force)`,
+    );
+  }
+  for (const line of warnings) progress.note(`warning: ${line}`);
+  if (collapsed) progress.note(`written because of --force, but of no use: ${collapsed}`);
+  const errors = layers.map(({ name, error }) => [name, Number(error.toPrecision(3))]);
+  recordQuantization(quantized, {
+    ...record,
+    check: { relative, layers: Object.fromEntries(errors), warnings: [...warnings] },
+  });
 }

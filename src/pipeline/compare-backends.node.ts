@@ -55,7 +55,7 @@ export async function compareBackends(
   return compared;
 
   async function measure(variant: Variant): Promise<Pick<ReportBackend, 'top1' | 'bytes'>> {
-    const options = validated(quantizeStage.options, { ...choices, ...variant });
+    const options = validated(quantizeStage.options, { ...choices, ...variant, force: true });
     const quiet = { ...context, progress: silent };
     const quantized = await quantizeStage.run({ context: quiet, graph, options, data, folder });
     const file = join(folder, 'compared.onnx');

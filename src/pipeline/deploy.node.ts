@@ -65,7 +65,11 @@ export async function deployStage(
     precision: numbers?.dtype ?? 'fp32',
     backend: numbers?.backend,
     weightError: numbers?.weightError,
-    notes: numbers && [quantizationTitle(numbers), ...quantizationFacts(numbers)],
+    notes: numbers && [
+      quantizationTitle(numbers),
+      ...quantizationFacts(numbers),
+      ...(numbers.check?.warnings ?? []),
+    ],
     top1,
     top5,
     loss,

@@ -11,11 +11,11 @@ export function quantizationTitle(record: Quantization): string {
   return [`int8 ${record.scheme}`, record.backend, scales].filter(Boolean).join(', ');
 }
 
-/** What the choice of int8 numbers cost, and where they hold, a line each. Nothing for float16. */
+/** What the choice of int8 numbers cost, and where they hold, a line each. */
 export function quantizationFacts(record: Quantization): string[] {
   const { dtype, scheme = 'dynamic', weightError } = record;
-  if (dtype !== 'int8') return [];
-  const lines: string[] = [];
+  const lines = checkFacts(record);
+  if (dtype !== 'int8') return lines;
   if (weightError) {
     const { relative, plain } = weightError;
     lines.push(
@@ -23,6 +23,21 @@ export function quantizationFacts(record: Quantization): string[] {
     );
   }
   lines.push(`exact on ${exactOn(numbersOf(record), scheme)}`);
+  return lines;
+}
+
+/** How many layers are named. */
+const shown = 3;
+
+function checkFacts({ check, ignored = [] }: Quantization): string[] {
+  const lines: string[] = [];
+  if (check?.relative != null) lines.push(`on noise the outputs are ${percent(check.relative)} from FP32's`);
+  const worst = Object.entries(check?.layers ?? {}).sort(([, a], [, b]) => b - a);
+  if (worst.length > 0) {
+    const named = worst.slice(0, shown).map(([name, error]) => `${name} ${percent(error)}`);
+    lines.push(`layers that change most by themselves: ${named.join(', ')}`);
+  }
+  if (ignored.length > 0) lines.push(`left in float32: ${ignored.join(', ')}`);
   return lines;
 }
 

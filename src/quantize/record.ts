@@ -25,6 +25,16 @@ export interface Quantization {
   compute?: 'float16' | 'float32';
   /** Weights that were left as they were. */
   ignored?: string[];
+  /** How it compares with float32 on noise. */
+  check?: CheckRecord;
+}
+
+export interface CheckRecord {
+  /** Of the outputs: the norm of what changes over their own; null: unknown. */
+  relative: number | null;
+  /** int8: the same of each layer's outputs, on exact inputs, by the name of its weight. */
+  layers: Record<string, number>;
+  warnings: string[];
 }
 
 const key = 'pqv.quantization';
@@ -37,6 +47,13 @@ const recordSchema = z.looseObject({
   weights: z.enum(weightKinds).optional(),
   weightError: z.object({ relative: z.number(), plain: z.number() }).optional(),
   ignored: z.array(z.string()).optional(),
+  check: z
+    .looseObject({
+      relative: z.number().nullable(),
+      layers: z.record(z.string(), z.number()),
+      warnings: z.array(z.string()),
+    })
+    .optional(),
 });
 
 const integerOps = new Set([

@@ -1,0 +1,134 @@
+import { Builder } from '../graph/builder.ts';
+import type { Graph, Value } from '../graph/graph.ts';
+import { linears } from '../graph/linear.ts';
+import { dataTypes, Tensor } from '../graph/tensor.ts';
+import { runInParts } from '../runtime/run-in-parts.ts';
+import type { Engine, Tensors } from '../runtime/session.ts';
+import { activationAtRunTime, type QuantizedActivation } from './activation.ts';
+import { numbersOf } from './backends.ts';
+import { type QuantizedLinear, quantizedLinears } from './quantized-linear.ts';
+import type { Quantization } from './record.ts';
+
+/** What int8 does to one Linear on exact inputs. */
+export interface LayerError {
+  /** Of its weight. */
+  readonly name: string;
+  /** Of its outputs: the norm of what changes over their own. */
+  readonly error: number;
+  /** Shares of the numbers, zeros not counted, that become 0. */
+  readonly lostInputs: number;
+  readonly lostWeights: number;
+  /** The input channel with the largest magnitude, that magnitude, and what half of the channels stay below. */
+  readonly channel: number;
+  readonly largest: number;
+  readonly median: number;
+}
+
+/**
+ * Runs a float32 model once, and beside each Linear that is int8 in `quantized` the integers of that model on the same
+ * inputs.
+ * @param source the float32 graph that `quantized` was made from
+ * @param record what was done to it
+ * @returns the model's outputs by name, and each layer in order
+ */
+export async function layerErrors(
+  engine: Engine,
+  source: Graph,
+  quantized: Graph,
+  record: Quantization,
+  feeds: Tensors,
+): Promise<{ outputs: Tensors; layers: LayerError[] }> {
+  const { graph } = source.clone();
+  const integers = new Map(quantizedLinears(quantized).map((layer) => [layer.output.name, layer]));
+  const b = new Builder(graph);
+  const names: string[] = [];
+  const rows: Value[] = [];
+  for (const { input, weight, layout, bias, output } of linears(graph)) {
+    const int8 = integers.get(output.name);
+    if (!int8) continue;
+    const [x, w] = [inputNumbers(b, input, int8, record), weightNumbers(b, int8)];
+    const product = b.op('MatMul', [x, w]);
+    const off = b.op('Sub', [bias ? b.op('Add', [product, bias]) : product, output]);
+    const numbers = [
+      ...[off, output].map((value) => b.op('ReduceSumSquare', [value], { keepdims: 0 })),
+      ...[input, x, weight, w].map((value) => nonZeros(b, value)),
+      ...extremes(b, input, weight.staticShape[layout === 'in,out' ? 0 : 1]!),
+    ].map((value) => b.op('Reshape', [value, Tensor.int64([1])]));
+    names.push(weight.name);
+    rows.push(b.op('Concat', numbers, { axis: 0 }));
+  }
+  if (rows.length > 0) graph.outputs.push(b.op('Concat', rows, { axis: 0 }, rowsName));
+  const found = await runInParts(engine, graph, feeds);
+  const statistics = rows.length > 0 ? found[graph.outputs.at(-1)!.name]!.floats : new Float32Array();
+  const width = statistics.length / (names.length || 1);
+  return {
+    outputs: Object.fromEntries(source.outputs.map(({ name }) => [name, found[name]!])),
+    layers: names.map((name, i) => rowOf(name, statistics.subarray(i * width, (i + 1) * width))),
+  };
+}
+
+const rowsName = 'pqv.layers';
+
+function rowOf(name: string, numbers: Float32Array): LayerError {
+  const [off, all, inputs, inputsLeft, weights, weightsLeft, channel, largest, median] =
+    numbers as unknown as [...Array<number>] as [
+      number,
+      number,
+      number,
+      number,
+      number,
+      number,
+      number,
+      number,
+      number,
+    ];
+  return {
+    name,
+    error: off === 0 ? 0 : Math.sqrt(off / all),
+    lostInputs: inputs > 0 ? 1 - inputsLeft / inputs : 0,
+    lostWeights: weights > 0 ? 1 - weightsLeft / weights : 0,
+    channel,
+    largest,
+    median,
+  };
+}
+
+/** What a quantized layer reads, in float32, as its integers stand for it. */
+function inputNumbers(
+  b: Builder,
+  input: Value,
+  { activation }: QuantizedLinear,
+  record: Quantization,
+): Value {
+  const constants = activation?.scale.tensor && activation.zeroPoint.tensor;
+  const quantized: QuantizedActivation | undefined = constants && {
+    scale: b.constant(activation!.scale.tensor!),
+    zeroPoint: b.constant(constants),
+    quantized: input,
+  };
+  const { scale, zeroPoint, ...made } = quantized ?? activationAtRunTime(b, input, numbersOf(record));
+  const integers = quantized ? b.op('QuantizeLinear', [input, scale, zeroPoint]) : made.quantized;
+  return b.op('DequantizeLinear', [integers, scale, zeroPoint]);
+}
+
+const weightNumbers = (b: Builder, { weight, weightScale }: QuantizedLinear): Value =>
+  b.op('Mul', [
+    b.op('Cast', [b.constant(weight.tensor!, 'integers')], { to: dataTypes.float32.onnx }),
+    b.constant(weightScale.tensor!, 'scale'),
+  ]);
+
+const nonZeros = (b: Builder, value: Value): Value =>
+  b.op('ReduceSum', [b.op('Abs', [b.op('Sign', [value])])], { keepdims: 0 });
+
+/** The channel with the largest magnitude, that magnitude, and the median of all channels'. */
+function extremes(b: Builder, input: Value, channels: number): Value[] {
+  const flat = b.op('Reshape', [b.op('Abs', [input]), b.ints([-1, channels])]);
+  const largest = b.op('ReduceMax', [flat, b.ints([0])], { keepdims: 0 });
+  const upper = b.node('TopK', [largest, b.ints([Math.ceil(channels / 2)])], { axis: 0 }, 2).output(0);
+  const channel = b.op('ArgMax', [largest], { axis: 0, keepdims: 0 });
+  return [
+    b.op('Cast', [channel], { to: dataTypes.float32.onnx }),
+    b.op('ReduceMax', [largest], { keepdims: 0 }),
+    b.op('ReduceMin', [upper], { keepdims: 0 }),
+  ];
+}
