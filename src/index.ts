@@ -15,6 +15,7 @@ export { type FinetuneModelOptions, finetune, finetuneModelOptions } from './lib
 export { type Inspection, inspect } from './library/inspect.ts';
 export { type PruneModelOptions, prune, pruneModelOptions } from './library/prune.ts';
 export { type QuantizeModelOptions, quantize, quantizeModelOptions } from './library/quantize.ts';
+export { type SensitivityModelOptions, sensitivity, sensitivityOptions } from './library/sensitivity.ts';
 export type { LabelledImages } from './library/stage-data.ts';
 export type { Surroundings } from './library/surroundings.ts';
 
@@ -28,6 +29,7 @@ export { type OnnxOptions, onnxOptions } from './export/onnx.ts';
 export { type LiteOptions, liteOptions } from './export/torchscript/lite.ts';
 export type { Accuracy, EvaluateOptions, Prediction } from './measure/accuracy.ts';
 export type { Agreement, OutputDifference } from './measure/agreement.ts';
+export type { LayerSensitivity, Sensitivity } from './measure/sensitivity.ts';
 export type { Kept } from './prune/apply.ts';
 export type { PruningCheck } from './prune/check.ts';
 export type { GroupSummary, PruneResult } from './prune/prune.ts';

@@ -51,3 +51,22 @@ describe('pqv quantize checks itself', () => {
     expect(stdout).toMatch(/^left in float32: blocks\.2\.attn\.qkv\.weight$/m);
   });
 });
+
+describe('pqv sensitivity', () => {
+  it('ranks the layer with the outlier first, on noise', async () => {
+    const { code, stdout } = await pqv('sensitivity', at('sabotaged'), '--samples', '4');
+    expect(code).toBe(0);
+    expect(stdout.split('\n')[2]).toMatch(/^blocks\.2\.attn\.qkv\.weight +49,152 +\d+\.\d\d % +\d/);
+    expect(stdout).toMatch(/^all of them +1,131,776 /m);
+    expect(stdout).toMatch(/on 4 images of noise$/m);
+  });
+
+  it('counts predictions with data', async () => {
+    const args = ['--data', 'mnist', '--samples', '8', '--ignore', 'head.*', '--json'];
+    const { code, stdout } = await pqv('sensitivity', 'examples/mnist_vit', ...args);
+    expect(code).toBe(0);
+    const { layers, all, samples } = JSON.parse(stdout);
+    expect({ samples, labelled: typeof all.drop }).toEqual({ samples: 8, labelled: 'number' });
+    expect(layers.map(({ layer }: { layer: string }) => layer)).not.toContain('head.weight');
+  });
+});

@@ -48,7 +48,8 @@ async function* pixelsOf(engine: Engine, model: Graph, data: Dataset, limit: num
   for await (const { pixels } of loader) yield pixels;
 }
 
-function imageShape(model: Graph): [number, number, number] {
+/** Channels, height and width of what a model takes. @throws UserError when they are not fixed */
+export function imageShape(model: Graph): [number, number, number] {
   const shape = model.inputs[0]?.shape?.slice(1) ?? [];
   if (shape.length !== 3 || shape.some((dim) => typeof dim !== 'number')) {
     throw new UserError(`the model's input has no fixed shape: [${model.inputs[0]?.shape}]`);

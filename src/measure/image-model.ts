@@ -11,27 +11,32 @@ export interface ImageModel {
   /**
    * @param pixels float32 `[N, C, H, W]`, in as many runs as the model's batch size asks for; cast when it takes float16
    * @param wanted outputs, default all
+   * @param settings for the inputs that take no images
    * @returns the outputs by name, those of floating point as float32
    */
-  run(pixels: Tensor, wanted?: readonly string[]): Promise<Tensors>;
+  run(pixels: Tensor, wanted?: readonly string[], settings?: Tensors): Promise<Tensors>;
   dispose(): Promise<void>;
 }
 
 /**
  * Loads a model that takes images: in its input `pixel_values`, or the only one.
+ * @param settings inputs of another kind, which `run` is given
  * @throws UserError when it can't be told which input that is
  */
 export async function loadImageModel(
   engine: Engine,
   model: Graph | Uint8Array | string,
   threads?: number,
+  settings: readonly string[] = [],
 ): Promise<ImageModel> {
   const session = await engine.load(model, threads ? { threads } : {});
   try {
-    const input = imageInput(session);
+    const inputs = session.inputs.filter((name) => !settings.includes(name));
+    const input = imageInput({ inputs });
     const { dtype, shape } = session.inputSignatures[input]!;
-    const runBatch = async (batch: Tensor, wanted: readonly string[]) => {
-      const results = await session.run({ [input]: await cast(engine, batch, dtype as NumericType) }, wanted);
+    const runBatch = async (batch: Tensor, wanted: readonly string[], given: Tensors) => {
+      const image = await cast(engine, batch, dtype as NumericType);
+      const results = await session.run({ ...given, [input]: image }, wanted);
       for (const name of wanted) {
         if (halves.has(results[name]!.dtype)) results[name] = await cast(engine, results[name]!, 'float32');
       }
@@ -39,10 +44,10 @@ export async function loadImageModel(
     };
     return {
       outputs: session.outputs,
-      async run(pixels, wanted = session.outputs) {
+      async run(pixels, wanted = session.outputs, given = {}) {
         const parts: { results: Tensors; images: number; size: number }[] = [];
         for (const { batch, images } of fixedBatches(pixels, shape[0])) {
-          parts.push({ results: await runBatch(batch, wanted), images, size: batch.shape[0]! });
+          parts.push({ results: await runBatch(batch, wanted, given), images, size: batch.shape[0]! });
         }
         if (parts.length === 1 && parts[0]!.images === parts[0]!.size) return parts[0]!.results;
         return Object.fromEntries(wanted.map((name) => [name, joined(name, parts)]));

@@ -16,6 +16,11 @@ export interface FakeQuantization extends NumberOptions {
   ignore?: readonly string[];
   /** Static scheme: scale and zero point of what each Linear reads, by its name. Left out: found at run time. */
   ranges?: ReadonlyMap<string, Affine>;
+  /**
+   * Which layers compute with these numbers, by the name of their weight: a scalar of type bool in the graph, to be had where
+   * the layer is. A layer without one always does.
+   */
+  switches?: ReadonlyMap<string, (b: Builder) => Value>;
 }
 
 /**
@@ -34,7 +39,7 @@ export interface FakeQuantization extends NumberOptions {
  */
 export function fakeQuantize(
   graph: Graph,
-  { ignore = [], ranges, ...choice }: FakeQuantization,
+  { ignore = [], ranges, switches, ...choice }: FakeQuantization,
 ): Map<Value, StraightThrough> {
   const numbers = numbersOf(choice);
   const straight = new Map<Value, StraightThrough>();
@@ -62,7 +67,10 @@ export function fakeQuantize(
     const w = weights.get(key) ?? fakeWeight(b, layer, numbers, straight);
     activations.set(input, x);
     weights.set(key, w);
-    const made = b.op('MatMul', [x, w]);
+    const isOn = switches?.get(weight.name)?.(b);
+    const either = (on: Value, off: Value) => (isOn ? b.op('Where', [isOn, on, off]) : on);
+    const exact = isOn && columnsOf(b, weight, layout)[0];
+    const made = b.op('MatMul', [either(x, input), exact ? either(w, exact) : w]);
     replaceValue(graph, output, bias ? b.op('Add', [made, bias]) : made);
   }
   graph.removeDead();

@@ -12,6 +12,7 @@ export const commands: Readonly<Record<string, () => Promise<Command>>> = {
   eval: async () => (await import('./eval.ts')).evalCommand(),
   prune: async () => (await import('./prune.ts')).pruneCommand(),
   finetune: async () => (await import('./finetune.ts')).finetuneCommand(),
+  sensitivity: async () => (await import('./sensitivity.ts')).sensitivityCommand(),
   quantize: async () => (await import('./quantize.ts')).quantizeCommand(),
   export: async () => (await import('./export.ts')).exportCommand(),
   bench: async () => (await import('./bench.ts')).benchCommand(),
