@@ -128,6 +128,7 @@ export { torchscriptLowering } from './export/torchscript/rules.ts';
 export { exportTorchScript } from './export/torchscript/script.ts';
 export { optimizeForOrt } from './optimize/optimize.ts';
 export { optimizeForTorch } from './optimize/optimize-for-torch.ts';
+export type { SensitivityOptions } from './prune/accumulate.ts';
 export type { GroupSlice, Members, PruningGroup } from './prune/group.ts';
 export {
   findGroups,
@@ -138,7 +139,7 @@ export {
 } from './prune/groups.ts';
 export { type Importance, importances, scoredParameters } from './prune/importance.ts';
 export type { Role } from './prune/roles.ts';
-export { meanSquaredGradients, type SensitivityOptions, summedGradients } from './prune/sensitivity.ts';
+export { meanSquaredGradients, summedGradients } from './prune/sensitivity.ts';
 export type { QuantizedActivation } from './quantize/activation.ts';
 export {
   backends,

@@ -2,6 +2,7 @@ import type { z } from 'zod';
 import { validated } from '../common/options.ts';
 import type { Dataset } from '../dataset/dataset.ts';
 import type { Graph } from '../graph/graph.ts';
+import { evidenceOf } from '../prune/importance.ts';
 import { type PruneResult, pruneOptions, prune as prunePass } from '../prune/prune.ts';
 import { assertLoads } from '../runtime/loads.ts';
 import type { Engine } from '../runtime/session.ts';
@@ -11,20 +12,20 @@ import type { Surroundings } from './surroundings.ts';
 
 /** How much is pruned, and which channels go. */
 export const pruneModelOptions = pruneOptions.safeExtend({
-  samples: samplesOption(256, 'training images that taylor, hessian and compensation look at'),
+  samples: samplesOption(256, 'training images that importance and compensation look at'),
 });
 
 type Input = z.input<typeof pruneModelOptions>;
 
 /** How much is pruned, and which channels go: the options of `pqv prune`. */
 export interface PruneModelOptions extends Input, Surroundings {
-  /** What `taylor` and `hessian` look at. */
+  /** What importance and compensation look at. */
   data?: Dataset | LabelledImages;
 }
 
 /** Whether images are looked at. */
 export const looksAtImages = ({ importance, compensate }: z.output<typeof pruneModelOptions>): boolean =>
-  importance === 'taylor' || importance === 'hessian' || compensate !== 'none';
+  evidenceOf(importance) !== undefined || compensate !== 'none';
 
 /**
  * Takes the least important channels, head dimensions and heads out of a model. The model given is left as

@@ -18,7 +18,12 @@ const startedBy: Partial<Record<Section, readonly string[]>> = {
 };
 
 /** Options that say the same thing in other words: one that is given takes the place of the other. */
-const rivals: Readonly<Record<string, string>> = { ratio: 'targetMacs', targetMacs: 'ratio' };
+const rivals: Readonly<Record<string, string>> = {
+  ratio: 'targetMacs',
+  targetMacs: 'ratio',
+  global: 'ranking',
+  ranking: 'global',
+};
 
 /** The sections of `over` that have no effect, as nothing starts their stage. */
 export const idleSections = (base: RecipeInput, over: RecipeInput): Section[] =>

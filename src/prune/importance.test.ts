@@ -9,6 +9,7 @@ import { runOnce } from '../runtime/session.ts';
 import { buildVisionTransformer } from '../zoo/families/vision-transformer/build.ts';
 import { findGroups } from './groups.ts';
 import { type Importance, scoredParameters, scoreGroups } from './importance.ts';
+import { inputNorms } from './input-norms.ts';
 import { prune } from './prune.ts';
 import { meanSquaredGradients, summedGradients } from './sensitivity.ts';
 
@@ -104,6 +105,106 @@ describe('importance', () => {
         expect(squared.floats[4 * i + j]).toBeCloseTo(square, 5);
       }
     }
+  });
+
+  it.each([
+    ['taylor-squared', (terms: number[]) => terms.reduce((sum, term) => sum + term ** 2, 0)],
+    ['taylor-multivariable', (terms: number[]) => Math.abs(terms.reduce((sum, term) => sum + term, 0))],
+  ] as const)('%s is of the products of weights and gradients', async (importance, local) => {
+    const graph = build();
+    const groups = findGroups(graph).groups.filter(({ name }) => name === 'blocks.0.mlp.fc1');
+    const sensitivities = await summedGradients(onnxruntime, graph, scoredParameters(groups), images(2));
+    const terms = (name: string, at: (flat: number, columns: number) => number) => {
+      const value = graph.constants.get(name)!;
+      const products = value.tensor!.floats.map((w, i) => w * sensitivities.get(value)!.floats[i]!);
+      const columns = value.tensor!.shape[1]!;
+      return (unit: number) => [...products.filter((_, i) => at(i, columns) === unit)];
+    };
+    const rows = terms('blocks.0.mlp.fc1.weight', (flat, columns) => Math.floor(flat / columns));
+    const columns = terms('blocks.0.mlp.fc2.weight', (flat, width) => flat % width);
+    const [found] = await scoreGroups(onnxruntime, groups, { importance, sensitivities, normalizer: 'none' });
+    for (const [unit, score] of found!.entries()) {
+      expect(score / ((local(rows(unit)) + local(columns(unit))) / 2)).toBeCloseTo(1, 4);
+    }
+  });
+
+  it('wanda is the sum of |w| times the norm of the input that it reads', async () => {
+    const graph = new Graph('features');
+    const b = new Builder(graph);
+    const x = graph.addInput('x', 'float32', ['N', 3, 16, 16]);
+    const parameter = (name: string, shape: number[]) =>
+      graph.addConstant(
+        name,
+        Tensor.float32(
+          shape,
+          Float32Array.from({ length: shape.reduce((p, d) => p * d) }, (_, i) => Math.sin(i + 1)),
+        ),
+      );
+    const [first, second] = [parameter('conv.weight', [4, 3, 8, 8]), parameter('fc.weight', [5, 4])];
+    const maps = b.op('Conv', [x, first], { strides: [8, 8] });
+    const tokens = b.op('Transpose', [b.op('Reshape', [maps, b.ints([0, 4, 4])])], { perm: [0, 2, 1] });
+    graph.outputs.push(b.op('MatMul', [tokens, b.op('Transpose', [second], { perm: [1, 0] })], {}, 'out'));
+    const norms = await inputNorms(onnxruntime, graph, [first, second], images(3));
+    const copy = graph.clone().graph;
+    copy.outputs.push(copy.nodes.find(({ op }) => op === 'Conv')!.output());
+    const outputs = Object.values(
+      await runOnce(onnxruntime, copy, { x: Tensor.float32([4, 3, 16, 16], pixels.floats) }),
+    );
+    const normsOf = (tensor: Tensor, channels: number) => {
+      const places = tensor.size / 4 / channels;
+      return Array.from({ length: channels }, (_, channel) => {
+        const squares = tensor.floats.filter((_, i) => Math.floor(i / places) % channels === channel);
+        return Math.sqrt(squares.reduce((sum, value) => sum + value ** 2, 0) / 4);
+      });
+    };
+    const ofImages = normsOf(pixels, 3);
+    const ofMaps = normsOf(outputs[1]!, 4);
+    norms.get(first)!.floats.forEach((norm, i) => {
+      expect(norm).toBeCloseTo(ofImages[Math.floor(i / 64) % 3]!, 3);
+    });
+    norms.get(second)!.floats.forEach((norm, i) => {
+      expect(norm).toBeCloseTo(ofMaps[i % 4]!, 3);
+    });
+    const { groups } = findGroups(graph);
+    const [found] = await scoreGroups(onnxruntime, groups, {
+      importance: 'wanda',
+      sensitivities: norms,
+      normalizer: 'none',
+    });
+    const total = (
+      values: Float32Array,
+      seen: (i: number) => number,
+      unitOf: (i: number) => number,
+      unit: number,
+    ) => values.reduce((sum, value, i) => (unitOf(i) === unit ? sum + Math.abs(value) * seen(i) : sum), 0);
+    for (const [unit, score] of found!.entries()) {
+      const out = total(
+        first.tensor!.floats,
+        (i) => ofImages[Math.floor(i / 64) % 3]!,
+        (i) => Math.floor(i / 192),
+        unit,
+      );
+      const into = total(
+        second.tensor!.floats,
+        (i) => ofMaps[i % 4]!,
+        (i) => i % 4,
+        unit,
+      );
+      expect(score / ((out + into) / 2)).toBeCloseTo(1, 4);
+    }
+  });
+
+  it('wanda knows which channel a grouped convolution reads', async () => {
+    const graph = new Graph('grouped');
+    const b = new Builder(graph);
+    const x = graph.addInput('x', 'float32', ['N', 4, 1, 1]);
+    const weight = graph.addConstant('w', Tensor.float32([6, 2, 1, 1], new Float32Array(12).fill(1)));
+    graph.outputs.push(b.op('Conv', [x, weight], { group: 2 }, 'out'));
+    async function* one() {
+      yield { pixels: Tensor.float32([1, 4, 1, 1], [1, -2, 3, -4]), labels: Tensor.int64([0]) };
+    }
+    const norms = await inputNorms(onnxruntime, graph, [weight], one());
+    expect([...norms.get(weight)!.floats]).toEqual([1, 2, 1, 2, 1, 2, 3, 4, 3, 4, 3, 4]);
   });
 
   it('a unit of average importance has score 1', async () => {

@@ -1,25 +1,81 @@
+import { z } from 'zod';
 import { Random } from '../common/random.ts';
-import { Builder } from '../graph/builder.ts';
-import { Graph, type Value } from '../graph/graph.ts';
-import { Tensor } from '../graph/tensor.ts';
-import type { Engine, Session } from '../runtime/session.ts';
+import type { Value } from '../graph/graph.ts';
+import type { Tensor } from '../graph/tensor.ts';
+import type { Engine } from '../runtime/session.ts';
 import type { GroupSlice, PruningGroup } from './group.ts';
+import { type GroupReduction, groupReductions, type SliceScores } from './group-reduction.ts';
+import { axisScores, type LocalScoreName, localScoreGraph } from './local-score.ts';
+import { type NormalizerName, normalizers } from './normalizer.ts';
+import type { Role } from './roles.ts';
 
-export const importances = ['l1', 'l2', 'lamp', 'fpgm', 'taylor', 'hessian', 'random'] as const;
-export type Importance = (typeof importances)[number];
+/** What is looked for in images, of each scored parameter. */
+export type Evidence = 'gradients' | 'squaredGradients' | 'inputNorms';
 
-/** What the loss says of each scored parameter: a gradient (Taylor) or its mean square (Hessian). */
-export type Sensitivities = ReadonlyMap<Value, Tensor>;
-
-export interface ScoreOptions {
-  importance: Importance;
-  /** Of `random`. */
-  seed?: number;
-  /** For `taylor` and `hessian`, of every parameter in `scoredParameters`. */
-  sensitivities?: Sensitivities;
+interface Criterion {
+  readonly local: LocalScoreName;
+  /** Needed of images; undefined: none are looked at. */
+  readonly evidence?: Evidence;
+  /** Where no normalizer is asked for; default: mean. */
+  readonly normalizer?: NormalizerName;
+  /** Looks at weights alone, and not at the scales of norms. */
+  readonly weightsOnly?: boolean;
 }
 
-const scoredRoles = new Set(['output', 'input', 'normScale']);
+/** Criteria of importance but for `random`; docs/pruning.md has their formulas and sources. */
+const criteria = {
+  l1: { local: 'absolute' },
+  l2: { local: 'squares' },
+  lamp: { local: 'squares', normalizer: 'lamp' },
+  fpgm: { local: 'distances', weightsOnly: true },
+  taylor: { local: 'absoluteProducts', evidence: 'gradients' },
+  'taylor-squared': { local: 'squaredProducts', evidence: 'gradients' },
+  'taylor-multivariable': { local: 'absoluteSum', evidence: 'gradients' },
+  hessian: { local: 'weightedSquares', evidence: 'squaredGradients' },
+  wanda: { local: 'absoluteProducts', evidence: 'inputNorms', weightsOnly: true },
+} as const satisfies Record<string, Criterion>;
+
+const namesOf = <Name extends string>(table: Record<Name, unknown>) =>
+  Object.keys(table) as [Name, ...Name[]];
+
+export const importances = [...namesOf(criteria), 'random'] as const;
+export type Importance = (typeof importances)[number];
+
+const criterionOf = (importance: Importance): Criterion | undefined =>
+  importance === 'random' ? undefined : criteria[importance];
+
+/** What a criterion needs of images; undefined: none are looked at. */
+export const evidenceOf = (importance: Importance): Evidence | undefined => criterionOf(importance)?.evidence;
+
+/** How units are scored. */
+export const importanceOptions = z.object({
+  importance: z.enum(importances).default('l1').meta({
+    description:
+      'how channels are ranked; taylor, hessian and their like look at labelled images, wanda at any',
+    value: 'how',
+  }),
+  groupReduction: z.enum(namesOf<GroupReduction>(groupReductions)).default('mean').meta({
+    description: 'how the scores that the layers of a group give a channel become one',
+    value: 'how',
+  }),
+  normalizer: z.enum(namesOf<NormalizerName>(normalizers)).optional().meta({
+    description:
+      'how the scores of a group become comparable with those of others; left out: mean, of lamp lamp',
+    value: 'how',
+  }),
+});
+
+/** What images say of each scored parameter, of its shape. */
+export type Sensitivities = ReadonlyMap<Value, Tensor>;
+
+export interface ScoreOptions extends z.input<typeof importanceOptions> {
+  /** Of `random`. */
+  seed?: number | undefined;
+  /** Where the criterion needs images, of parameters in `scoredParameters`; one that is left out is not scored. */
+  sensitivities?: Sensitivities | undefined;
+}
+
+const scoredRoles: ReadonlySet<Role> = new Set<Role>(['output', 'input', 'normScale']);
 
 /** Slices that importance looks at: weights of Linear, Conv and norms; no biases, no embeddings. */
 export const isScored = ({ role }: GroupSlice): boolean => scoredRoles.has(role);
@@ -30,129 +86,74 @@ export function scoredParameters(groups: readonly PruningGroup[]): Value[] {
 }
 
 /**
- * The importance of each unit of each group, as Torch-Pruning defines it: over every scored slice of
- * the unit, the sum of |w| (`l1`), w^2 (`l2`), |w g| (`taylor`: g the gradient of the mean
- * cross-entropy, added up over batches; Molchanov et al., CVPR 2019) or w^2 h (`hessian`: h the mean
- * over samples of the squared gradient; "Optimal Brain Damage", 1989), divided by the number of
- * slices and then by the group's mean. A unit with twice the mean importance has 2.
- *
- * `lamp` is `l2` divided by the sum over the units of the group that have no less ("Layer-adaptive Sparsity for the
- * Magnitude-based Pruning", ICLR 2021): the same order in a group, another across groups. `fpgm` is the sum of a slice's
- * Euclidean distances from the others, of weights without norms ("Filter Pruning via Geometric Median", CVPR 2019;
- * Torch-Pruning takes distances of squared weights).
+ * The importance of each unit of each group, as Torch-Pruning defines it: the local scores of its slices, reduced over the
+ * group, normalized by the group. With the defaults a unit of twice the mean importance has 2.
+ * @throws Error when sensitivities are needed and not given
  */
 export async function scoreGroups(
   engine: Engine,
   groups: readonly PruningGroup[],
-  options: ScoreOptions,
+  { importance = 'l1', groupReduction = 'mean', normalizer, seed = 0, sensitivities }: ScoreOptions,
 ): Promise<Float64Array[]> {
-  if (options.importance === 'random') return randomScores(groups, options.seed ?? 0);
-  const { importance } = options;
-  const isRead = (slice: GroupSlice) =>
-    isScored(slice) && !(importance === 'fpgm' && slice.role === 'normScale');
-  const session = await engine.load(scoreGraph(importance));
+  const criterion = criterionOf(importance);
+  const normalize = normalizers[normalizer ?? criterion?.normalizer ?? 'mean'];
+  if (!criterion) return randomScores(groups, seed).map(normalize);
+  if (criterion.evidence && !sensitivities) throw new Error(`importance ${importance} without sensitivities`);
+  const slices = await sliceScores(engine, groups, criterion, sensitivities);
+  const reduce = groupReductions[groupReduction];
+  return groups.map(({ size }, i) => normalize(reduce(slices[i]!, size)));
+}
+
+/** What each scored slice says of its group's units, by group; first the slice that the group is named after. */
+async function sliceScores(
+  engine: Engine,
+  groups: readonly PruningGroup[],
+  { local, evidence, weightsOnly }: Criterion,
+  sensitivities: Sensitivities | undefined,
+): Promise<SliceScores[][]> {
+  const isRead = (slice: GroupSlice) => isScored(slice) && !(weightsOnly && slice.role === 'normScale');
+  const session = await engine.load(localScoreGraph(local));
   try {
-    const sums = groups.map(({ size }) => new Float64Array(size));
+    const found = groups.map(() => new Map<GroupSlice, SliceScores>());
     for (const parameter of scoredParameters(groups)) {
+      const sensitivity = sensitivities?.get(parameter);
+      if (evidence && !sensitivity) continue;
       const axes = new Map<number, Float32Array>();
-      for (const [i, group] of groups.entries()) {
-        for (const slice of group.slices) {
+      for (const [i, { size, slices }] of groups.entries()) {
+        for (const slice of slices) {
           if (slice.parameter !== parameter || !isRead(slice)) continue;
           let scores = axes.get(slice.axis);
           if (!scores) {
-            scores = await axisScores(session, parameter, slice.axis, options.sensitivities?.get(parameter));
+            scores = await axisScores(session, parameter, slice.axis, sensitivity);
             axes.set(slice.axis, scores);
           }
-          slice.units.forEach((unit, index) => {
-            if (unit >= 0) sums[i]![unit]! += scores[index]!;
-          });
+          found[i]!.set(slice, unitScores(slice, scores, size));
         }
       }
       parameter.tensor!.release();
     }
-    return sums.map(importance === 'lamp' ? layerAdaptive : overMean);
+    return groups.map(({ slices }, i) => {
+      const named = slices.find(({ role }) => role === 'output');
+      const inOrder = named ? [named, ...slices.filter((slice) => slice !== named)] : slices;
+      return inOrder.flatMap((slice) => found[i]!.get(slice) ?? []);
+    });
   } finally {
     await session.dispose();
   }
 }
 
-function overMean(scores: Float64Array): Float64Array {
-  const mean = scores.reduce((sum, score) => sum + score, 0) / scores.length;
-  return mean > 0 ? scores.map((score) => score / mean) : scores;
-}
-
-/** Over the sum of what is no less. */
-function layerAdaptive(scores: Float64Array): Float64Array {
-  const found = new Float64Array(scores.length);
-  let rest = 0;
-  for (const i of [...scores.keys()].sort((a, b) => scores[b]! - scores[a]! || b - a)) {
-    rest += scores[i]!;
-    found[i] = rest > 0 ? scores[i]! / rest : 0;
-  }
-  return found;
+/** Sums over the indices that go with each unit. */
+function unitScores({ units }: GroupSlice, scores: Float32Array, size: number): SliceScores {
+  const sums = new Float64Array(size).fill(Number.NaN);
+  units.forEach((unit, index) => {
+    if (unit >= 0) sums[unit] = (Number.isNaN(sums[unit]) ? 0 : sums[unit]!) + scores[index]!;
+  });
+  return sums;
 }
 
 function randomScores(groups: readonly PruningGroup[], seed: number): Float64Array[] {
   return groups.map(({ size }, i) => {
     const random = new Random(seed, i);
-    return overMean(Float64Array.from({ length: size }, () => random.uniform()));
+    return Float64Array.from({ length: size }, () => random.uniform());
   });
-}
-
-/** `[before, axis, after] -> [axis]`: the local scores of the indices of one axis of a tensor. */
-function scoreGraph(importance: Exclude<Importance, 'random'>): Graph {
-  const graph = new Graph(`importance_${importance}`);
-  const b = new Builder(graph);
-  const shape = ['before', 'axis', 'after'];
-  const weight = graph.addInput('weight', 'float32', shape);
-  const sensitivity = () => graph.addInput('sensitivity', 'float32', shape);
-  const sum = (op: string, value: Value) => b.op(op, [value, b.ints([0, 2])], { keepdims: 0 }, 'scores');
-  const scores = {
-    l1: () => sum('ReduceL1', weight),
-    l2: () => sum('ReduceSumSquare', weight),
-    lamp: () => sum('ReduceSumSquare', weight),
-    fpgm: () => distances(b, weight),
-    taylor: () => sum('ReduceL1', b.op('Mul', [weight, sensitivity()])),
-    hessian: () => sum('ReduceSum', b.op('Mul', [b.op('Mul', [weight, weight]), sensitivity()])),
-  };
-  graph.outputs.push(scores[importance]());
-  return graph;
-}
-
-/**
- * The sum of each index's distances from the others, in float64, which what is left of `|a|^2 + |b|^2 - 2ab` between near
- * slices needs.
- */
-function distances(b: Builder, weight: Value): Value {
-  const rows = b.op('Transpose', [weight], { perm: [1, 0, 2] });
-  const slices = b.op('Cast', [b.op('Flatten', [rows], { axis: 1 })], { to: 11 });
-  const products = b.op('MatMul', [slices, b.op('Transpose', [slices], { perm: [1, 0] })]);
-  const squares = b.op('ReduceSum', [b.op('Mul', [slices, slices]), b.ints([1])], { keepdims: 1 });
-  const apart = b.op('Sub', [
-    b.op('Add', [squares, b.op('Transpose', [squares], { perm: [1, 0] })]),
-    b.op('Add', [products, products]),
-  ]);
-  const lengths = b.op('Sqrt', [b.op('Relu', [apart])]);
-  const sums = b.op('ReduceSum', [lengths, b.ints([1])], { keepdims: 0 });
-  return b.op('Cast', [sums], { to: 1 }, 'scores');
-}
-
-async function axisScores(
-  session: Session,
-  parameter: Value,
-  axis: number,
-  sensitivity: Tensor | undefined,
-): Promise<Float32Array> {
-  const tensor = parameter.tensor!;
-  const around = (dims: readonly number[]) => dims.reduce((p, d) => p * d, 1);
-  const shape = [
-    around(tensor.shape.slice(0, axis)),
-    tensor.shape[axis]!,
-    around(tensor.shape.slice(axis + 1)),
-  ];
-  const { scores } = await session.run({
-    weight: new Tensor('float32', shape, tensor.floats),
-    ...(sensitivity ? { sensitivity: new Tensor('float32', shape, sensitivity.floats) } : {}),
-  });
-  return scores!.floats;
 }

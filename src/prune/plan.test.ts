@@ -83,6 +83,22 @@ describe('plan', () => {
     expect(plan.get(high)).toEqual([0]);
   });
 
+  it('ranks across groups that are built alike with isomorphic', () => {
+    const alike = [group('i', 4), group('j', 4)];
+    const other = group('k', 4);
+    const slice = { ...other.slices[0]!, role: 'input' as const };
+    const groups = [...alike, { ...other, slices: [...other.slices, slice] }];
+    const ranks = [scores(1, 2, 3, 4), scores(5, 6, 7, 8), scores(10, 20, 30, 40)];
+    const gone = (options: object) => {
+      const plan = planPruning(groups, ranks, { ratio: 0.25, ...options });
+      return groups.map((one) => plan.get(one)?.length ?? 0);
+    };
+    expect(gone({})).toEqual([1, 1, 1]);
+    expect(gone({ ranking: 'global' })).toEqual([3, 0, 0]);
+    expect(gone({ global: true })).toEqual([3, 0, 0]);
+    expect(gone({ ranking: 'isomorphic' })).toEqual([2, 0, 1]);
+  });
+
   it('takes heads by their own share', () => {
     const heads = group('g', 12, { kind: 'heads' });
     expect(planPruning([heads], [rising(12)], { ratio: 0.5 }).size).toBe(0);

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { validated } from '../common/options.ts';
 import { globMatcher } from '../graph/glob.ts';
 import type { PruningGroup } from './group.ts';
-import { countsToGo } from './ranking.ts';
+import { countsToGo, rankings } from './ranking.ts';
 
 /** Which channels go, and how many. */
 export const planOptions = z.object({
@@ -19,8 +19,13 @@ export const planOptions = z.object({
     description: "share of every attention's whole heads that goes",
     value: 'r',
   }),
+  ranking: z.enum(rankings).optional().meta({
+    description:
+      'where the ratio is taken: in each group (uniform), over all (global), over groups that are built alike (isomorphic); left out: uniform',
+    value: 'how',
+  }),
   global: z.boolean().default(false).meta({
-    description: 'rank channels across groups instead of taking the ratio from each',
+    description: 'the same as ranking global',
   }),
   bottleneck: z.boolean().default(false).meta({
     description: 'leave the embedding (the residual stream) as it is',
@@ -87,10 +92,16 @@ export function planPruning(
 export function countsAsked(
   groups: readonly PruningGroup[],
   steps: readonly (readonly Step[])[],
-  { ratio = 0, heads = 0, global = false, ratioFor = {} }: PlanOptions,
+  {
+    ratio = 0,
+    heads = 0,
+    global = false,
+    ranking = global ? 'global' : 'uniform',
+    ratioFor = {},
+  }: PlanOptions,
 ): number[] {
   const widths = groups.map((group, i) => (group.kind === 'heads' ? [] : steps[i]!));
-  const counts = countsToGo(groups, widths, { ratio, global, ratioFor });
+  const counts = countsToGo(groups, widths, { ratio, ranking, ratioFor });
   return groups.map(({ kind }, i) => (kind === 'heads' ? Math.ceil(heads * steps[i]!.length) : counts[i]!));
 }
 

@@ -266,6 +266,8 @@ describe('prune', () => {
       /give ratio, ratioFor, heads or targetMacs/,
     );
     const both = { ...l1, ratio: 0.5, targetMacs: 1 };
+    const rankings = { ...l1, ratio: 0.5, global: true, ranking: 'isomorphic' } as const;
+    await expect(prune(onnxruntime, build(), rankings)).rejects.toThrow(/global and ranking say different/);
     await expect(prune(onnxruntime, build(), both)).rejects.toThrow(/give one of them/);
   });
 

@@ -6,24 +6,17 @@ import type { Batch } from '../dataset/dataset.ts';
 import { assertMatches } from '../graph/glob.ts';
 import type { Graph } from '../graph/graph.ts';
 import type { Engine } from '../runtime/session.ts';
-import { isClassifier } from '../zoo/model-info.ts';
 import { applyPlan, type Kept, type Pruned } from './apply.ts';
 import { checkPruned, type PruningCheck } from './check.ts';
 import { type Compensation, compensate, compensations, countCompensated } from './compensate.ts';
 import type { PruningGroup } from './group.ts';
 import { findGroups, type Grouping, groupOptions, type LeftWhole } from './groups.ts';
-import {
-  type Importance,
-  importances,
-  type Sensitivities,
-  scoredParameters,
-  scoreGroups,
-} from './importance.ts';
+import { importanceOptions } from './importance.ts';
 import { ratioForMacs } from './mac-target.ts';
 import { type Plan, planOptions, planPruning } from './plan.ts';
 import { planNotes, someOf } from './plan-notes.ts';
 import { assertNamesGroups } from './ranking.ts';
-import { meanSquaredGradients, summedGradients } from './sensitivity.ts';
+import { type PruneData, scoreChannels } from './score-channels.ts';
 
 /** How channels are chosen. One thing must say how much goes; `heads` goes together with either of the others. */
 export const pruneOptions = z
@@ -33,10 +26,7 @@ export const pruneOptions = z
       description: 'choose the ratio so that at most this many GMACs are left, and hardly fewer',
       value: 'g',
     }),
-    importance: z.enum(importances).default('l1').meta({
-      description: 'how channels are ranked; taylor and hessian look at images',
-      value: 'how',
-    }),
+    ...importanceOptions.shape,
     compensate: z.enum(compensations).default('none').meta({
       description:
         'what layers do about inputs that went, by what images say of them: nothing, their mean into the bias, or besides a ridge regression on the inputs that are left',
@@ -52,6 +42,9 @@ export const pruneOptions = z
   })
   .refine(({ ratio, targetMacs }) => ratio === undefined || targetMacs === undefined, {
     error: 'ratio and targetMacs both say how many channels go: give one of them',
+  })
+  .refine(({ global, ranking }) => !global || (ranking ?? 'global') === 'global', {
+    error: 'global and ranking say different things: give one of them',
   });
 
 const hasRatios = ({ ratioFor }: { ratioFor: Readonly<Record<string, number>> }): boolean =>
@@ -63,12 +56,6 @@ export type PruneOptions = z.input<typeof pruneOptions> & {
   /** Threads of the engine. */
   threads?: number;
 };
-
-/** Labelled images for `taylor` and `hessian`. */
-export interface PruneData extends AsyncIterable<Pick<Batch, 'pixels' | 'labels'>> {
-  /** For the progress bar. */
-  readonly images?: number;
-}
 
 /** A group, and how much of it a plan keeps. */
 export interface GroupSummary {
@@ -96,7 +83,7 @@ export interface PruneResult {
  * Prunes a graph: finds its groups, scores their units, removes the least important. The graph given
  * is left as it is; the new one's parameters are sliced when they are read.
  *
- * @param data images for `taylor` and `hessian`
+ * @param data images, for importances that look at some and for compensation
  * @throws UserError on options out of range, missing images, a graph without anything to prune, or a
  *   MAC target that can't be met
  * @throws Error when what is left does not compute what it should
@@ -109,7 +96,7 @@ export async function prune(
   progress: Progress = silent,
 ): Promise<PruneResult> {
   const options = validated(pruneOptions, input);
-  const { importance, ratio, targetMacs } = options;
+  const { ratio, targetMacs } = options;
   const grouping = findGroups(graph, options);
   const tensors = [...graph.constants.keys()];
   assertMatches('ignore', options.ignore, tensors);
@@ -118,11 +105,8 @@ export async function prune(
   for (const op of grouping.unknownOps) {
     progress.note(`${op} has no dependency rule: channels it reads are kept`);
   }
-  const scores = await scoreGroups(engine, grouping.groups, {
-    importance,
-    seed,
-    sensitivities: await sensitivities(engine, graph, grouping, { importance, threads }, data, progress),
-  });
+  const scoring = { ...options, seed, threads };
+  const scores = await scoreChannels(engine, graph, grouping.groups, scoring, data, progress);
   for (const line of leftWholeNotes(grouping.leftWhole)) progress.note(line);
   const planFor = (share?: number) => planPruning(grouping.groups, scores, { ...options, ratio: share });
   const applied = targetMacs === undefined ? ratio : ratioForMacs(graph, planFor, targetMacs * 1e9);
@@ -189,25 +173,3 @@ const summarize = ({ groups }: Grouping, plan: Plan): GroupSummary[] =>
       parameters: [...new Set(group.slices.map(({ parameter }) => parameter.name))],
     };
   });
-
-async function sensitivities(
-  engine: Engine,
-  graph: Graph,
-  { groups }: Grouping,
-  { importance, threads }: { importance: Importance; threads: number | undefined },
-  data: PruneData | undefined,
-  progress: Progress,
-): Promise<Sensitivities | undefined> {
-  if (importance !== 'taylor' && importance !== 'hessian') return undefined;
-  if (!data) throw new UserError(`importance ${importance} needs images: give --data`);
-  const measure = importance === 'taylor' ? summedGradients : meanSquaredGradients;
-  if (!isClassifier(graph)) {
-    progress.note('the model has no classifier: importance is by what changes the squares of its outputs');
-  }
-  const task = progress.task(`importance (${importance})`, data.images ?? 0, 'images');
-  try {
-    return await measure(engine, graph, scoredParameters(groups), data, { task, threads });
-  } finally {
-    task.done();
-  }
-}

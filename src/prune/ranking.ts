@@ -1,5 +1,6 @@
 import { UserError } from '../common/errors.ts';
 import { assertMatches, globMatcher } from '../graph/glob.ts';
+import type { Value } from '../graph/graph.ts';
 import type { PruningGroup } from './group.ts';
 
 /** Units of a group that leave it together, and how important they are. */
@@ -7,14 +8,42 @@ interface Ranked {
   readonly score: number;
 }
 
-/** Which groups share their ratio. */
-export interface Ranking {
+/**
+ * Whose units are ranked together: those of each group (`uniform`), of all groups (`global`), or of groups that are built
+ * alike (`isomorphic`: "Isomorphic Pruning for Vision Models", ECCV 2024).
+ */
+export const rankings = ['uniform', 'global', 'isomorphic'] as const;
+
+/** What is taken from groups. */
+export interface Share {
   /** Share of the units that goes. */
   readonly ratio: number;
-  readonly global: boolean;
+  readonly ranking: (typeof rankings)[number];
   /** Ratios of groups that have their own, by pattern. */
   readonly ratioFor: Readonly<Record<string, number>>;
 }
+
+/** Groups for which these are equal are ranked together. */
+const rankedWith: Readonly<Record<Share['ranking'], (group: PruningGroup, i: number) => string | number>> = {
+  uniform: (_, i) => i,
+  global: () => '',
+  isomorphic: structureOf,
+};
+
+/** How a group is built, whatever its sizes: its parameters in order, what an axis is to whom, and which ops read them. */
+function structureOf({ kind, slices }: PruningGroup): string {
+  const parts = slices.map(({ parameter, axis, role }) => [
+    role,
+    axis,
+    parameter.shape?.length,
+    ...readersOf(parameter),
+  ]);
+  return JSON.stringify([kind, parts]);
+}
+
+/** Ops that read a value, through transposition. */
+const readersOf = (value: Value): string[] =>
+  value.uses.flatMap(({ node }) => (node.op === 'Transpose' ? readersOf(node.output()) : node.op));
 
 /** The tensor that gives a group its name. */
 const namingTensor = ({ slices }: PruningGroup): string =>
@@ -32,13 +61,13 @@ const patternOf = (group: PruningGroup, patterns: readonly string[]): string | u
 export function countsToGo(
   groups: readonly PruningGroup[],
   steps: readonly (readonly Ranked[])[],
-  { ratio, global, ratioFor }: Ranking,
+  { ratio, ranking, ratioFor }: Share,
 ): number[] {
   const patterns = Object.keys(ratioFor);
   const rankedTogether = new Map<string, { ratio: number; members: number[] }>();
   groups.forEach((group, i) => {
     const pattern = patternOf(group, patterns);
-    const key = JSON.stringify([global ? '' : i, pattern]);
+    const key = JSON.stringify([rankedWith[ranking](group, i), pattern]);
     const found = rankedTogether.get(key);
     if (found) found.members.push(i);
     else rankedTogether.set(key, { ratio: pattern === undefined ? ratio : ratioFor[pattern]!, members: [i] });
@@ -60,7 +89,7 @@ const removed = (length: number, ratio: number): number => length - Math.trunc(l
  *   does match go with, or patterns like it
  */
 export function assertNamesGroups(
-  ratioFor: Ranking['ratioFor'],
+  ratioFor: Share['ratioFor'],
   groups: readonly PruningGroup[],
   tensors: readonly string[],
 ): void {

@@ -34,7 +34,7 @@ export function pruneCommand(): Command {
     .option('-o, --output <dir>', 'folder to write; required but for --dry-run')
     .option('--dry-run', 'say what would go from each group, and write nothing');
   const options = optionsOf(pruneStage.options);
-  withDataOptions(addOptions(prune, options), 'images for taylor, hessian and --compensate');
+  withDataOptions(addOptions(prune, options), 'images for importances that look at some, and --compensate');
   return withCommonOptions(withModelOptions(prune)).action(async (model: string, common: Options) => {
     const output = common.dryRun ? undefined : common.output;
     if (!common.dryRun && output === undefined) {
