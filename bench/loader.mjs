@@ -1,8 +1,8 @@
 /**
  * Images a second that the loader prepares: photographs of 512 px as JPEG files, to 224 px with a random resized crop,
- * a flip and erasing. Run after `npm run build`:
+ * a flip and erasing, and with RandAugment between them. Run after `npm run build`:
  *
- *     node bench/loader.mjs [--images 512] [--batch-size 32]
+ *     node bench/loader.mjs [--images 512] [--batch-size 32] [--workers 2]
  */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -15,6 +15,7 @@ const { values } = parseArgs({
   options: {
     images: { type: 'string', default: '512' },
     'batch-size': { type: 'string', default: '32' },
+    workers: { type: 'string', default: '2' },
   },
 });
 const count = Number(values.images);
@@ -50,26 +51,33 @@ try {
     cropPct: 0.9,
     cropMode: 'center',
   };
-  const options = {
-    engine: onnxruntime,
-    batchSize: Number(values['batch-size']),
-    augment: { crop: { kind: 'resized' }, flip: 0.5, erase: 0.25 },
-    shuffle: { seed: 0, epoch: 0 },
-  };
-  const speeds = [];
+  const plain = { crop: { kind: 'resized' }, flip: 0.5, erase: 0.25 };
+  const full = { ...plain, randAugment: 'rand-m9-mstd0.5-inc1' };
+  const rows = Object.entries({ plain, full }).flatMap(([name, augment]) =>
+    [0, Number(values.workers)].map((workers) => ({ name, augment, workers, speeds: [] })),
+  );
+  for (const row of rows)
+    row.pool = row.workers ? train.pool(row.workers, { preprocessing, augment: row.augment }) : undefined;
   for (let repeat = 0; repeat < 4; repeat++) {
-    const started = performance.now();
-    let images = 0;
-    for await (const { ids } of batches(train, preprocessing, options)) images += ids.length;
-    const seconds = (performance.now() - started) / 1000;
-    if (repeat > 0) speeds.push(images / seconds);
+    for (const { augment, pool, speeds } of rows) {
+      const options = { engine: onnxruntime, batchSize: Number(values['batch-size']), augment, pool };
+      const started = performance.now();
+      let images = 0;
+      const shuffle = { seed: 0, epoch: repeat };
+      for await (const { ids } of batches(train, preprocessing, { ...options, shuffle }))
+        images += ids.length;
+      if (repeat > 0) speeds.push((1000 * images) / (performance.now() - started));
+    }
   }
+  await Promise.all(rows.map(({ pool }) => pool?.close()));
   const kilobytes = different.reduce((sum, { length }) => sum + length, 0) / different.length / 1000;
   const { cpu, processorClass } = describeMachine(onnxruntime.name, 0);
-  const [least, median, most] = speeds.toSorted((a, b) => a - b).map((speed) => speed.toFixed(0));
-  console.log(`${cpu} (${processorClass})\n`);
-  console.log('| images | kB each | images/s, median | least | most |\n|---|---|---|---|---|');
-  console.log(`| ${count} | ${kilobytes.toFixed(0)} | ${median} | ${least} | ${most} |`);
+  console.log(`${cpu} (${processorClass}); ${count} images of ${kilobytes.toFixed(0)} kB\n`);
+  console.log('| augmentation | workers | images/s, median | least | most |\n|---|--:|--:|--:|--:|');
+  for (const { name, workers, speeds } of rows) {
+    const [least, median, most] = speeds.toSorted((a, b) => a - b).map((speed) => speed.toFixed(0));
+    console.log(`| ${name} | ${workers} | ${median} | ${least} | ${most} |`);
+  }
 } finally {
   rmSync(folder, { recursive: true });
 }

@@ -70,8 +70,9 @@ export {
 
 // Data.
 
-export type { Augmentation } from './dataset/augment.ts';
-export type { Batch, Dataset, ImageLocation, RawImage, Split } from './dataset/dataset.ts';
+export type { Augmentation } from './dataset/augmentation.ts';
+export type { Batch, Box, Dataset, ImageLocation, RawImage, Split, View, Viewer } from './dataset/dataset.ts';
+export type { ImagePool, Preparation } from './dataset/image-pool.ts';
 export { type Batches, batches, type LoaderOptions } from './dataset/loader.ts';
 export type { Mixing } from './dataset/mix.ts';
 export { evalPreparation, type Prepare } from './dataset/prepare.ts';

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { type Augmentation, eraseModes } from './augment.ts';
+import { type Augmentation, eraseModes } from './augmentation.ts';
 
 const probability = (description: string) =>
   z.number().min(0).max(1).default(0).meta({ description, value: 'p' });

@@ -7,8 +7,14 @@ const part = (split: Split, name: string, indices: readonly number[]): Split => 
   length: indices.length,
   label: (index) => split.label(indices[index]!),
   id: (index) => split.id(indices[index]!),
-  read: (index) => split.read(indices[index]!),
+  read: (index, viewer) => split.read(indices[index]!, viewer),
   source: split.source && ((index) => split.source!(indices[index]!)),
+  pool:
+    split.pool &&
+    ((threads, preparation) => {
+      const pool = split.pool!(threads, preparation);
+      return { ...pool, prepare: (index, keys) => pool.prepare(indices[index]!, keys) };
+    }),
 });
 
 /**

@@ -55,8 +55,9 @@ export function inModelOrder(
     length: split.length,
     label: (index) => to[split.label(index)]!,
     id: (index) => split.id(index),
-    read: (index) => split.read(index),
+    read: (index, viewer) => split.read(index, viewer),
     source: split.source && ((index) => split.source!(index)),
+    pool: split.pool && ((threads, preparation) => split.pool!(threads, preparation)),
   });
   const missing = count - classes.length;
   const note = `${name}: classes matched to the model's by their names${missing ? `; ${missing} of the model's are not in it` : ''}`;

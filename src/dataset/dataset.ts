@@ -1,4 +1,6 @@
 import type { Tensor } from '../graph/tensor.ts';
+import type { ImagePool, Preparation } from './image-pool.ts';
+import type { Interpolation } from './preprocessing.ts';
 
 /** A decoded image: 8 bits a channel, rows from the top, `data[(y * width + x) * channels + c]`. */
 export interface RawImage {
@@ -7,7 +9,28 @@ export interface RawImage {
   /** 1: grey; 3: red, green, blue. */
   readonly channels: 1 | 3;
   readonly data: Uint8Array;
+  /** What of an image this is, where it is not the whole. */
+  readonly view?: View;
 }
+
+/** A rectangle of pixels. */
+export interface Box {
+  readonly left: number;
+  readonly top: number;
+  readonly width: number;
+  readonly height: number;
+}
+
+/** A part of an image, resized to `width` x `height`. */
+export interface View {
+  readonly box: Box;
+  readonly width: number;
+  readonly height: number;
+  readonly interpolation: Interpolation;
+}
+
+/** Chooses what is to be seen of an image, once its size is known. */
+export type Viewer = (size: Pick<RawImage, 'width' | 'height'>) => View | undefined;
 
 /** Where the encoded bytes of an image lie: a file, or a part of one. */
 export interface ImageLocation {
@@ -28,13 +51,17 @@ export interface Split {
   /**
    * Decodes one image. Rejects when it can't be read; the loader decides what that means. A UserError says
    * that no image can be, and ends the pass.
+   * @param viewer asks for a part of the image, resized, where giving that is quicker than giving the whole; which of
+   *   the two it was, `view` of the result says
    */
-  read(index: number): Promise<RawImage>;
+  read(index: number, viewer?: Viewer): Promise<RawImage>;
   /**
    * An image as it is stored: where its encoded bytes lie, or the bytes where they are no plain part of a file. Left
    * out by splits whose images aren't encoded.
    */
   source?(index: number): Promise<ImageLocation | Uint8Array>;
+  /** Starts threads that prepare its images; left out by splits that have nothing to decode. */
+  pool?(threads: number, preparation: Preparation): ImagePool;
 }
 
 export interface Dataset {

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import type { Sharp } from 'sharp';
 import { optionalPackage } from '../common/optional-package.node.ts';
 import { type DataOptions, dataOptions } from './data-options.ts';
-import type { RawImage } from './dataset.ts';
+import type { RawImage, View, Viewer } from './dataset.ts';
 import { imageFormat } from './image-format.ts';
 
 /** The decoder. The loader decodes many images at once, each a single time: one thread an image, nothing kept. */
@@ -20,8 +20,8 @@ const decodable: ReadonlySet<string> = new Set(['JPEG', 'PNG', 'WebP', 'TIFF', '
 const secondsAnImage = 20;
 
 /** Reads and decodes an image file; see `decodeImage`. */
-export async function decodeFile(path: string, options?: DataOptions): Promise<RawImage> {
-  return decodeImage(await readFile(path), options);
+export async function decodeFile(path: string, options?: DataOptions, viewer?: Viewer): Promise<RawImage> {
+  return decodeImage(await readFile(path), options, viewer);
 }
 
 /**
@@ -33,7 +33,11 @@ export async function decodeFile(path: string, options?: DataOptions): Promise<R
  * @throws UserError when the package sharp is not installed; Error when the image is of no known format, larger than
  *   allowed, damaged or cut off
  */
-export async function decodeImage(bytes: Uint8Array, options: DataOptions = {}): Promise<RawImage> {
+export async function decodeImage(
+  bytes: Uint8Array,
+  options: DataOptions = {},
+  viewer?: Viewer,
+): Promise<RawImage> {
   const { maxPixels } = dataOptions.parse(options);
   const sharp = loadSharp();
   const format = imageFormat(bytes);
@@ -49,13 +53,30 @@ export async function decodeImage(bytes: Uint8Array, options: DataOptions = {}):
   }
   if (space === 'cmyk') return decodeCmyk(image);
   const grey = space === 'b-w' || space === 'grey16';
-  const { data, info } = await image
+  const wanted = viewer?.({ width, height });
+  const view = wanted && reduces(wanted) ? wanted : undefined;
+  const { data, info } = await (view ? seen(image, view) : image)
     .removeAlpha()
     .toColourspace(grey ? 'b-w' : 'srgb')
     .raw({ depth: 'uchar' })
     .toBuffer({ resolveWithObject: true });
-  return { width: info.width, height: info.height, channels: grey ? 1 : 3, data };
+  return { width: info.width, height: info.height, channels: grey ? 1 : 3, data, ...(view && { view }) };
 }
+
+/**
+ * Whether libvips, resizing as it decodes, gives what Pillow does: 0.15 of 255 levels from it in the mean, and of
+ * photographs 2 in the largest of 1000. It shrinks by averages first from a reduction of 4 on, and enlarges by other
+ * rules.
+ */
+const reduces = ({ box, width, height }: View): boolean =>
+  [box.width / width, box.height / height].every((by) => by >= 1 && by < 4);
+
+const kernels = { bicubic: 'cubic', bilinear: 'linear' } as const;
+
+const seen = (image: Sharp, { box, width, height, interpolation }: View): Sharp =>
+  image
+    .extract(box)
+    .resize(width, height, { fit: 'fill', kernel: kernels[interpolation], fastShrinkOnLoad: false });
 
 /** Pillow's conversion: `(255 - ink) * (255 - black) / 255`, in its rounding. */
 async function decodeCmyk(image: Sharp): Promise<RawImage> {

@@ -3,7 +3,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import sharp, { type Sharp } from 'sharp';
 import { afterAll, expect, it } from 'vitest';
+import { onnxruntime } from '../runtime/onnxruntime.node.ts';
 import { decodeFile, decodeImage } from './decode.node.ts';
+import { cut } from './pixels.ts';
+import { createResampler } from './resample.ts';
 
 const root = mkdtempSync(join(tmpdir(), 'decode-'));
 afterAll(() => rmSync(root, { recursive: true }));
@@ -75,4 +78,31 @@ it('takes no memory for more pixels than are allowed', async () => {
 it.each(['jpeg', 'png', 'webp', 'tiff', 'gif', 'avif'] as const)('decodes %s', async (format) => {
   const bytes = await solid('#808080').toFormat(format).toBuffer();
   expect(await decodeImage(bytes)).toMatchObject({ width: 5, height: 3 });
+});
+
+it('gives a smaller part as the engine resizes it, and the whole where it would enlarge', async () => {
+  const [width, height] = [96, 80];
+  const waves = Buffer.from(
+    Array.from({ length: width * height * 3 }, (_, i) => 128 + 100 * Math.sin(i / 37) * Math.cos(i / 1301)),
+  );
+  const bytes = await sharp(waves, { raw: { width, height, channels: 3 } })
+    .png()
+    .toBuffer();
+  const whole = await decodeImage(bytes);
+  const resampler = createResampler(onnxruntime);
+  for (const interpolation of ['bicubic', 'bilinear'] as const) {
+    const box = { left: 7, top: 5, width: 80, height: 50 };
+    const view = { box, width: 32, height: 40, interpolation };
+    const part = await decodeImage(bytes, {}, (size) => {
+      expect(size).toEqual({ width, height });
+      return view;
+    });
+    expect(part).toMatchObject({ width: 32, height: 40, view });
+    const ours = await resampler.resize(cut(whole, 7, 5, 80, 50), 32, 40, interpolation);
+    const apart = part.data.map((tone, i) => Math.abs(tone - ours.data[i]!));
+    expect(apart.reduce((sum, levels) => sum + levels, 0) / apart.length).toBeLessThan(0.4);
+    const enlarged = await decodeImage(bytes, {}, () => ({ ...view, height: 51 }));
+    expect(enlarged).toEqual(whole);
+  }
+  await resampler.dispose();
 });

@@ -7,6 +7,7 @@ import type { Dataset, Split } from './dataset.ts';
 import { decodeFile } from './decode.node.ts';
 import { fileVersions } from './file-versions.node.ts';
 import { heldOutNote, holdOut } from './hold-out.ts';
+import { imagePool } from './image-pool.node.ts';
 import { trainNames, valNames } from './split-names.ts';
 
 const readable = ['.jpg', '.jpeg', '.png', '.webp', '.tif', '.tiff'];
@@ -88,15 +89,22 @@ async function firstWithFolders(folder: string, names: readonly string[]): Promi
   return undefined;
 }
 
-function fileSplit(name: string, folder: string, samples: readonly Sample[], options?: DataOptions): Split {
+function fileSplit(
+  name: string,
+  folder: string,
+  samples: readonly Sample[],
+  options: DataOptions = {},
+): Split {
   const pathOf = (index: number) => join(folder, samples[index]!.path);
+  const source = async (index: number) => ({ path: pathOf(index) });
   return {
     name,
     length: samples.length,
     label: (index) => samples[index]!.label,
     id: (index) => samples[index]!.path,
-    read: (index) => decodeFile(pathOf(index), options),
-    source: async (index) => ({ path: pathOf(index) }),
+    read: (index, viewer) => decodeFile(pathOf(index), options, viewer),
+    source,
+    pool: (threads, preparation) => imagePool(threads, preparation, options, source),
   };
 }
 

@@ -3,11 +3,12 @@ import { type Progress, silent } from '../common/progress.ts';
 import { Random, shuffled } from '../common/random.ts';
 import { Tensor } from '../graph/tensor.ts';
 import type { Engine } from '../runtime/session.ts';
-import type { Augmentation } from './augment.ts';
+import type { Augmentation } from './augmentation.ts';
 import type { Batch, RawImage, Split } from './dataset.ts';
+import type { ImagePool } from './image-pool.ts';
 import { concurrencyLimit } from './limit.ts';
 import { checkMixing, type Mixing, mixBatch } from './mix.ts';
-import { evalPreparation, trainPreparation } from './prepare.ts';
+import { evalPreparation, isLarge, trainPreparation } from './prepare.ts';
 import type { Preprocessing } from './preprocessing.ts';
 import { createResampler, type Resampler } from './resample.ts';
 
@@ -36,7 +37,9 @@ export interface LoaderOptions {
   augment?: Augmentation;
   /** Mix images and give `targets`. */
   mixing?: Mixing;
-  /** Images decoded at once; default 4. */
+  /** Threads that prepare the images of this split, with the preprocessing and augmentation given here. */
+  pool?: ImagePool;
+  /** Images decoded at once; default 4, or two a thread of the pool. */
   concurrency?: number;
   /** Batches prepared ahead while the consumer computes; default 1. */
   prefetch?: number;
@@ -53,9 +56,6 @@ export interface Batches extends AsyncIterable<Batch> {
   /** Ids of the images the latest pass could not read. */
   readonly unreadable: readonly string[];
 }
-
-/** Images of more pixels are resized one at a time: in floating point each takes hundreds of megabytes. */
-const largePixels = 8_000_000;
 
 /** The share of a split's images that may be unreadable. */
 const tolerated = 0.01;
@@ -110,7 +110,7 @@ async function* pass(
 ): AsyncGenerator<Batch> {
   const { engine, batchSize, prefetch = 1, progress = silent } = options;
   const resampler = createResampler(engine);
-  const limit = concurrencyLimit(options.concurrency ?? 4);
+  const limit = concurrencyLimit(options.concurrency ?? 2 * (options.pool?.threads ?? 2));
   const load = batchReader(split, preprocessing, options, resampler);
   const total = Math.ceil(order.length / batchSize);
   const ahead: Promise<LoadedBatch>[] = [];
@@ -171,7 +171,7 @@ interface LoadedBatch {
 function batchReader(
   split: Split,
   preprocessing: Preprocessing,
-  { batchSize, shuffle, augment, mixing }: LoaderOptions,
+  { batchSize, shuffle, augment, mixing, pool }: LoaderOptions,
   resampler: Resampler,
 ) {
   const { seed, epoch } = shuffle ?? { seed: 0, epoch: 0 };
@@ -190,20 +190,22 @@ function batchReader(
     const outcomes = await Promise.allSettled(
       Array.from(members, (index, at) =>
         limited(async (): Promise<Failure | undefined> => {
+          const keys = [seed, epoch, stream.image, number * batchSize + at];
+          const training = pool ? undefined : prepareTrain?.(new Random(...keys));
           let image: RawImage;
           try {
-            image = await split.read(index);
+            if (pool) {
+              pixels.set(await pool.prepare(index, keys), at * size);
+              return undefined;
+            }
+            image = await split.read(index, training?.viewer);
           } catch (error) {
             if (error instanceof UserError) throw error; // no fault of the image
             return { id: split.id(index), reason: error instanceof Error ? error.message : `${error}` };
           }
           const out = pixels.subarray(at * size, (at + 1) * size);
-          const position = number * batchSize + at;
-          const prepare = () =>
-            prepareTrain
-              ? prepareTrain(image, out, new Random(seed, epoch, stream.image, position))
-              : prepareEval(image, out);
-          await (image.width * image.height > largePixels ? oneByOne.run(prepare) : prepare());
+          const prepare = () => (training ? training.write(image, out) : prepareEval(image, out));
+          await (isLarge(image) ? oneByOne.run(prepare) : prepare());
           return undefined;
         }),
       ),

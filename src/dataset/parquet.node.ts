@@ -6,6 +6,7 @@ import type { Dataset, Split } from './dataset.ts';
 import { decodeImage } from './decode.node.ts';
 import { fileVersions } from './file-versions.node.ts';
 import { heldOutNote, holdOut } from './hold-out.ts';
+import { imagePool } from './image-pool.node.ts';
 import { ParquetFile } from './parquet-file.node.ts';
 import { splitFiles } from './split-files.node.ts';
 
@@ -35,7 +36,7 @@ interface Row {
 export async function openParquet(
   folder: string,
   paths: readonly string[],
-  options?: DataOptions,
+  options: DataOptions = {},
 ): Promise<Dataset> {
   const parts = splitFiles(folder, paths);
   const open = (part: readonly string[]) => Promise.all(part.map((path) => ParquetFile.open(path)));
@@ -60,8 +61,10 @@ export async function openParquet(
     length: rows.length,
     label: (index) => rows[index]!.label,
     id: (index) => idOf(rows[index]!),
-    read: async (index) => decodeImage(await imageBytes(cache, rows[index]!), options),
+    read: async (index, viewer) => decodeImage(await imageBytes(cache, rows[index]!), options, viewer),
     source: (index) => imageBytes(cache, rows[index]!),
+    pool: (threads, preparation) =>
+      imagePool(threads, preparation, options, (index) => imageBytes(cache, rows[index]!)),
   });
   return {
     name: basename(resolve(folder)),

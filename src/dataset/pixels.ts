@@ -31,16 +31,20 @@ export function createNormalizer({ inputSize, mean, std, cropMode }: Preprocessi
       const firstX = Math.max(0, -left);
       const endX = Math.min(width, image.width - left);
       const framed = firstX > 0 || endX < width || top < 0 || top + height > image.height;
-      for (let c = 0; c < channels; c++) {
-        const table = tables[c]!;
-        const plane = c * height * width;
-        if (framed) out.fill(frame[c]!, plane, plane + height * width);
-        for (let y = Math.max(0, -top); y < height && y + top < image.height; y++) {
-          let from = ((y + top) * image.width + firstX + left) * stride + (stride === 1 ? 0 : c);
-          const row = plane + y * width;
-          let to = mirror ? row + width - 1 - firstX : row + firstX;
-          const step = mirror ? -1 : 1;
-          for (let x = firstX; x < endX; x++, from += stride, to += step) out[to] = table[data[from]!]!;
+      const area = height * width;
+      if (framed) for (let c = 0; c < channels; c++) out.fill(frame[c]!, c * area, (c + 1) * area);
+      const step = mirror ? -1 : 1;
+      // The channels of a row one after the other: its bytes are still at hand.
+      for (let y = Math.max(0, -top); y < height && y + top < image.height; y++) {
+        const start = ((y + top) * image.width + firstX + left) * stride;
+        const end = start + (endX - firstX) * stride;
+        const row = y * width + (mirror ? width - 1 - firstX : firstX);
+        for (let c = 0; c < channels; c++) {
+          const table = tables[c]!;
+          let to = c * area + row;
+          for (let from = start + (stride === 1 ? 0 : c); from < end; from += stride, to += step) {
+            out[to] = table[data[from]!]!;
+          }
         }
       }
     },
@@ -51,7 +55,7 @@ export function createNormalizer({ inputSize, mean, std, cropMode }: Preprocessi
 export const frameOf = ({ mean, cropMode }: Pick<Preprocessing, 'mean' | 'cropMode'>): number[] =>
   mean.map((share) => (cropMode === 'border' ? roundHalfEven(255 * share) : 0));
 
-/** Part of an image, as a copy, perhaps mirrored; what lies outside has the tones of the frame. */
+/** Part of an image, perhaps mirrored; what lies outside has the tones of the frame. All of it is the image itself. */
 export function window(
   image: RawImage,
   box: { left: number; top: number; width: number; height: number; mirror: boolean },
@@ -59,6 +63,8 @@ export function window(
 ): RawImage {
   const { channels } = image;
   const { left, top, width, height, mirror } = box;
+  const isAll = left === 0 && top === 0 && width === image.width && height === image.height;
+  if (isAll && !mirror) return image;
   const data = new Uint8Array(width * height * channels);
   for (let y = 0, to = 0; y < height; y++) {
     for (let x = 0; x < width; x++, to += channels) {

@@ -4,7 +4,7 @@ import sharp from 'sharp';
 import { afterAll, describe, expect, it } from 'vitest';
 import { Random } from '../common/random.ts';
 import { onnxruntime } from '../runtime/onnxruntime.node.ts';
-import type { Augmentation } from './augment.ts';
+import type { Augmentation } from './augmentation.ts';
 import type { RawImage } from './dataset.ts';
 import { decodeFile } from './decode.node.ts';
 import { evalPreparation, trainPreparation } from './prepare.ts';
@@ -89,7 +89,8 @@ describe('evaluation transform', () => {
 describe('training transform', () => {
   const prepare = async (options: Parameters<typeof trainPreparation>[1], key: number) => {
     const out = new Float32Array(6);
-    await trainPreparation(plain, options, resampler)(grey(3, 2, [1, 2, 3, 4, 5, 6]), out, new Random(key));
+    const image = grey(3, 2, [1, 2, 3, 4, 5, 6]);
+    await trainPreparation(plain, options, resampler)(new Random(key)).write(image, out);
     return Array.from(out, Math.round);
   };
 
@@ -125,7 +126,7 @@ describe('changes of the cut image', () => {
   const photo = fromTimmConfig({ input_size: [3, 8, 8], crop_mode: 'border', crop_pct: 0.8 }, 'x');
   const made = async (augmentation: Augmentation) => {
     const out = new Float32Array(3 * 8 * 8);
-    await trainPreparation(photo, augmentation, resampler)(image, out, new Random(4));
+    await trainPreparation(photo, augmentation, resampler)(new Random(4)).write(image, out);
     return [...out];
   };
 

@@ -26,12 +26,15 @@ const resizeAttributes: Record<Interpolation, Record<string, AttributeInput>> = 
 };
 
 /** A resampler that computes on `engine`. */
-export function createResampler(engine: Engine): Resampler {
+export function createResampler(engine: Engine, { threads }: { threads?: number } = {}): Resampler {
   const sessions = new Map<Interpolation, Promise<Session>>();
   const session = (interpolation: Interpolation): Promise<Session> => {
     const loading =
       sessions.get(interpolation) ??
-      engine.load(resizeGraph(interpolation), { config: { 'session.intra_op.allow_spinning': '0' } });
+      engine.load(resizeGraph(interpolation), {
+        threads,
+        config: { 'session.intra_op.allow_spinning': '0' },
+      });
     sessions.set(interpolation, loading);
     return loading;
   };

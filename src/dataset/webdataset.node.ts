@@ -1,4 +1,4 @@
-import { open, readFile, stat } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { basename, dirname, join, relative, resolve, sep } from 'node:path';
 import { z } from 'zod';
 import { UserError } from '../common/errors.ts';
@@ -9,6 +9,8 @@ import type { Dataset, Split } from './dataset.ts';
 import { decodeImage } from './decode.node.ts';
 import { fileVersions } from './file-versions.node.ts';
 import { heldOutNote, holdOut } from './hold-out.ts';
+import { imageBytes } from './image-bytes.node.ts';
+import { imagePool } from './image-pool.node.ts';
 import { splitFiles } from './split-files.node.ts';
 import { type TarEntry, TarReader } from './tar-index.node.ts';
 
@@ -56,7 +58,7 @@ interface Sample {
 export async function openWebDataset(
   folder: string,
   paths: readonly string[],
-  options?: DataOptions,
+  options: DataOptions = {},
 ): Promise<Dataset> {
   const parts = splitFiles(folder, paths);
   const names = await classNames(folder, paths);
@@ -78,17 +80,21 @@ export async function openWebDataset(
     const some = skipped.slice(0, 3).join(', ');
     notes.push(`${folder}: ${skipped.length} samples without an image are left out: ${some}`);
   }
-  const split = (name: string, samples: readonly Sample[]): Split => ({
-    name: `${folder} (${name})`,
-    length: samples.length,
-    label: (index) => samples[index]!.label,
-    id: (index) => idOf(samples[index]!),
-    read: async (index) => decodeImage(await bytesOf(samples[index]!), options),
-    source: async (index) => {
+  const split = (name: string, samples: readonly Sample[]): Split => {
+    const source = async (index: number) => {
       const { shard, image } = samples[index]!;
       return { path: shard, offset: image.offset, size: image.size };
-    },
-  });
+    };
+    return {
+      name: `${folder} (${name})`,
+      length: samples.length,
+      label: (index) => samples[index]!.label,
+      id: (index) => idOf(samples[index]!),
+      read: async (index, viewer) => decodeImage(await imageBytes(await source(index)), options, viewer),
+      source,
+      pool: (threads, preparation) => imagePool(threads, preparation, options, source),
+    };
+  };
   return {
     name: basename(resolve(folder)),
     classes,
@@ -98,17 +104,6 @@ export async function openWebDataset(
     notes,
     version: () => fileVersions(paths),
   };
-}
-
-async function bytesOf({ shard, image: { offset, size } }: Sample): Promise<Uint8Array> {
-  const file = await open(shard);
-  try {
-    const { buffer, bytesRead } = await file.read(new Uint8Array(size), 0, size, offset);
-    if (bytesRead < size) throw new Error(`${shard} is cut off`);
-    return buffer;
-  } finally {
-    await file.close();
-  }
 }
 
 type Unsorted = Omit<Sample, 'label'> & { readonly label: number | string };

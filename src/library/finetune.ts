@@ -1,7 +1,7 @@
 import type { z } from 'zod';
 import { UserError } from '../common/errors.ts';
 import { validated } from '../common/options.ts';
-import type { Augmentation } from '../dataset/augment.ts';
+import type { Augmentation } from '../dataset/augmentation.ts';
 import { forChoosing } from '../dataset/choosing.ts';
 import { areNamed } from '../dataset/class-order.ts';
 import type { Dataset } from '../dataset/dataset.ts';

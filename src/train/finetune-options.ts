@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { UserError } from '../common/errors.ts';
 import { validated } from '../common/options.ts';
-import type { Augmentation } from '../dataset/augment.ts';
+import type { Augmentation } from '../dataset/augmentation.ts';
 import type { Preprocessing } from '../dataset/preprocessing.ts';
 import type { Graph } from '../graph/graph.ts';
 import type { Kept } from '../prune/apply.ts';
@@ -122,6 +122,10 @@ export const finetuneOptions = z.strictObject({
   recompute: z.boolean().default(false).meta({
     description:
       'compute activations again for the backward pass instead of keeping them: less memory, more time, the same weights',
+  }),
+  workers: z.number().int().min(0).max(256).default(0).meta({
+    description:
+      'threads that decode and change training images, the same ones whatever their number; 0: none of their own, which is best for small images',
   }),
   qat: z.boolean().default(false).meta({
     description:

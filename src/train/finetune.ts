@@ -1,7 +1,9 @@
 import { InterruptedError, UserError } from '../common/errors.ts';
 import { type Progress, silent } from '../common/progress.ts';
 import { Random } from '../common/random.ts';
+import { Stopwatch } from '../common/stopwatch.ts';
 import type { Batch, Split } from '../dataset/dataset.ts';
+import type { ImagePool } from '../dataset/image-pool.ts';
 import { keepDecoded } from '../dataset/keep-decoded.ts';
 import { batches, stream } from '../dataset/loader.ts';
 import type { Graph } from '../graph/graph.ts';
@@ -101,16 +103,19 @@ export async function finetune(
   }
   const { kept } = options;
   const teaching = teacher && (await Teacher.load(engine, teacher, graph, { task, kind, kept, threads }));
+  let run: Run | undefined;
   try {
-    const run = new Run(engine, graph, data, options, plan, trainer, int8, teaching, context);
+    run = new Run(engine, graph, data, options, plan, trainer, int8, teaching, context);
     if (saved) {
       run.at = saved.progress;
       run.takeBest(saved.tensors);
       progress.note(`resumed after epoch ${saved.progress.epoch}, batch ${saved.progress.batch}`);
     } else run.at.recipe = recipe;
     await run.all();
+    run.tellWaiting();
     return { graph: run.result(), history: run.at.history };
   } finally {
+    await run?.close();
     await trainer.dispose();
     await teaching?.dispose();
   }
@@ -159,6 +164,8 @@ class Run {
   readonly #schedule: (step: number) => number;
   readonly #progress: Progress;
   readonly #train: Split;
+  readonly #pool: ImagePool | undefined;
+  readonly #watch = new Stopwatch();
   #savedAt = performance.now();
   /** Of the batches since the last update. */
   #losses: number[] = [];
@@ -183,6 +190,8 @@ class Run {
     });
     this.#progress = context.progress ?? silent;
     this.#train = keepDecoded(data.train);
+    const { workers, preprocessing, augment } = options;
+    if (workers > 0 && augment) this.#pool = this.#train.pool?.(workers, { preprocessing, augment });
   }
 
   async all(): Promise<void> {
@@ -213,10 +222,24 @@ class Run {
     }
   }
 
+  /** Says where the images are what takes the time. */
+  tellWaiting(): void {
+    const { seconds, share } = this.#watch.waited;
+    if (share < 0.03 || seconds < 2) return;
+    const more = this.data.train.pool ? '; --workers N has them prepared in N threads' : '';
+    this.#progress.note(
+      `${(100 * share).toFixed(0)} % of the time went into waiting for images, ${seconds.toFixed(1)} s${more}`,
+    );
+  }
+
+  async close(): Promise<void> {
+    await this.#pool?.close();
+  }
+
   async #epoch(report: (loss: number, lr: number) => void): Promise<void> {
     const { at, options, plan } = this;
     const { accumulate } = options;
-    for await (const batch of this.#batches()) {
+    for await (const batch of this.#watch.over(this.#batches())) {
       await this.#step(batch, report);
       if (at.batch === plan.batchesAnEpoch) break;
       if (at.batch % accumulate !== 0) continue;
@@ -253,6 +276,7 @@ class Run {
       augment,
       limit,
       repeats,
+      pool: this.#pool,
     });
   }
 

@@ -34,6 +34,7 @@ export function recipeOf(options: Settings, plan: Plan): string {
     threads: _,
     evaluate: __,
     recompute: ___,
+    workers: ____,
     task,
     batchNorm,
     ...rest

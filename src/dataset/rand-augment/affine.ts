@@ -10,38 +10,33 @@ export type Affine = readonly [a: number, b: number, c: number, d: number, e: nu
 export function transformed(image: RawImage, map: Affine, fill: readonly number[]): RawImage {
   const { width, height, channels, data } = image;
   const [a, b, c, d, e, f] = map;
+  const [lastX, lastY, stride] = [width - 1, height - 1, width * channels];
   const out = new Uint8Array(data.length);
   for (let y = 0, to = 0; y < height; y++) {
     for (let x = 0; x < width; x++, to += channels) {
       const sourceX = a * (x + 0.5) + b * (y + 0.5) + c;
       const sourceY = d * (x + 0.5) + e * (y + 0.5) + f;
-      const outside = sourceX < 0 || sourceX >= width || sourceY < 0 || sourceY >= height;
-      if (outside) for (let k = 0; k < channels; k++) out[to + k] = fill[k % fill.length]!;
-      else sample(image, sourceX - 0.5, sourceY - 0.5, out, to);
+      if (sourceX < 0 || sourceX >= width || sourceY < 0 || sourceY >= height) {
+        for (let k = 0; k < channels; k++) out[to + k] = fill[k % fill.length]!;
+        continue;
+      }
+      // Its four neighbours, those beyond an edge being the edge.
+      const left = Math.floor(sourceX - 0.5);
+      const top = Math.floor(sourceY - 0.5);
+      const dx = sourceX - 0.5 - left;
+      const dy = sourceY - 0.5 - top;
+      const x0 = (left < 0 ? 0 : left) * channels;
+      const x1 = (left >= lastX ? lastX : left + 1) * channels;
+      const y0 = (top < 0 ? 0 : top) * stride;
+      const y1 = (top >= lastY ? lastY : top + 1) * stride;
+      for (let k = 0; k < channels; k++) {
+        const upper = data[y0 + x0 + k]! * (1 - dx) + data[y0 + x1 + k]! * dx;
+        const lower = data[y1 + x0 + k]! * (1 - dx) + data[y1 + x1 + k]! * dx;
+        out[to + k] = upper * (1 - dy) + lower * dy;
+      }
     }
   }
   return { ...image, data: out };
-}
-
-/** The four neighbours of a place, those beyond an edge being the edge. */
-function sample(
-  { width, height, channels, data }: RawImage,
-  x: number,
-  y: number,
-  out: Uint8Array,
-  to: number,
-) {
-  const [left, top] = [Math.floor(x), Math.floor(y)];
-  const [dx, dy] = [x - left, y - top];
-  const column = (at: number) => Math.min(Math.max(at, 0), width - 1) * channels;
-  const [x0, x1] = [column(left), column(left + 1)];
-  const row = Math.min(Math.max(top, 0), height - 1) * width * channels;
-  const below = top + 1 >= 0 && top + 1 < height ? (top + 1) * width * channels : row;
-  for (let k = 0; k < channels; k++) {
-    const upper = data[row + x0 + k]! * (1 - dx) + data[row + x1 + k]! * dx;
-    const lower = data[below + x0 + k]! * (1 - dx) + data[below + x1 + k]! * dx;
-    out[to + k] = upper * (1 - dy) + lower * dy;
-  }
 }
 
 /** The map of Pillow's `Image.rotate`: by degrees, against the clock, around the middle. */

@@ -1,5 +1,5 @@
 import { UserError } from '../../common/errors.ts';
-import type { Augmentation } from '../../dataset/augment.ts';
+import type { Augmentation } from '../../dataset/augmentation.ts';
 import type { Preprocessing } from '../../dataset/preprocessing.ts';
 import type { Graph, Value } from '../../graph/graph.ts';
 import { modelParameters } from '../../graph/learned.ts';

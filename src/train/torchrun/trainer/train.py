@@ -55,7 +55,7 @@ class Training:
         self.rank, self.world = dist.get_rank(), dist.get_world_size()
         on_gpu = torch.cuda.is_available()
         self.device = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if on_gpu else torch.device("cpu")
-        self.workers = workers
+        self.workers = self.job["workers"] or workers
         self.precision = precision_of(amp, on_gpu, self.job["qat"])
         self.scaler = torch.amp.GradScaler("cuda", enabled=self.precision == torch.float16)
         self.model = torch.jit.load(folder / "model.pt", map_location=self.device).eval()
@@ -414,7 +414,7 @@ def main() -> int:
             raise Failure(f"{training.world} processes can't divide a batch of {training.job['batchSize']} images")
         name = torch.cuda.get_device_name() if on_gpu else "CPU"
         amp = str(training.precision).removeprefix("torch.") if training.precision else "float32"
-        tell("begin", processes=training.world, device=name, precision=amp, torch=torch.__version__, workers=workers)
+        tell("begin", processes=training.world, device=name, precision=amp, torch=torch.__version__, workers=training.workers)
         training.load()
         if training.run():
             tell("done")
