@@ -33,6 +33,7 @@ export type { LayerSensitivity, Sensitivity } from './measure/sensitivity.ts';
 export type { Kept } from './prune/apply.ts';
 export type { PruningCheck } from './prune/check.ts';
 export type { GroupSummary, PruneResult } from './prune/prune.ts';
+export { type ScoreRecord, scoreRecordSchema } from './prune/score-record.ts';
 export type {
   CheckpointStore,
   EpochRecord,

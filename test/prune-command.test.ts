@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, renameSync } from 'node:fs';
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { pqv, scratch, tinyArgs } from './command.ts';
 
@@ -76,6 +76,32 @@ describe('pqv prune and patterns', () => {
     const { code, stderr } = await pqv('prune', at('model'), ...args, ...given);
     expect(stderr).toMatch(message);
     expect(code).toBe(2);
+  });
+});
+
+describe('pqv prune --save-scores', () => {
+  const args = (...more: string[]) => ['prune', at('model'), '--ratio', '0.5', '--dry-run', ...more];
+
+  it('writes a file that --scores takes', async () => {
+    const { stdout } = await pqv(...args('--importance', 'l2', '--save-scores', at('scores.json')));
+    expect(stdout).toMatch(/no model was written; scores in .*scores\.json$/m);
+    const told = async (...more: string[]) =>
+      JSON.parse((await pqv(...args('--json', ...more))).stdout).groups;
+    expect(await told('--scores', at('scores.json'))).toEqual(await told('--importance', 'l2'));
+  });
+
+  it.each([
+    ['', /is not JSON/],
+    ['{}', /format/],
+    [
+      '{"format":"pqv-scores-1","criterion":{"importance":"l1","groupReduction":"mean","normalizer":"mean"},"groups":[]}',
+      /scores of another model/,
+    ],
+  ])('a file that is none is refused: %s', async (text, message) => {
+    writeFileSync(at('wrong.json'), text);
+    const { code, stderr } = await pqv(...args('--scores', at('wrong.json')));
+    expect({ code, lines: stderr.trim().split('\n').length }).toEqual({ code: 2, lines: 1 });
+    expect(stderr).toMatch(message);
   });
 });
 

@@ -37,7 +37,7 @@ export function formatAccuracy(result: Accuracy): string {
 const summary = (size: ModelSize) => `${count(size.parameters)} parameters, ${gmacs(size.macs)}`;
 
 export function formatPruned(
-  { before, after, blocks, groups, check }: PrunedModel,
+  { before, after, blocks, groups, check, files }: PrunedModel,
   folder: string | undefined,
 ): string {
   const share = (key: 'parameters' | 'macs') => `${(100 * (1 - after[key] / before[key])).toFixed(1)} %`;
@@ -46,9 +46,12 @@ export function formatPruned(
     `after   ${summary(after)}  (-${share('parameters')} parameters, -${share('macs')} MACs)`,
     ...(blocks ? [blocks] : []),
     ...(check?.relative == null ? [] : [checked(check.relative, check.seconds)]),
-    ...(folder === undefined ? [keptTable(groups), 'nothing was written'] : [`in ${folder}`]),
+    ...(folder === undefined ? [keptTable(groups), notWritten(files)] : [`in ${folder}`]),
   ].join('\n');
 }
+
+const notWritten = (scores: readonly string[]): string =>
+  scores.length > 0 ? `no model was written; scores in ${scores}` : 'nothing was written';
 
 const checked = (relative: number, seconds: number): string =>
   `checked: the model with what went masked gives the same to ${relative.toExponential(0)} (${seconds.toFixed(1)} s)`;

@@ -3,7 +3,7 @@ import { validated } from '../common/options.ts';
 import type { Dataset } from '../dataset/dataset.ts';
 import type { Graph } from '../graph/graph.ts';
 import { evidenceOf } from '../prune/importance.ts';
-import { type PruneResult, pruneOptions, prune as prunePass } from '../prune/prune.ts';
+import { type PruneOptions, type PruneResult, pruneOptions, prune as prunePass } from '../prune/prune.ts';
 import { assertLoads } from '../runtime/loads.ts';
 import type { Engine } from '../runtime/session.ts';
 import { remember } from '../zoo/model-info.ts';
@@ -18,14 +18,16 @@ export const pruneModelOptions = pruneOptions.safeExtend({
 type Input = z.input<typeof pruneModelOptions>;
 
 /** How much is pruned, and which channels go: the options of `pqv prune`. */
-export interface PruneModelOptions extends Input, Surroundings {
+export interface PruneModelOptions extends Input, Surroundings, Pick<PruneOptions, 'scores'> {
   /** What importance and compensation look at. */
   data?: Dataset | LabelledImages;
 }
 
-/** Whether images are looked at. */
-export const looksAtImages = ({ importance, compensate }: z.output<typeof pruneModelOptions>): boolean =>
-  evidenceOf(importance) !== undefined || compensate !== 'none';
+/** Whether images are looked at. @param scored whether scores are given */
+export const looksAtImages = (
+  { importance, compensate }: z.output<typeof pruneModelOptions>,
+  scored: boolean,
+): boolean => (!scored && evidenceOf(importance) !== undefined) || compensate !== 'none';
 
 /**
  * Takes the least important channels, head dimensions and heads out of a model. The model given is left as
@@ -43,15 +45,16 @@ export const looksAtImages = ({ importance, compensate }: z.output<typeof pruneM
 export async function prune(
   engine: Engine,
   model: Graph,
-  { data, seed, threads, progress, ...input }: PruneModelOptions,
+  { data, scores, seed, threads, progress, ...input }: PruneModelOptions,
 ): Promise<PruneResult> {
   const options = validated(pruneModelOptions, input);
   const { samples, ...pass } = options;
-  const looked = looksAtImages(options) ? data : undefined;
+  const looked = looksAtImages(options, scores !== undefined) ? data : undefined;
   const images = looked && someImages(engine, model, looked, samples, { seed, progress });
-  const result = await prunePass(engine, model, { ...pass, seed, threads }, images, progress);
+  const result = await prunePass(engine, model, { ...pass, scores, seed, threads }, images, progress);
   await assertLoads(engine, result.graph, 'the pruned model is of no use');
-  const { importance, heads, compensate } = options;
+  const { heads, compensate } = options;
+  const { importance } = result.scores.criterion;
   const amount = [
     result.ratio > 0 && `ratio ${result.ratio}`,
     heads > 0 && `heads ${heads}`,

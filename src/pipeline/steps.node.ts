@@ -1,6 +1,8 @@
 import type { z } from 'zod';
+import { readText } from '../checkpoint/open.node.ts';
 import type { OptionsSchema } from '../common/options.ts';
 import { type Recipe, sharedByInt8 } from './recipe.node.ts';
+import { fingerprint } from './run-directory.node.ts';
 import { finetuneStage } from './stages/finetune.node.ts';
 import { pruneStage } from './stages/prune.node.ts';
 import { quantizeStage } from './stages/quantize.node.ts';
@@ -38,5 +40,6 @@ function step<Schema extends OptionsSchema>(
   if (options === undefined) return [];
   const run: Step['run'] = ({ data, ...input }) =>
     stage.run({ ...input, options, data: stage.usesData(options) ? data : undefined });
-  return [{ name: stage.name, options, run }];
+  const contents = (stage.filesRead?.(options) ?? []).map((path) => fingerprint(readText(path)));
+  return [{ name: stage.name, options: contents.length > 0 ? { ...options, contents } : options, run }];
 }

@@ -1,5 +1,5 @@
-/** What one slice of a group says of its units; NaN where a unit has no part in it. */
-export type SliceScores = Float64Array;
+/** What one slice of a group says of its units; undefined where a unit has no part in it. */
+export type SliceScores = readonly (number | undefined)[];
 
 /** The scores of a group's units by those of its slices, the one that the group is named after first. */
 type Reduction = (slices: readonly SliceScores[], size: number) => Float64Array;
@@ -11,10 +11,10 @@ const overSlices = (
   step: (before: number, score: number) => number,
 ): Float64Array =>
   Float64Array.from({ length: size }, (_, unit) =>
-    slices.reduce(
-      (found, scores) => (Number.isNaN(scores[unit]) ? found : step(found, scores[unit]!)),
-      start,
-    ),
+    slices.reduce((found, scores) => {
+      const score = scores[unit];
+      return score === undefined ? found : step(found, score);
+    }, start),
   );
 
 const summed: Reduction = (slices, size) => overSlices(slices, size, 0, (a, b) => a + b);

@@ -85,6 +85,12 @@ export function scoredParameters(groups: readonly PruningGroup[]): Value[] {
   return [...new Set(groups.flatMap(({ slices }) => slices.filter(isScored).map((s) => s.parameter)))];
 }
 
+/** The normalizer that scores go through. */
+export const normalizerOf = ({
+  importance = 'l1',
+  normalizer = criterionOf(importance)?.normalizer ?? 'mean',
+}: Pick<ScoreOptions, 'importance' | 'normalizer'>): NormalizerName => normalizer;
+
 /**
  * The importance of each unit of each group, as Torch-Pruning defines it: the local scores of its slices, reduced over the
  * group, normalized by the group. With the defaults a unit of twice the mean importance has 2.
@@ -96,7 +102,7 @@ export async function scoreGroups(
   { importance = 'l1', groupReduction = 'mean', normalizer, seed = 0, sensitivities }: ScoreOptions,
 ): Promise<Float64Array[]> {
   const criterion = criterionOf(importance);
-  const normalize = normalizers[normalizer ?? criterion?.normalizer ?? 'mean'];
+  const normalize = normalizers[normalizerOf({ importance, normalizer })];
   if (!criterion) return randomScores(groups, seed).map(normalize);
   if (criterion.evidence && !sensitivities) throw new Error(`importance ${importance} without sensitivities`);
   const slices = await sliceScores(engine, groups, criterion, sensitivities);
@@ -144,9 +150,9 @@ async function sliceScores(
 
 /** Sums over the indices that go with each unit. */
 function unitScores({ units }: GroupSlice, scores: Float32Array, size: number): SliceScores {
-  const sums = new Float64Array(size).fill(Number.NaN);
+  const sums = new Array<number | undefined>(size).fill(undefined);
   units.forEach((unit, index) => {
-    if (unit >= 0) sums[unit] = (Number.isNaN(sums[unit]) ? 0 : sums[unit]!) + scores[index]!;
+    if (unit >= 0) sums[unit] = (sums[unit] ?? 0) + scores[index]!;
   });
   return sums;
 }

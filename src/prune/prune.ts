@@ -17,6 +17,7 @@ import { type Plan, planOptions, planPruning } from './plan.ts';
 import { planNotes, someOf } from './plan-notes.ts';
 import { assertNamesGroups } from './ranking.ts';
 import { type PruneData, scoreChannels } from './score-channels.ts';
+import { type ScoreRecord, scoreRecord, scoresIn } from './score-record.ts';
 
 /** How channels are chosen. One thing must say how much goes; `heads` goes together with either of the others. */
 export const pruneOptions = z
@@ -55,6 +56,8 @@ export type PruneOptions = z.input<typeof pruneOptions> & {
   seed?: number;
   /** Threads of the engine. */
   threads?: number;
+  /** Taken instead of computing some: `PruneResult.scores` of the same model. */
+  scores?: ScoreRecord | undefined;
 };
 
 /** A group, and how much of it a plan keeps. */
@@ -75,6 +78,8 @@ export interface PruneResult {
   groups: GroupSummary[];
   /** The ratio that was applied: the one asked for, or the one found for `targetMacs`; 0 when only heads went. */
   ratio: number;
+  /** What the units of each group were worth. */
+  scores: ScoreRecord;
   /** How it compares with the model that it was made from, before any compensation; undefined when nobody looked. */
   check?: PruningCheck;
 }
@@ -84,14 +89,14 @@ export interface PruneResult {
  * is left as it is; the new one's parameters are sliced when they are read.
  *
  * @param data images, for importances that look at some and for compensation
- * @throws UserError on options out of range, missing images, a graph without anything to prune, or a
+ * @throws UserError on options out of range, missing images, scores of another model, a graph without anything to prune, or a
  *   MAC target that can't be met
  * @throws Error when what is left does not compute what it should
  */
 export async function prune(
   engine: Engine,
   graph: Graph,
-  { seed, threads, ...input }: PruneOptions,
+  { seed, threads, scores: given, ...input }: PruneOptions,
   data?: PruneData,
   progress: Progress = silent,
 ): Promise<PruneResult> {
@@ -106,7 +111,14 @@ export async function prune(
     progress.note(`${op} has no dependency rule: channels it reads are kept`);
   }
   const scoring = { ...options, seed, threads };
-  const scores = await scoreChannels(engine, graph, grouping.groups, scoring, data, progress);
+  const record =
+    given ??
+    scoreRecord(
+      grouping.groups,
+      options,
+      await scoreChannels(engine, graph, grouping.groups, scoring, data, progress),
+    );
+  const scores = scoresIn(record, grouping.groups);
   for (const line of leftWholeNotes(grouping.leftWhole)) progress.note(line);
   const planFor = (share?: number) => planPruning(grouping.groups, scores, { ...options, ratio: share });
   const applied = targetMacs === undefined ? ratio : ratioForMacs(graph, planFor, targetMacs * 1e9);
@@ -117,7 +129,7 @@ export async function prune(
   const check = options.check ? { check: await checkPruned(engine, graph, plan, pruned.graph) } : {};
   for (const why of check.check?.unchecked ?? []) progress.note(`could not be checked: ${why}`);
   await compensated(engine, graph, pruned, options.compensate, threads, data, progress);
-  return { ...pruned, groups: summarize(grouping, plan), ratio: applied ?? 0, ...check };
+  return { ...pruned, groups: summarize(grouping, plan), ratio: applied ?? 0, scores: record, ...check };
 }
 
 /** Changes what was pruned by what images say; they are held in memory, since every layer looks at them. */

@@ -28,7 +28,7 @@ export interface PrunedModel {
 
 /**
  * Prunes a model and writes it.
- * @param output left out: nothing is written, and the result says what would be
+ * @param output left out: no model is written, and the result says what it would be
  * @param input options of the stage
  */
 export async function pruneModel(
@@ -45,7 +45,8 @@ export async function pruneModel(
   const data = await openStageData(pruneStage, options, graph, command);
   const pruned = await prunedBy({ context, graph, options, data });
   const record = output === undefined ? [] : [writeRecord(pruned, output)];
-  const files = output === undefined ? [] : [...saveModel(pruned.graph, output), ...record];
+  const model = output === undefined ? [] : [...saveModel(pruned.graph, output), ...record];
+  const files = [...model, ...(options.saveScores === undefined ? [] : [options.saveScores])];
   const [block] = (await describeModel(pruned.graph)).blocks;
   const { groups, check = null } = pruned;
   return { before, after: sizeOf(pruned.graph), blocks: block ? sizesOf(block) : '', groups, check, files };

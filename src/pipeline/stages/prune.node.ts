@@ -1,20 +1,36 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { readText } from '../../checkpoint/open.node.ts';
+import { UserError } from '../../common/errors.ts';
 import { writeFileWhole } from '../../common/files.node.ts';
 import { parseJsonAs } from '../../common/json.ts';
 import { looksAtImages, prune, pruneModelOptions } from '../../library/prune.ts';
 import type { Kept } from '../../prune/apply.ts';
 import type { PruneResult } from '../../prune/prune.ts';
+import { type ScoreRecord, scoreRecordSchema } from '../../prune/score-record.ts';
 import type { Stage, StageInput } from './stage.ts';
 
 const record = 'pruning.json';
 
+/** Those of the pass, and files of scores. */
+const options = pruneModelOptions.safeExtend({
+  saveScores: z.string().optional().meta({
+    description: 'write what each channel of each group was worth to a JSON file',
+    value: 'file',
+  }),
+  scores: z.string().optional().meta({
+    description: 'take importance from such a file, made of the same model, instead of computing it',
+    value: 'file',
+  }),
+});
+
 /** Prunes, and writes `pruning.json`: what was kept, in timm's names and axes. */
-export const pruneStage: Stage<typeof pruneModelOptions> = {
+export const pruneStage: Stage<typeof options> = {
   name: 'pruned',
-  options: pruneModelOptions,
-  usesData: looksAtImages,
+  options,
+  usesData: (given) => looksAtImages(given, given.scores !== undefined),
+  filesRead: ({ scores }) => (scores === undefined ? [] : [scores]),
   async run({ folder, ...run }) {
     const result = await prunedBy(run);
     return { graph: result.graph, files: [writeRecord(result, folder)] };
@@ -22,13 +38,28 @@ export const pruneStage: Stage<typeof pruneModelOptions> = {
 };
 
 /** The stage, without its file. */
-export const prunedBy = ({
+export async function prunedBy({
   context: { engine, seed, threads, progress },
   graph,
-  options,
+  options: { scores: scoreFile, saveScores, ...pass },
   data,
-}: Omit<StageInput<PruneRecipe>, 'folder'>): Promise<PruneResult> =>
-  prune(engine, graph, { ...options, data: data?.dataset, seed, threads, progress });
+}: Omit<StageInput<PruneRecipe>, 'folder'>): Promise<PruneResult> {
+  const scores = scoreFile === undefined ? undefined : readScores(scoreFile);
+  const given = { ...pass, scores, data: data?.dataset };
+  const result = await prune(engine, graph, { ...given, seed, threads, progress });
+  if (saveScores !== undefined) writeFileWhole(saveScores, `${JSON.stringify(result.scores)}\n`);
+  return result;
+}
+
+/** More than any file of scores has, which are a few bytes a channel. */
+const largestScores = 2 ** 28;
+
+/** @throws UserError when the file is none of scores; whether they are of this model is seen later */
+function readScores(path: string): ScoreRecord {
+  const bytes = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+  if (bytes > largestScores) throw new UserError(`${path} is no file of scores: it has ${bytes} bytes`);
+  return parseJsonAs(scoreRecordSchema, readText(path), path);
+}
 
 /** Writes what was kept into a folder. @returns the file's name there */
 export function writeRecord({ ratio, kept, groups }: PruneResult, folder: string): string {
@@ -36,7 +67,7 @@ export function writeRecord({ ratio, kept, groups }: PruneResult, folder: string
   return record;
 }
 
-export type PruneRecipe = z.output<typeof pruneModelOptions>;
+export type PruneRecipe = z.output<typeof options>;
 
 const recordSchema = z.looseObject({
   kept: z.record(z.string(), z.record(z.string(), z.array(z.number().int().min(0)))),

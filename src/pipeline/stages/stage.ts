@@ -40,6 +40,8 @@ export interface Stage<Schema extends OptionsSchema = OptionsSchema> {
   readonly options: Schema;
   /** Whether it looks at the data. */
   usesData(options: z.output<Schema>): boolean;
+  /** Files that options name and the result depends on. */
+  filesRead?(options: z.output<Schema>): string[];
   /**
    * @throws UserError when it can't be done with this model and these data
    * @throws InterruptedError when the context's signal fires
