@@ -141,7 +141,7 @@ async function sliceScores(
     return groups.map(({ slices }, i) => {
       const named = slices.find(({ role }) => role === 'output');
       const inOrder = named ? [named, ...slices.filter((slice) => slice !== named)] : slices;
-      return inOrder.flatMap((slice) => found[i]!.get(slice) ?? []);
+      return inOrder.map((slice) => found[i]!.get(slice)).filter((scores) => scores !== undefined);
     });
   } finally {
     await session.dispose();
