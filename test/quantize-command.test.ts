@@ -70,3 +70,45 @@ describe('pqv sensitivity', () => {
     expect(layers.map(({ layer }: { layer: string }) => layer)).not.toContain('head.weight');
   });
 });
+
+describe('pqv quantize --max-drop', () => {
+  /** Each norm has one channel times 200, which the next weight undoes: the same function. */
+  beforeAll(async () => {
+    const graph = await loadModel('examples/mnist_vit');
+    const floats = (name: string) => graph.constants.get(name)!.tensor!.floats;
+    for (const name of graph.constants.keys()) {
+      const norm = /^(blocks\.\d+\.norm[12])\.weight$/.exec(name)?.[1];
+      if (!norm) continue;
+      floats(`${norm}.weight`)[5]! *= 200;
+      floats(`${norm}.bias`)[5]! *= 200;
+      const next = norm.replace('norm1', 'attn.qkv').replace('norm2', 'mlp.fc1');
+      const { shape } = graph.constants.get(`${next}.weight`)!.tensor!;
+      for (let i = 5; i < shape[0]! * shape[1]!; i += shape[1]!) floats(`${next}.weight`)[i]! /= 200;
+    }
+    saveModel(graph, at('outliers'));
+  });
+
+  const dropping = ['--data', 'mnist', '--drop-samples', '200'];
+
+  it('leaves the layers that suffer in float32, and names them', async () => {
+    const args = ['quantize', at('outliers'), '-o', at('dropped'), ...dropping, '--drop-of', 'agreement'];
+    const { code, stdout, stderr } = await pqv(...args, '--max-drop', '0.5', '--json');
+    expect(code).toBe(0);
+    const { drop, ignored } = JSON.parse(stdout);
+    expect(drop.points).toBeLessThanOrEqual(0.5);
+    expect(drop).toMatchObject({ allowed: 0.5, of: 'agreement', samples: 200 });
+    expect(drop.kept.length).toBeGreaterThan(0);
+    expect([...ignored].sort()).toEqual([...drop.kept].sort());
+    expect(drop.kept[0]).toMatch(/^blocks\.\d\.(attn\.qkv|mlp\.fc1)\.weight$/);
+    expect(stderr).toMatch(/int8: \d+\.\d\d points of agreement lost on 200 images/);
+  });
+
+  it('says what it needs', async () => {
+    const args = ['quantize', 'examples/mnist_vit', '-o', at('nothing'), '--max-drop', '1'];
+    expect(await pqv(...args)).toMatchObject({ code: 2, stderr: expect.stringMatching(/needs a data set/) });
+    expect(await pqv(...args, '--dtype', 'fp16', ...dropping)).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(/does not go with fp16/),
+    });
+  });
+});

@@ -4,6 +4,7 @@ import { validated } from '../common/options.ts';
 import { type Progress, silent } from '../common/progress.ts';
 import type { Dataset } from '../dataset/dataset.ts';
 import type { Graph } from '../graph/graph.ts';
+import { dropKinds } from '../measure/predictions.ts';
 import { quantizationWarning } from '../quantize/describe.ts';
 import { calibrates, quantizeOptions, quantize as quantizePass } from '../quantize/quantize.ts';
 import { quantization, recordQuantization } from '../quantize/record.ts';
@@ -11,6 +12,7 @@ import { selfCheck } from '../quantize/self-check.ts';
 import { assertLoads } from '../runtime/loads.ts';
 import type { Engine } from '../runtime/session.ts';
 import { remember } from '../zoo/model-info.ts';
+import { quantizeWithin } from './max-drop.ts';
 import { type LabelledImages, samplesOption, someImages } from './stage-data.ts';
 import type { Surroundings } from './surroundings.ts';
 
@@ -21,13 +23,30 @@ export const quantizeModelOptions = quantizeOptions.extend({
     .boolean()
     .default(false)
     .meta({ description: 'write the model even if it has collapsed: what it gives is far from FP32' }),
+  maxDrop: z.number().min(0).optional().meta({
+    description:
+      'int8: points that may be lost against FP32; the layers that suffer most stay in float32 until that holds',
+    value: 'points',
+  }),
+  dropOf: z.enum(dropKinds).default('top1').meta({
+    description: 'what max-drop is of: right answers, or (needs no labels) answers that are those of FP32',
+    value: 'what',
+  }),
+  dropSamples: z.number().int().min(1).default(500).meta({
+    description: 'held-out images that max-drop is measured on',
+  }),
 });
 
 type Input = z.input<typeof quantizeModelOptions>;
+type Settings = z.output<typeof quantizeModelOptions>;
+
+/** Whether images are looked at. */
+export const looksAtImages = (options: Settings): boolean =>
+  calibrates(options) || options.maxDrop !== undefined;
 
 /** The lower precision a model is given: the options of `pqv quantize`. */
 export interface QuantizeModelOptions extends Input, Omit<Surroundings, 'threads'> {
-  /** What static ranges, and overflows of FP16, are found on. */
+  /** What static ranges, overflows of FP16 and drops are found on. */
   data?: Dataset | LabelledImages;
 }
 
@@ -44,17 +63,23 @@ export interface QuantizeModelOptions extends Input, Omit<Surroundings, 'threads
  * On noise, and on its weights, what comes out is compared with what went in; what one should know of that is said.
  *
  * @throws UserError on a wrong option, a model that is quantized already, static ranges without data, when the
- *   engine does not load what comes out, or when that is of no use (but for `force`)
+ *   engine does not load what comes out, when that is of no use (but for `force`), or `maxDrop` can't be held
  */
 export async function quantize(
   engine: Engine,
   model: Graph,
   { data, seed, progress = silent, ...input }: QuantizeModelOptions = {},
 ): Promise<Graph> {
-  const { samples, force, ...options } = validated(quantizeModelOptions, input);
+  const given = validated(quantizeModelOptions, input);
+  const { samples, force, maxDrop, dropOf, dropSamples, ...options } = given;
   const images =
     data && calibrates(options) ? someImages(engine, model, data, samples, { seed, progress }) : undefined;
-  const quantized = await quantizePass(engine, model, options, images, progress);
+  const quantized =
+    maxDrop === undefined
+      ? await quantizePass(engine, model, options, images, progress)
+      : await quantizeWithin({ allowed: maxDrop, of: dropOf, samples: dropSamples }, engine, model, options, {
+          ...{ data, images, progress },
+        });
   const halves = options.dtype === 'fp16' ? ' (--compute float32 stores the weights alone in float16)' : '';
   await assertLoads(engine, quantized, `the model can't be had in ${options.dtype}${halves}`);
   await check(engine, model, quantized, { force, progress });

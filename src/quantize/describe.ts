@@ -29,8 +29,13 @@ export function quantizationFacts(record: Quantization): string[] {
 /** How many layers are named. */
 const shown = 3;
 
-function checkFacts({ check, ignored = [] }: Quantization): string[] {
+function checkFacts({ check, drop, ignored = [] }: Quantization): string[] {
   const lines: string[] = [];
+  if (drop) {
+    lines.push(
+      `${drop.of} on ${drop.samples} held-out images: ${drop.points.toFixed(2)} points below FP32 (${drop.allowed} allowed)`,
+    );
+  }
   if (check?.relative != null) lines.push(`on noise the outputs are ${percent(check.relative)} from FP32's`);
   const worst = Object.entries(check?.layers ?? {}).sort(([, a], [, b]) => b - a);
   if (worst.length > 0) {

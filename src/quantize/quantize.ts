@@ -8,7 +8,7 @@ import { type BackendName, backends, weightKinds } from './backends.ts';
 import type { CalibrationData } from './calibrate.ts';
 import { quantizeDynamic } from './dynamic.ts';
 import { toFloat16 } from './float16.ts';
-import { type ObserverName, observers } from './observers.ts';
+import { type Affine, type ObserverName, observers } from './observers.ts';
 import { quantizeStatic } from './static.ts';
 
 export const schemes = ['dynamic', 'static'] as const;
@@ -72,6 +72,7 @@ export const calibrates = ({ dtype, scheme, compute }: z.output<typeof quantizeO
 /**
  * A copy of the graph in a lower precision: `quantizeDynamic`, `quantizeStatic` or `toFloat16`, by the options.
  * @param data images, where `calibrates`: needed for static ranges; of use to float16
+ * @param ranges static int8: found beforehand, in place of data
  * @throws UserError as these passes, and on a wrong option
  */
 export function quantize(
@@ -80,6 +81,7 @@ export function quantize(
   input: QuantizeOptions,
   data: CalibrationData | undefined,
   progress: Progress,
+  ranges?: ReadonlyMap<string, Affine>,
 ): Promise<Graph> {
   const options = validated(quantizeOptions, input);
   const { dtype, scheme, backend, weights, assumeVnni, observer, ignore, compute, io } = options;
@@ -89,7 +91,7 @@ export function quantize(
   }
   const choice = { backend, weights, assumeVnni, ignore, progress };
   return scheme === 'static'
-    ? quantizeStatic(engine, graph, { ...choice, observer, data })
+    ? quantizeStatic(engine, graph, { ...choice, observer, data, ranges })
     : quantizeDynamic(engine, graph, choice);
 }
 

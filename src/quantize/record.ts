@@ -27,6 +27,20 @@ export interface Quantization {
   ignored?: string[];
   /** How it compares with float32 on noise. */
   check?: CheckRecord;
+  /** Where a drop was allowed: what it is. */
+  drop?: DropRecord;
+}
+
+/** What a quantized model loses against float32, measured on images, and what stayed in float32 for that. */
+export interface DropRecord {
+  /** Hundredths of the images. */
+  points: number;
+  allowed: number;
+  /** Right answers, or answers that are float32's. */
+  of: 'top1' | 'agreement';
+  samples: number;
+  /** Names of weights, those that suffer most first. */
+  kept: string[];
 }
 
 export interface CheckRecord {
@@ -47,6 +61,14 @@ const recordSchema = z.looseObject({
   weights: z.enum(weightKinds).optional(),
   weightError: z.object({ relative: z.number(), plain: z.number() }).optional(),
   ignored: z.array(z.string()).optional(),
+  drop: z
+    .looseObject({
+      points: z.number(),
+      allowed: z.number(),
+      of: z.enum(['top1', 'agreement']),
+      samples: z.number(),
+    })
+    .optional(),
   check: z
     .looseObject({
       relative: z.number().nullable(),

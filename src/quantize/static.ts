@@ -13,6 +13,8 @@ import { assertFullPrecision, recordQuantization } from './record.ts';
 export interface StaticOptions extends NumberOptions {
   /** Images to find activation ranges on, preprocessed like those the model will see. */
   data: CalibrationData | undefined;
+  /** Ranges found beforehand (`calibratedRanges`); then no images are looked at. */
+  ranges?: ReadonlyMap<string, Affine> | undefined;
   /** How a range follows from what was seen; default `mse`. */
   observer?: ObserverName;
   /** Weights to leave in float32, as patterns of their names (`head.*`). */
@@ -41,14 +43,15 @@ export interface StaticOptions extends NumberOptions {
 export async function quantizeStatic(
   engine: Engine,
   source: Graph,
-  { data, observer = 'mse', ignore = [], progress = silent, ...choice }: StaticOptions,
+  { data, ranges: found, observer = 'mse', ignore = [], progress = silent, ...choice }: StaticOptions,
 ): Promise<Graph> {
   const numbers = numbersOf(choice);
-  if (!data) throw new UserError('static quantization needs --data');
+  if (!data && !found) throw new UserError('static quantization needs --data');
   assertFullPrecision(source);
   const { graph } = source.clone();
   const { layers, ignored } = layersToQuantize(graph, ignore);
-  const ranges = await calibratedRanges(engine, graph, layers, numbers, { data, observer, progress });
+  const ranges =
+    found ?? (await calibratedRanges(engine, graph, layers, numbers, { data: data!, observer, progress }));
   const activations = new Map<Value, QuantizedActivation>();
   const weightError = await replaceLayers(
     engine,

@@ -16,6 +16,7 @@ import {
 import { addOptions, valuesOf } from '../schema-options.ts';
 
 interface Options extends CommonOptions, QuantizeOptions {
+  maxDrop?: number;
   output: string;
   data?: string;
 }
@@ -24,13 +25,14 @@ export function quantizeCommand(): Command {
   const quantize = command('quantize', 'Turn FP32 weights into int8 or FP16.', [
     'pqv quantize tuned/ -o int8/ --dtype int8',
     'pqv quantize tuned/ -o int8/ --dtype int8 --scheme static --data imagenet/',
+    'pqv quantize tuned/ -o int8/ --max-drop 0.5 --data imagenet/',
     'pqv quantize tuned/ -o phone/ --dtype int8 --backend qnnpack',
     'pqv quantize tuned/ -o half/ --dtype fp16',
   ])
     .argument('<model>', 'folder, .onnx file, name on the Hub, or checkpoint file with --arch')
     .requiredOption('-o, --output <dir>', 'folder to write');
   const options = optionsOf(quantizeStage.options);
-  withDataOptions(addOptions(quantize, options), 'images for calibration');
+  withDataOptions(addOptions(quantize, options), 'images for calibration and --max-drop');
   return withCommonOptions(withModelOptions(quantize)).action(async (model: string, common: Options) => {
     warnUnused(quantize, unusedWith(common));
     const { quantizeModel } = await import('../../pipeline/commands/quantize.node.ts');
@@ -41,7 +43,14 @@ export function quantizeCommand(): Command {
 }
 
 /** What has no effect beside the other options, and what it goes with. */
-function unusedWith({ dtype, scheme, weights, compute, data }: Options): Record<string, string | false> {
+function unusedWith({
+  dtype,
+  scheme,
+  weights,
+  compute,
+  maxDrop,
+  data,
+}: Options): Record<string, string | false> {
   const [int8, fp16] = [dtype === 'fp16' && '--dtype int8', dtype === 'int8' && '--dtype fp16'];
   const isStatic = dtype === 'int8' && scheme === 'static';
   const calibrated = isStatic || (dtype === 'fp16' && compute === 'float16');
@@ -50,7 +59,9 @@ function unusedWith({ dtype, scheme, weights, compute, data }: Options): Record<
     assumeVnni: int8 || (weights === 'torch' && '--weights safe'),
     ...{ io: fp16, compute: fp16 },
     observer: !isStatic && '--scheme static',
-    data: !calibrated && '--scheme static or --dtype fp16',
+    data: !calibrated && maxDrop === undefined && '--scheme static, --dtype fp16 or --max-drop',
+    dropOf: maxDrop === undefined && '--max-drop',
+    dropSamples: maxDrop === undefined && '--max-drop',
     samples: !(calibrated && data) && '--data',
   };
 }
