@@ -5,6 +5,7 @@ import { optionsOf } from '../common/options.ts';
 import { type Progress, silent } from '../common/progress.ts';
 import { dataForms } from '../dataset/data-forms.ts';
 import { dataOptions } from '../dataset/data-options.ts';
+import { type Provider, providers } from '../runtime/provider.ts';
 import { loadOptions } from '../zoo/load-options.ts';
 import { addOptions } from './schema-options.ts';
 
@@ -14,6 +15,7 @@ export interface CommonOptions {
   threads: number;
   seed: number;
   quiet?: boolean;
+  provider?: Provider;
 }
 
 /** Parsers for option values; each says what it wanted when it gets something else. */
@@ -74,6 +76,13 @@ export function withDataOptions(target: Command, wanted?: string): Command {
   const data = new Option('--data <data>', wanted ? `${wanted}: ${dataForms}` : dataForms);
   if (!wanted) data.makeOptionMandatory();
   return addOptions(target.addOption(data), optionsOf(dataOptions));
+}
+
+/** Adds what the engine computes on. */
+export function withProvider(target: Command): Command {
+  const about =
+    'what the engine computes on, where its build has it; what that has no kernels for runs on the CPU';
+  return target.addOption(new Option('--provider <name>', about).choices(providers).default('cpu'));
 }
 
 /** Adds the common options; last, so that help lists them after the command's own. */

@@ -5,7 +5,8 @@ import type { Dataset } from '../dataset/dataset.ts';
 import { type DataReading, openDataset } from '../dataset/open.node.ts';
 import type { Preprocessing } from '../dataset/preprocessing.ts';
 import type { Graph } from '../graph/graph.ts';
-import { onnxruntime } from '../runtime/onnxruntime.node.ts';
+import { onnxruntimeOn } from '../runtime/onnxruntime.node.ts';
+import type { Provider } from '../runtime/provider.ts';
 import type { Engine } from '../runtime/session.ts';
 import type { TrainingWatcher } from '../train/watch.ts';
 import { isClassifier, modelInfo, preprocessingLine } from '../zoo/model-info.ts';
@@ -22,15 +23,16 @@ export interface Context {
   watcher?: TrainingWatcher | undefined;
 }
 
-/** A context that runs on ONNX Runtime's CPU provider. */
+/** A context that runs on ONNX Runtime, on the CPU where no other provider is named. */
 export function localContext({
   threads,
   seed,
   progress = silent,
   signal,
   watcher,
-}: Omit<Context, 'engine' | 'progress'> & { progress?: Progress }): Context {
-  return { engine: onnxruntime, threads, seed, progress, signal, watcher };
+  provider = 'cpu',
+}: Omit<Context, 'engine' | 'progress'> & { progress?: Progress; provider?: Provider }): Context {
+  return { engine: onnxruntimeOn(provider), threads, seed, progress, signal, watcher };
 }
 
 /** A data set and the way its images become the model's inputs. */

@@ -131,10 +131,17 @@ function nested(config: Record<string, string>): Record<string, unknown> {
   return root;
 }
 
-/** What an engine does not load is the file's fault, as far as can be told: models come from anywhere. */
-function refusal(engine: string, model: Graph | Uint8Array | string, error: unknown): UserError {
+/** What the CPU, native or as WebAssembly, does not load is the file's fault, as far as can be told: models come from anywhere. */
+function refusal(
+  engine: string,
+  provider: string,
+  model: Graph | Uint8Array | string,
+  error: unknown,
+): UserError {
   const what = typeof model === 'string' ? model : model instanceof Graph ? 'the model' : 'the file';
-  return new UserError(`${engine} does not load ${what}: ${(error as Error).message}`);
+  const why = (error as Error).message.trim();
+  const there = provider === 'cpu' || provider === 'wasm' ? '' : `; without the provider ${provider} it may`;
+  return new UserError(`${engine} does not load ${what}: ${why}${there}`);
 }
 
 /** Larger weights are handed over where they lie: in the model's own bytes they would be copied three times. */
@@ -142,12 +149,13 @@ const inModelBelow = 1 << 24;
 
 /**
  * An engine over one of ONNX Runtime's JavaScript packages.
- * @param provider what computes: `cpu`, `wasm`
+ * @param provider what computes: `cpu`, `wasm`, `webgpu`
  * @param threads inside one operator, where a session's options don't say
  */
 export function ortEngine(ort: Ort, name: string, provider: string, threads: number): Engine {
+  const engineName = provider === 'cpu' || provider === 'wasm' ? name : `${name}, ${provider}`;
   return {
-    name,
+    name: engineName,
     async load(model, options = {}) {
       const settings = sessionOptions(provider, threads, options);
       const open = async (source: string | Uint8Array) => {
@@ -159,7 +167,7 @@ export function ortEngine(ort: Ort, name: string, provider: string, threads: num
               : await ort.InferenceSession.create(source, settings),
           );
         } catch (error) {
-          throw refusal(name, model, error);
+          throw refusal(engineName, provider, model, error);
         }
       };
       if (!(model instanceof Graph)) return open(model);

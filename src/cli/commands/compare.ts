@@ -9,6 +9,7 @@ import {
   progressFor,
   withCommonOptions,
   withDataOptions,
+  withProvider,
 } from '../options.ts';
 import { addOptions } from '../schema-options.ts';
 
@@ -26,7 +27,7 @@ export function compareCommand(): Command {
     .argument('<b>', 'the model to compare with it')
     .option('--samples <n>', 'inputs to compare on', parse.integer(1), 16);
   withDataOptions(compare, 'images to use instead of random inputs');
-  return withCommonOptions(addOptions(compare, optionsOf(preprocessingOptions))).action(
+  return withCommonOptions(withProvider(addOptions(compare, optionsOf(preprocessingOptions)))).action(
     async (a: string, b: string, options: Options) => {
       const { compareFiles } = await import('../../pipeline/commands/compare.node.ts');
       const result = await compareFiles(a, b, { ...options, progress: await progressFor(options) });

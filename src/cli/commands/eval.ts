@@ -9,6 +9,7 @@ import {
   withCommonOptions,
   withDataOptions,
   withModelOptions,
+  withProvider,
 } from '../options.ts';
 
 interface Options extends CommonOptions {
@@ -26,9 +27,11 @@ export function evalCommand(): Command {
     .option('--batch-size <n>', 'images at a time', parse.integer(1), 32)
     .option('--samples <n>', 'evaluate only this many held-out images', parse.integer(1));
   withDataOptions(evaluate);
-  return withCommonOptions(withModelOptions(evaluate)).action(async (model: string, options: Options) => {
-    const { evaluateModel } = await import('../../pipeline/commands/eval.node.ts');
-    const result = await evaluateModel(model, { ...options, progress: await progressFor(options) });
-    print(options, result, () => formatAccuracy(result));
-  });
+  return withCommonOptions(withProvider(withModelOptions(evaluate))).action(
+    async (model: string, options: Options) => {
+      const { evaluateModel } = await import('../../pipeline/commands/eval.node.ts');
+      const result = await evaluateModel(model, { ...options, progress: await progressFor(options) });
+      print(options, result, () => formatAccuracy(result));
+    },
+  );
 }

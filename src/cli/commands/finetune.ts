@@ -13,6 +13,7 @@ import {
   withCommonOptions,
   withDataOptions,
   withModelOptions,
+  withProvider,
 } from '../options.ts';
 import { addOptions, givenOf } from '../schema-options.ts';
 import { type WatchOptions, watched, withWatchOptions } from '../watch.ts';
@@ -62,7 +63,7 @@ export function finetuneCommand(): Command {
       '--prepare-only',
       'with --engine torchrun: write the job, and what to run where the GPUs are; --resume reads the result',
     );
-  return withCommonOptions(withModelOptions(withWatchOptions(finetune))).action(
+  return withCommonOptions(withProvider(withModelOptions(withWatchOptions(finetune)))).action(
     async (model: string, common: Options) => {
       const unused = !common.teacher && '--teacher';
       const given = givenOf(finetune, options);

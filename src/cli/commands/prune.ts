@@ -12,6 +12,7 @@ import {
   withCommonOptions,
   withDataOptions,
   withModelOptions,
+  withProvider,
 } from '../options.ts';
 import { addOptions, valuesOf } from '../schema-options.ts';
 
@@ -35,17 +36,19 @@ export function pruneCommand(): Command {
     .option('--dry-run', 'say what would go from each group, and write nothing');
   const options = optionsOf(pruneStage.options);
   withDataOptions(addOptions(prune, options), 'images for importances that look at some, and --compensate');
-  return withCommonOptions(withModelOptions(prune)).action(async (model: string, common: Options) => {
-    const output = common.dryRun ? undefined : common.output;
-    if (!common.dryRun && output === undefined) {
-      throw new UserError("required option '-o, --output <dir>' not specified (--dry-run needs none)");
-    }
-    const { pruneModel } = await import('../../pipeline/commands/prune.node.ts');
-    const progress = await progressFor(common);
-    const given = valuesOf(prune, options);
-    const result = await interruptible((signal) =>
-      pruneModel(model, output, given, { ...common, progress, signal }),
-    );
-    print(common, result, () => formatPruned(result, output));
-  });
+  return withCommonOptions(withProvider(withModelOptions(prune))).action(
+    async (model: string, common: Options) => {
+      const output = common.dryRun ? undefined : common.output;
+      if (!common.dryRun && output === undefined) {
+        throw new UserError("required option '-o, --output <dir>' not specified (--dry-run needs none)");
+      }
+      const { pruneModel } = await import('../../pipeline/commands/prune.node.ts');
+      const progress = await progressFor(common);
+      const given = valuesOf(prune, options);
+      const result = await interruptible((signal) =>
+        pruneModel(model, output, given, { ...common, progress, signal }),
+      );
+      print(common, result, () => formatPruned(result, output));
+    },
+  );
 }

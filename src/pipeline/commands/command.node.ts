@@ -9,6 +9,7 @@ import type { DataOptions } from '../../dataset/data-options.ts';
 
 import { countMacs } from '../../graph/cost.ts';
 import type { Graph } from '../../graph/graph.ts';
+import type { Provider } from '../../runtime/provider.ts';
 import type { TrainingWatcher } from '../../train/watch.ts';
 import { parameterCount } from '../../zoo/describe.ts';
 import type { ModelReading } from '../../zoo/load-options.ts';
@@ -20,6 +21,7 @@ import type { Stage } from '../stages/stage.ts';
 export interface CommandOptions extends ModelReading, DataOptions {
   threads: number;
   seed: number;
+  provider?: Provider;
   signal?: AbortSignal;
   /** Who follows a training. */
   watcher?: TrainingWatcher | undefined;
