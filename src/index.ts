@@ -32,6 +32,16 @@ export type { Agreement, OutputDifference } from './measure/agreement.ts';
 export type { LayerSensitivity, Sensitivity } from './measure/sensitivity.ts';
 export type { Kept } from './prune/apply.ts';
 export type { PruningCheck } from './prune/check.ts';
+export type { ChosenWidth, LatencyReport } from './prune/latency-budget.ts';
+export {
+  type LatencyMeter,
+  type LatencyTable,
+  latencyTable,
+  type PieceRequest,
+  type Precision,
+  type Sweep,
+  type SweepRequest,
+} from './prune/latency-table.ts';
 export type { GroupSummary, PruneResult } from './prune/prune.ts';
 export { type ScoreRecord, scoreRecordSchema } from './prune/score-record.ts';
 export type {

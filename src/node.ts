@@ -4,7 +4,7 @@
  * @module pqv-mobile/node
  */
 export { openSafetensors, saveSafetensors } from './checkpoint/safetensors.node.ts';
-export { columns } from './cli/format.ts';
+export { columns } from './cli/columns.ts';
 export { type TerminalProgressOptions, terminalProgress } from './cli/progress-bar.ts';
 export { decodeFile, decodeImage } from './dataset/decode.node.ts';
 export { type DataReading, openDataset } from './dataset/open.node.ts';
@@ -18,6 +18,7 @@ export {
   benchmark,
   type Latency,
 } from './measure/latency.node.ts';
+export { type ClosableMeter, latencyMeter, type MeterOptions } from './measure/latency-meter.node.ts';
 export { describeMachine, type Machine } from './measure/machine.node.ts';
 export { loadOnnx, saveOnnx } from './onnx/file.node.ts';
 export { type CompareBackendsOptions, compareBackends } from './pipeline/compare-backends.node.ts';

@@ -76,7 +76,7 @@ const valueAt = (recipe: unknown, path: readonly string[]): unknown =>
 
 /** A recipe as its file says it: a budget for pruning, unless the option is one. */
 function written(path: readonly string[], key: string, value: unknown) {
-  const budgets = ['ratio', 'heads', 'targetMacs'];
+  const budgets = ['ratio', 'heads', 'targetMacs', 'targetLatency'];
   const needed =
     path[0] === 'prune' && !budgets.includes(key)
       ? { ratio: 0.25 }
@@ -127,7 +127,7 @@ describe.each(everyOption)('$title', ({ option, command, path, flag, optimizeFla
 
   it('reaches the recipe from optimize, and from a file', async () => {
     const starter = starters[path[0]!]?.[0] === optimizeFlag ? [] : (starters[path[0]!] ?? []);
-    const alone = optimizeFlag === '--target-macs' ? [] : starter;
+    const alone = ['--target-macs', '--target-latency'].includes(optimizeFlag) ? [] : starter;
     const recipe = await recipeFrom([...alone, ...words(optimizeFlag, value)]);
     expect(valueAt(recipe, [...path, option.key])).toEqual(value);
     const file = at('recipe.json');

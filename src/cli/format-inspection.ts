@@ -2,7 +2,8 @@ import type { Obstacle } from '../library/capabilities.ts';
 import type { Inspection } from '../library/inspect.ts';
 import { formatBytes } from '../report/format.ts';
 import { preprocessingLine } from '../zoo/model-info.ts';
-import { columns, count, gmacs } from './format.ts';
+import { columns, count } from './columns.ts';
+import { gmacs } from './format.ts';
 
 /** What a model is, its blocks, and what can be done with it. */
 export function formatInspection(found: Inspection): string {

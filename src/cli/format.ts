@@ -8,21 +8,10 @@ import type { QuantizedModel } from '../pipeline/commands/quantize.node.ts';
 import type { GroupSummary } from '../prune/prune.ts';
 import { quantizationFacts, quantizationTitle } from '../quantize/describe.ts';
 import { formatBytes } from '../report/format.ts';
+import { columns, count } from './columns.ts';
+import { formatLatency } from './format-latency.ts';
 
-export const count = (value: number) => value.toLocaleString('en');
 export const gmacs = (macs: number) => `${(macs / 1e9).toPrecision(4)} GMACs`;
-
-/** Rows with aligned columns; numbers to the right. */
-export function columns(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const all = [head, ...rows];
-  const widths = head.map((_, i) => Math.max(...all.map((row) => (row[i] ?? '').length)));
-  const line = (row: readonly string[]) =>
-    row
-      .map((cell, i) => (i === 0 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!)))
-      .join('  ')
-      .trimEnd();
-  return [line(head), widths.map((w) => '-'.repeat(w)).join('  '), ...rows.map(line)].join('\n');
-}
 
 export function formatAccuracy(result: Accuracy): string {
   const skipped = result.skipped ? `, ${result.skipped} unreadable` : '';
@@ -37,7 +26,7 @@ export function formatAccuracy(result: Accuracy): string {
 const summary = (size: ModelSize) => `${count(size.parameters)} parameters, ${gmacs(size.macs)}`;
 
 export function formatPruned(
-  { before, after, blocks, groups, check, files }: PrunedModel,
+  { before, after, blocks, groups, latency, check, files }: PrunedModel,
   folder: string | undefined,
 ): string {
   const share = (key: 'parameters' | 'macs') => `${(100 * (1 - after[key] / before[key])).toFixed(1)} %`;
@@ -45,8 +34,10 @@ export function formatPruned(
     `before  ${summary(before)}`,
     `after   ${summary(after)}  (-${share('parameters')} parameters, -${share('macs')} MACs)`,
     ...(blocks ? [blocks] : []),
+    ...(latency ? [formatLatency(latency)] : []),
     ...(check?.relative == null ? [] : [checked(check.relative, check.seconds)]),
-    ...(folder === undefined ? [keptTable(groups), notWritten(files)] : [`in ${folder}`]),
+    ...(folder === undefined && !latency ? [keptTable(groups)] : []),
+    folder === undefined ? notWritten(files) : `in ${folder}`,
   ].join('\n');
 }
 

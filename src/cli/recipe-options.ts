@@ -18,7 +18,7 @@ export interface RecipePart {
 export const recipeParts: readonly RecipePart[] = [
   { title: 'Run:', schema: sourceOptions.omit({ model: true }), path: [], flags: {} },
   {
-    title: 'Prune (given --prune, --heads or --target-macs):',
+    title: 'Prune (given --prune, --heads, --target-macs or --target-latency):',
     schema: stageSections.prune,
     path: ['prune'],
     flags: { ratio: 'prune', samples: 'importance-samples' },

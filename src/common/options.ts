@@ -49,6 +49,9 @@ interface FieldSchema {
   enum?: string[];
   items?: FieldSchema;
   additionalProperties?: FieldSchema;
+  /** A number, or one of some words. */
+  anyOf?: FieldSchema[];
+  const?: string;
   minimum?: number;
   maximum?: number;
   exclusiveMinimum?: number;
@@ -63,11 +66,13 @@ export function optionsOf(schema: OptionsSchema): Option[] {
 function optionOf(key: string, field: z.ZodType): Option {
   const json = z.toJSONSchema(field, { io: 'input' }) as FieldSchema;
   const map = json.type === 'object' && typeof json.additionalProperties === 'object';
-  const item = json.items ?? (map ? json.additionalProperties! : json);
+  const words = (json.anyOf ?? []).flatMap((branch) => branch.const ?? []);
+  const number = json.anyOf?.find((branch) => branch.const === undefined);
+  const item = json.items ?? number ?? (map ? json.additionalProperties! : json);
   const kind = kinds[item.type ?? ''];
   if (!kind) throw new Error(`option ${key}: no command line for ${JSON.stringify(json)}`);
   const list = json.items !== undefined;
-  const wanted = wording(item, kind);
+  const wanted = [wording(item, kind), ...words].join(' or ');
   const name = key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
   return {
     key,
@@ -84,7 +89,8 @@ function optionOf(key: string, field: z.ZodType): Option {
     parse(text) {
       const equals = text.lastIndexOf('=');
       const word = map ? text.slice(equals + 1) : text;
-      const value = kind === 'text' ? word : kind === 'flag' ? word === 'true' : numberIn(word);
+      const isText = kind === 'text' || words.includes(word);
+      const value = isText ? word : kind === 'flag' ? word === 'true' : numberIn(word);
       const entry = map ? { [text.slice(0, Math.max(0, equals))]: value } : value;
       const { success } = field.safeParse(list ? [value] : entry);
       if (map && (equals < 1 || !success)) throw new UserError(`it must be ${json.value}, ${wanted}`);

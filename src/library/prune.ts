@@ -3,6 +3,7 @@ import { validated } from '../common/options.ts';
 import type { Dataset } from '../dataset/dataset.ts';
 import type { Graph } from '../graph/graph.ts';
 import { evidenceOf } from '../prune/importance.ts';
+import type { LatencyMeter } from '../prune/latency-table.ts';
 import { type PruneOptions, type PruneResult, pruneOptions, prune as prunePass } from '../prune/prune.ts';
 import { assertLoads } from '../runtime/loads.ts';
 import type { Engine } from '../runtime/session.ts';
@@ -21,6 +22,8 @@ type Input = z.input<typeof pruneModelOptions>;
 export interface PruneModelOptions extends Input, Surroundings, Pick<PruneOptions, 'scores'> {
   /** What importance and compensation look at. */
   data?: Dataset | LabelledImages;
+  /** Who measures, for `targetLatency` and `roundTo` auto: on Node `latencyMeter` of this machine. */
+  latency?: LatencyMeter | undefined;
 }
 
 /** Whether images are looked at. @param scored whether scores are given */
@@ -45,18 +48,20 @@ export const looksAtImages = (
 export async function prune(
   engine: Engine,
   model: Graph,
-  { data, scores, seed, threads, progress, ...input }: PruneModelOptions,
+  { data, scores, latency, seed, threads, progress, ...input }: PruneModelOptions,
 ): Promise<PruneResult> {
   const options = validated(pruneModelOptions, input);
   const { samples, ...pass } = options;
   const looked = looksAtImages(options, scores !== undefined) ? data : undefined;
   const images = looked && someImages(engine, model, looked, samples, { seed, progress });
-  const result = await prunePass(engine, model, { ...pass, scores, seed, threads }, images, progress);
+  const given = { ...pass, scores, seed, threads, latency };
+  const result = await prunePass(engine, model, given, images, progress);
   await assertLoads(engine, result.graph, 'the pruned model is of no use');
   const { heads, compensate } = options;
   const { importance } = result.scores.criterion;
   const amount = [
     result.ratio > 0 && `ratio ${result.ratio}`,
+    options.targetLatency && `to ${options.targetLatency} ms (${latency?.about})`,
     heads > 0 && `heads ${heads}`,
     compensate !== 'none' && `compensated by ${compensate}`,
   ];

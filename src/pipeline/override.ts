@@ -13,17 +13,15 @@ type Section = (typeof sections)[number];
 
 /** Stages that are left out of a run unless one of these options is given. */
 const startedBy: Partial<Record<Section, readonly string[]>> = {
-  prune: ['ratio', 'ratioFor', 'heads', 'targetMacs'],
+  prune: ['ratio', 'ratioFor', 'heads', 'targetMacs', 'targetLatency'],
   finetune: ['epochs', 'preset'],
 };
 
-/** Options that say the same thing in other words: one that is given takes the place of the other. */
-const rivals: Readonly<Record<string, string>> = {
-  ratio: 'targetMacs',
-  targetMacs: 'ratio',
-  global: 'ranking',
-  ranking: 'global',
-};
+/** Options that say the same thing in other words: one that is given takes the place of the others. */
+const rivals: readonly (readonly string[])[] = [
+  ['ratio', 'targetMacs', 'targetLatency'],
+  ['global', 'ranking'],
+];
 
 /** The sections of `over` that have no effect, as nothing starts their stage. */
 export const idleSections = (base: RecipeInput, over: RecipeInput): Section[] =>
@@ -52,6 +50,7 @@ export function overridden(base: RecipeInput, given: RecipeInput): RecipeInput {
 
 function merged(base: Options | undefined, over: Options | undefined): Options | undefined {
   if (!base || !over) return over ?? base;
-  const kept = Object.entries(base).filter(([key]) => !((rivals[key] ?? key) in over));
+  const replaced = rivals.filter((options) => options.some((option) => option in over)).flat();
+  const kept = Object.entries(base).filter(([key]) => !(key in over) && !replaced.includes(key));
   return { ...Object.fromEntries(kept), ...over };
 }

@@ -32,7 +32,7 @@ function whyMore(
   const what = { channels: 'channels', headDims: 'head dimensions', heads: 'heads' }[kind];
   if (asked >= units) return `would lose all ${units} ${what}; ${kept} stay`;
   if (kept < units) return undefined;
-  return `left whole: of ${units} ${what} ${asked} would go, but they are to be a multiple of ${roundTo}`;
+  return `left whole: of ${units} ${what} ${asked} would go, but ${roundTo === 'auto' ? 'that is no faster' : `they are to be a multiple of ${roundTo}`}`;
 }
 
 /** Names that a note gives. */

@@ -173,7 +173,7 @@ describe('plan', () => {
 
   it('refuses a rounding that is none', () => {
     expect(() => planPruning([], [], { ratio: 0.5, roundTo: 0 })).toThrow(
-      /roundTo: it must be a whole number of at least 1, not 0/,
+      /roundTo: it must be a whole number of at least 1 or auto, not 0/,
     );
   });
 });

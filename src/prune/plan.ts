@@ -30,10 +30,14 @@ export const planOptions = z.object({
   bottleneck: z.boolean().default(false).meta({
     description: 'leave the embedding (the residual stream) as it is',
   }),
-  roundTo: z.number().int().min(1).default(1).meta({
-    description: 'keep a multiple of this many channels in every group',
-    value: 'k',
-  }),
+  roundTo: z
+    .union([z.number().int().min(1), z.literal('auto')])
+    .default(1)
+    .meta({
+      description:
+        'keep a multiple of this many channels in every group; auto: a width that measured latencies say is fast',
+      value: 'k',
+    }),
   rounding: z.enum(['nearest', 'down']).default('nearest').meta({
     description: 'which multiple of roundTo: nearest to the ratio, or below it as Torch-Pruning takes it',
   }),
@@ -59,31 +63,59 @@ export interface Step {
  * none) become `floor(n * (1 - ratio))`, and with `roundTo` the nearest multiple, of two the larger; but no group is emptied. Every
  * scope of a group (a head, with free head dimensions) loses equally many.
  * @param scores of each group's units, comparable across groups
+ * @param fast what `roundTo` auto makes of the width that a group would have
  * @throws UserError on an option out of its range
  */
 export function planPruning(
   groups: readonly PruningGroup[],
   scores: readonly Float64Array[],
   input: PlanOptions,
+  fast: FastWidth = (_, asked) => asked,
 ): Plan {
   const options = validated(planOptions, input);
   const chosen = groups.map((group, i) => (removable(group, options) ? stepsOf(group, scores[i]!) : []));
   const counts = countsAsked(groups, chosen, options);
+  return planSteps(groups, chosen, (group, i) => {
+    const { length } = chosen[i]!;
+    if (group.kind === 'heads') return Math.min(counts[i]!, length - 1);
+    if (options.roundTo !== 'auto') return rounded(length, counts[i]!, options.roundTo, options.rounding);
+    return counts[i]! > 0 ? length - fast(group, Math.max(1, length - counts[i]!)) : 0;
+  });
+}
+
+/** The width that a group gets in place of the one asked for. */
+export type FastWidth = (group: PruningGroup, asked: number) => number;
+
+/**
+ * Leaves every group a width: the least important units of each scope go.
+ * @param widths units of each scope that stay; where options keep a group whole, it stays so
+ */
+export function planWidths(
+  groups: readonly PruningGroup[],
+  scores: readonly Float64Array[],
+  widths: readonly number[],
+  input: PlanOptions,
+): Plan {
+  const options = validated(planOptions, input);
+  const steps = groups.map((group, i) => (removable(group, options) ? stepsOf(group, scores[i]!) : []));
+  return planSteps(groups, steps, (_, i) => Math.max(0, steps[i]!.length - widths[i]!));
+}
+
+/** The first steps of each group. */
+function planSteps(
+  groups: readonly PruningGroup[],
+  steps: readonly (readonly Step[])[],
+  countOf: (group: PruningGroup, i: number) => number,
+): Plan {
   const plan = new Map<PruningGroup, readonly number[]>();
   groups.forEach((group, i) => {
-    const steps = chosen[i]!;
-    const count =
-      group.kind === 'heads'
-        ? Math.min(counts[i]!, steps.length - 1)
-        : rounded(steps.length, counts[i]!, options);
-    if (count > 0)
+    const gone = steps[i]!.slice(0, countOf(group, i)).flatMap((step) => step.units);
+    if (gone.length > 0) {
       plan.set(
         group,
-        steps
-          .slice(0, count)
-          .flatMap((step) => step.units)
-          .sort((a, b) => a - b),
+        gone.sort((a, b) => a - b),
       );
+    }
   });
   return plan;
 }
@@ -106,11 +138,7 @@ export function countsAsked(
 }
 
 /** How many of `length` go so that a multiple of `roundTo` stays, at least one. */
-function rounded(
-  length: number,
-  count: number,
-  { roundTo, rounding }: Pick<z.output<typeof planOptions>, 'roundTo' | 'rounding'>,
-): number {
+function rounded(length: number, count: number, roundTo: number, rounding: 'nearest' | 'down'): number {
   if (count === 0) return 0;
   const round = rounding === 'down' ? Math.floor : Math.round;
   const multiple = Math.min(round((length - count) / roundTo), Math.floor(length / roundTo));

@@ -7,13 +7,15 @@ import { assertMatches } from '../graph/glob.ts';
 import type { Graph } from '../graph/graph.ts';
 import type { Engine } from '../runtime/session.ts';
 import { applyPlan, type Kept, type Pruned } from './apply.ts';
+import { type Budget, planForBudget } from './budget.ts';
 import { checkPruned, type PruningCheck } from './check.ts';
 import { type Compensation, compensate, compensations, countCompensated } from './compensate.ts';
 import type { PruningGroup } from './group.ts';
 import { findGroups, type Grouping, groupOptions, type LeftWhole } from './groups.ts';
 import { importanceOptions } from './importance.ts';
-import { ratioForMacs } from './mac-target.ts';
-import { type Plan, planOptions, planPruning } from './plan.ts';
+import type { LatencyReport } from './latency-budget.ts';
+import type { LatencyMeter } from './latency-table.ts';
+import { type Plan, planOptions } from './plan.ts';
 import { planNotes, someOf } from './plan-notes.ts';
 import { assertNamesGroups } from './ranking.ts';
 import { type PruneData, scoreChannels } from './score-channels.ts';
@@ -27,6 +29,11 @@ export const pruneOptions = z
       description: 'choose the ratio so that at most this many GMACs are left, and hardly fewer',
       value: 'g',
     }),
+    targetLatency: z.number().gt(0).optional().meta({
+      description:
+        'choose the widths so that one image takes this long, by measured latencies, and the most importance is kept',
+      value: 'ms',
+    }),
     ...importanceOptions.shape,
     compensate: z.enum(compensations).default('none').meta({
       description:
@@ -37,19 +44,31 @@ export const pruneOptions = z
     }),
     ...groupOptions.shape,
   })
-  .refine((options) => options.ratio || options.heads || options.targetMacs || hasRatios(options), {
+  .refine((options) => saysHowMuch(options), {
     error:
-      'how much is to be pruned? give ratio, ratioFor, heads or targetMacs (--ratio, --ratio-for, --heads, --target-macs)',
+      'how much is to be pruned? give ratio, ratioFor, heads, targetMacs or targetLatency (--ratio, --ratio-for, --heads, --target-macs, --target-latency)',
   })
   .refine(({ ratio, targetMacs }) => ratio === undefined || targetMacs === undefined, {
     error: 'ratio and targetMacs both say how many channels go: give one of them',
   })
+  .refine(
+    (options) => !options.targetLatency || !(options.ratio || options.targetMacs || hasRatios(options)),
+    {
+      error: 'targetLatency chooses the widths by itself: leave out ratio, ratioFor and targetMacs',
+    },
+  )
   .refine(({ global, ranking }) => !global || (ranking ?? 'global') === 'global', {
     error: 'global and ranking say different things: give one of them',
   });
 
 const hasRatios = ({ ratioFor }: { ratioFor: Readonly<Record<string, number>> }): boolean =>
   Object.values(ratioFor).some((ratio) => ratio > 0);
+
+const saysHowMuch = (
+  options: Pick<Budget, 'ratio' | 'heads' | 'targetMacs' | 'targetLatency'> & Parameters<typeof hasRatios>[0],
+): boolean =>
+  [options.ratio, options.heads, options.targetMacs, options.targetLatency].some(Boolean) ||
+  hasRatios(options);
 
 export type PruneOptions = z.input<typeof pruneOptions> & {
   /** Of `random` importance. */
@@ -58,6 +77,8 @@ export type PruneOptions = z.input<typeof pruneOptions> & {
   threads?: number;
   /** Taken instead of computing some: `PruneResult.scores` of the same model. */
   scores?: ScoreRecord | undefined;
+  /** Who measures, for `targetLatency` and `roundTo` auto. */
+  latency?: LatencyMeter | undefined;
 };
 
 /** A group, and how much of it a plan keeps. */
@@ -82,6 +103,8 @@ export interface PruneResult {
   scores: ScoreRecord;
   /** How it compares with the model that it was made from, before any compensation; undefined when nobody looked. */
   check?: PruningCheck;
+  /** With `targetLatency` or `roundTo` auto. */
+  latency?: LatencyReport;
 }
 
 /**
@@ -90,18 +113,17 @@ export interface PruneResult {
  *
  * @param data images, for importances that look at some and for compensation
  * @throws UserError on options out of range, missing images, scores of another model, a graph without anything to prune, or a
- *   MAC target that can't be met
+ *   target that can't be met
  * @throws Error when what is left does not compute what it should
  */
 export async function prune(
   engine: Engine,
   graph: Graph,
-  { seed, threads, scores: given, ...input }: PruneOptions,
+  { seed, threads, scores: given, latency: meter, ...input }: PruneOptions,
   data?: PruneData,
   progress: Progress = silent,
 ): Promise<PruneResult> {
   const options = validated(pruneOptions, input);
-  const { ratio, targetMacs } = options;
   const grouping = findGroups(graph, options);
   const tensors = [...graph.constants.keys()];
   assertMatches('ignore', options.ignore, tensors);
@@ -120,16 +142,15 @@ export async function prune(
     );
   const scores = scoresIn(record, grouping.groups);
   for (const line of leftWholeNotes(grouping.leftWhole)) progress.note(line);
-  const planFor = (share?: number) => planPruning(grouping.groups, scores, { ...options, ratio: share });
-  const applied = targetMacs === undefined ? ratio : ratioForMacs(graph, planFor, targetMacs * 1e9);
-  const plan = planFor(applied);
-  for (const line of planNotes(grouping.groups, scores, plan, { ...options, ratio: applied }))
-    progress.note(line);
+  const budget = { graph, groups: grouping.groups, scores, options, meter, progress };
+  const { plan, ratio, latency } = await planForBudget(budget);
+  for (const line of planNotes(grouping.groups, scores, plan, { ...options, ratio })) progress.note(line);
   const pruned = applyPlan(graph, plan);
   const check = options.check ? { check: await checkPruned(engine, graph, plan, pruned.graph) } : {};
   for (const why of check.check?.unchecked ?? []) progress.note(`could not be checked: ${why}`);
   await compensated(engine, graph, pruned, options.compensate, threads, data, progress);
-  return { ...pruned, groups: summarize(grouping, plan), ratio: applied ?? 0, scores: record, ...check };
+  const groups = summarize(grouping, plan);
+  return { ...pruned, groups, ratio: ratio ?? 0, scores: record, ...check, ...(latency && { latency }) };
 }
 
 /** Changes what was pruned by what images say; they are held in memory, since every layer looks at them. */

@@ -17,6 +17,9 @@ let loaded: { session: Session; feeds: Record<string, Tensor> } | undefined;
 
 const handlers: Handlers = {
   async load({ path, threads, batch, inputShape, settings }) {
+    const before = loaded;
+    loaded = undefined;
+    await before?.session.dispose();
     const session = await onnxruntime.load(path, {
       threads,
       // Threads that go on spinning after a run would slow down the model whose turn is next.

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import type { ListedModel } from '../../pipeline/commands/list.node.ts';
-import { columns } from '../format.ts';
+import { columns } from '../columns.ts';
 import { type CommonOptions, command, print, withCommonOptions } from '../options.ts';
 
 interface Options extends CommonOptions {

@@ -66,6 +66,6 @@ export function optimizeCommand(): Command {
 
 /** What the options of a stage go with. */
 const starts: Readonly<Record<string, string>> = {
-  prune: 'they go with --prune, --heads or --target-macs',
+  prune: 'they go with --prune, --heads, --target-macs or --target-latency',
   finetune: 'they go with --finetune-epochs or --finetune-preset',
 };

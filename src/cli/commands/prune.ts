@@ -28,6 +28,7 @@ export function pruneCommand(): Command {
     'pqv prune deit/ -o pruned/ --ratio 0.25 --importance taylor --data imagenet/ --samples 512',
     'pqv prune deit/ -o pruned/ --ratio 0.25 --compensate ridge --data imagenet/ --samples 512',
     'pqv prune deit/ -o pruned/ --target-macs 9 --bottleneck --round-to 8',
+    'pqv prune deit/ -o pruned/ --target-latency 40 --precision int8 --threads 2',
     'pqv prune deit/ -o pruned/ --heads 0.25',
     'pqv prune deit/ --ratio 0.25 --global --dry-run',
   ])

@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { optionsOf } from '../../common/options.ts';
 import { sensitivityOptions } from '../../library/sensitivity.ts';
 import type { LayerSensitivity, Sensitivity } from '../../measure/sensitivity.ts';
-import { columns, count } from '../format.ts';
+import { columns, count } from '../columns.ts';
 import {
   type CommonOptions,
   command,

@@ -1,5 +1,6 @@
 import { validated } from '../../common/options.ts';
 import type { PruningCheck } from '../../prune/check.ts';
+import type { LatencyReport } from '../../prune/latency-budget.ts';
 import type { GroupSummary } from '../../prune/prune.ts';
 import type { BlockShape } from '../../zoo/blocks-of.ts';
 import { describeModel } from '../../zoo/describe.ts';
@@ -23,6 +24,8 @@ export interface PrunedModel {
   groups: GroupSummary[];
   /** How it compares with the model before; null with --no-check. */
   check: PruningCheck | null;
+  /** With a latency to meet, or widths by latency. */
+  latency?: LatencyReport;
   files: string[];
 }
 
@@ -48,8 +51,9 @@ export async function pruneModel(
   const model = output === undefined ? [] : [...saveModel(pruned.graph, output), ...record];
   const files = [...model, ...(options.saveScores === undefined ? [] : [options.saveScores])];
   const [block] = (await describeModel(pruned.graph)).blocks;
-  const { groups, check = null } = pruned;
-  return { before, after: sizeOf(pruned.graph), blocks: block ? sizesOf(block) : '', groups, check, files };
+  const { groups, check = null, latency } = pruned;
+  const sizes = { before, after: sizeOf(pruned.graph), blocks: block ? sizesOf(block) : '' };
+  return { ...sizes, groups, check, ...(latency && { latency }), files };
 }
 
 /** What is known of a block's sizes, in words. */

@@ -6,15 +6,27 @@ import { UserError } from '../../common/errors.ts';
 import { writeFileWhole } from '../../common/files.node.ts';
 import { parseJsonAs } from '../../common/json.ts';
 import { looksAtImages, prune, pruneModelOptions } from '../../library/prune.ts';
+import { latencyMeter } from '../../measure/latency-meter.node.ts';
 import type { Kept } from '../../prune/apply.ts';
+import { precisions } from '../../prune/latency-table.ts';
 import type { PruneResult } from '../../prune/prune.ts';
 import { type ScoreRecord, scoreRecordSchema } from '../../prune/score-record.ts';
+import { version } from '../version.node.ts';
 import type { Stage, StageInput } from './stage.ts';
 
 const record = 'pruning.json';
 
-/** Those of the pass, and files of scores. */
+/** Those of the pass, files of scores, and where latencies come from. */
 const options = pruneModelOptions.safeExtend({
+  precision: z.enum(precisions).optional().meta({
+    description:
+      'of the model that ships, whose latency counts: int8 with dynamic activation ranges, or fp32; left out: what the table has, else int8',
+  }),
+  latencyTable: z.string().optional().meta({
+    description:
+      'latencies that were measured on another device; left out: they are measured on this machine, and kept in the cache folder',
+    value: 'file',
+  }),
   saveScores: z.string().optional().meta({
     description: 'write what each channel of each group was worth to a JSON file',
     value: 'file',
@@ -30,7 +42,7 @@ export const pruneStage: Stage<typeof options> = {
   name: 'pruned',
   options,
   usesData: (given) => looksAtImages(given, given.scores !== undefined),
-  filesRead: ({ scores }) => (scores === undefined ? [] : [scores]),
+  filesRead: ({ scores, latencyTable }) => [scores, latencyTable].filter((file) => file !== undefined),
   async run({ folder, ...run }) {
     const result = await prunedBy(run);
     return { graph: result.graph, files: [writeRecord(result, folder)] };
@@ -39,16 +51,23 @@ export const pruneStage: Stage<typeof options> = {
 
 /** The stage, without its file. */
 export async function prunedBy({
-  context: { engine, seed, threads, progress },
+  context: { engine, seed, threads, progress, signal },
   graph,
-  options: { scores: scoreFile, saveScores, ...pass },
+  options: { scores: scoreFile, saveScores, precision, latencyTable, ...pass },
   data,
 }: Omit<StageInput<PruneRecipe>, 'folder'>): Promise<PruneResult> {
   const scores = scoreFile === undefined ? undefined : readScores(scoreFile);
-  const given = { ...pass, scores, data: data?.dataset };
-  const result = await prune(engine, graph, { ...given, seed, threads, progress });
-  if (saveScores !== undefined) writeFileWhole(saveScores, `${JSON.stringify(result.scores)}\n`);
-  return result;
+  const measures = pass.targetLatency !== undefined || pass.roundTo === 'auto';
+  const device = { engine, threads, precision, tableFile: latencyTable, version, progress, signal };
+  const meter = measures ? latencyMeter(device) : undefined;
+  try {
+    const given = { ...pass, scores, latency: meter, data: data?.dataset };
+    const result = await prune(engine, graph, { ...given, seed, threads, progress });
+    if (saveScores !== undefined) writeFileWhole(saveScores, `${JSON.stringify(result.scores)}\n`);
+    return result;
+  } finally {
+    await meter?.close();
+  }
 }
 
 /** More than any file of scores has, which are a few bytes a channel. */
@@ -62,8 +81,8 @@ function readScores(path: string): ScoreRecord {
 }
 
 /** Writes what was kept into a folder. @returns the file's name there */
-export function writeRecord({ ratio, kept, groups }: PruneResult, folder: string): string {
-  writeFileWhole(join(folder, record), `${JSON.stringify({ ratio, kept, groups })}\n`);
+export function writeRecord({ ratio, kept, groups, latency }: PruneResult, folder: string): string {
+  writeFileWhole(join(folder, record), `${JSON.stringify({ ratio, kept, groups, latency })}\n`);
   return record;
 }
 
