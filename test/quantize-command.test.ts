@@ -71,7 +71,7 @@ describe('pqv sensitivity', () => {
   });
 });
 
-describe('pqv quantize --max-drop', () => {
+describe('pqv quantize of a model with outliers', () => {
   /** Each norm has one channel times 200, which the next weight undoes: the same function. */
   beforeAll(async () => {
     const graph = await loadModel('examples/mnist_vit');
@@ -89,6 +89,30 @@ describe('pqv quantize --max-drop', () => {
   });
 
   const dropping = ['--data', 'mnist', '--drop-samples', '200'];
+
+  it('warns, and --preset accurate puts them into the weights', async () => {
+    const fast = await pqv('quantize', at('outliers'), '-o', at('fast'), '--force', '--json');
+    expect(fast.stderr).toMatch(
+      /^warning: int8 changes the outputs of blocks\.\d\..* channel 5 of its inputs/m,
+    );
+    const preset = ['--preset', 'accurate', '--json'];
+    const accurate = await pqv('quantize', at('outliers'), '-o', at('accurate'), ...preset);
+    expect(accurate.stderr).not.toMatch(/^warning:/m);
+    const [before, after] = [fast, accurate].map(({ stdout }) => JSON.parse(stdout));
+    expect(after.check.relative).toBeLessThan(before.check.relative / 4);
+    expect(after).toMatchObject({
+      biasCorrected: true,
+      migrated: expect.arrayContaining(['blocks.0.norm1.weight']),
+    });
+    const images = ['--scheme', 'static', '--samples', '32', '--data', 'mnist'];
+    const calibrated = await pqv('quantize', at('outliers'), '-o', at('static'), ...preset, ...images);
+    expect(calibrated.stderr).not.toMatch(/^warning:|no effect/m);
+    const half = await pqv('quantize', at('outliers'), '-o', at('half'), '--migrate', '--dtype', 'fp16');
+    expect(half).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(/for int8: leave them out with fp16/),
+    });
+  });
 
   it('leaves the layers that suffer in float32, and names them', async () => {
     const args = ['quantize', at('outliers'), '-o', at('dropped'), ...dropping, '--drop-of', 'agreement'];

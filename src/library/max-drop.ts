@@ -32,6 +32,8 @@ interface Given {
   /** For static ranges. */
   images: LabelledImages | undefined;
   progress: Progress;
+  /** What is done to each quantized model, in place. */
+  finish(quantized: Graph): Promise<void>;
 }
 
 /** Images that layers are ranked on, and how many at a time. */
@@ -46,7 +48,7 @@ export async function quantizeWithin(
   engine: Engine,
   model: Graph,
   options: Options,
-  { data, images, progress }: Given,
+  { data, images, progress, finish }: Given,
 ): Promise<Graph> {
   if (options.dtype === 'fp16') {
     throw new UserError('max-drop leaves layers out of int8: it does not go with fp16');
@@ -67,9 +69,11 @@ export async function quantizeWithin(
     allowed,
     of,
     images: batches(dataset.val, preprocessing, { engine, batchSize: 32, limit: samples }),
-    make(kept) {
+    async make(kept) {
       const ignore = [...options.ignore, ...kept];
-      return quantize(engine, model, { ...options, ignore }, undefined, progress, ranges);
+      const quantized = await quantize(engine, model, { ...options, ignore }, undefined, progress, ranges);
+      await finish(quantized);
+      return quantized;
     },
     async rank() {
       const found = batches(dataset.val, preprocessing, { engine, ...ranked });

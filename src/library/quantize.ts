@@ -6,6 +6,7 @@ import type { Dataset } from '../dataset/dataset.ts';
 import type { Graph } from '../graph/graph.ts';
 import { dropKinds } from '../measure/predictions.ts';
 import { quantizationWarning } from '../quantize/describe.ts';
+import { prepare } from '../quantize/prepare.ts';
 import { calibrates, quantizeOptions, quantize as quantizePass } from '../quantize/quantize.ts';
 import { quantization, recordQuantization } from '../quantize/record.ts';
 import { selfCheck } from '../quantize/self-check.ts';
@@ -16,6 +17,8 @@ import { quantizeWithin } from './max-drop.ts';
 import { type LabelledImages, samplesOption, someImages } from './stage-data.ts';
 import type { Surroundings } from './surroundings.ts';
 
+const presets = ['fast', 'accurate'] as const;
+
 /** The lower precision a model is given. */
 export const quantizeModelOptions = quantizeOptions.extend({
   samples: samplesOption(128, 'training images that static ranges, and overflows of FP16, are found on'),
@@ -23,6 +26,18 @@ export const quantizeModelOptions = quantizeOptions.extend({
     .boolean()
     .default(false)
     .meta({ description: 'write the model even if it has collapsed: what it gives is far from FP32' }),
+  preset: z.enum(presets).default('fast').meta({
+    description:
+      'int8: fast, or accurate: migrate and correct-bias, found on the images of --data, without them on noise',
+    value: 'name',
+  }),
+  migrate: z.boolean().optional().meta({
+    description:
+      'int8: scale large channels of norms into the weights that read them; the same model in float32',
+  }),
+  correctBias: z.boolean().optional().meta({
+    description: 'int8: take from the biases what outputs are off on the average',
+  }),
   maxDrop: z.number().min(0).optional().meta({
     description:
       'int8: points that may be lost against FP32; the layers that suffer most stay in float32 until that holds',
@@ -40,9 +55,15 @@ export const quantizeModelOptions = quantizeOptions.extend({
 type Input = z.input<typeof quantizeModelOptions>;
 type Settings = z.output<typeof quantizeModelOptions>;
 
-/** Whether images are looked at. */
+/** Whether images are looked at, where there are some. */
 export const looksAtImages = (options: Settings): boolean =>
-  calibrates(options) || options.maxDrop !== undefined;
+  calibrates(options) || options.maxDrop !== undefined || Object.values(preparations(options)).some(Boolean);
+
+/** What a preset says, where nothing is said. */
+const preparations = ({ dtype, preset, migrate, correctBias }: Settings) => {
+  const asked = preset === 'accurate' && dtype === 'int8';
+  return { migrate: migrate ?? asked, correctBias: correctBias ?? asked };
+};
 
 /** The lower precision a model is given: the options of `pqv quantize`. */
 export interface QuantizeModelOptions extends Input, Omit<Surroundings, 'threads'> {
@@ -71,18 +92,31 @@ export async function quantize(
   { data, seed, progress = silent, ...input }: QuantizeModelOptions = {},
 ): Promise<Graph> {
   const given = validated(quantizeModelOptions, input);
-  const { samples, force, maxDrop, dropOf, dropSamples, ...options } = given;
+  const { samples, force, maxDrop, dropOf, dropSamples, preset: _, ...rest } = given;
+  const { migrate, correctBias, ...options } = { ...rest, ...preparations(given) };
+  if (options.dtype === 'fp16' && (migrate || correctBias)) {
+    throw new UserError('migrate and correct-bias are for int8: leave them out with fp16');
+  }
   const images =
-    data && calibrates(options) ? someImages(engine, model, data, samples, { seed, progress }) : undefined;
+    data && looksAtImages(given) ? someImages(engine, model, data, samples, { seed, progress }) : undefined;
+  const prepared = await prepare(engine, model, { migrate, correctBias }, images, progress);
   const quantized =
     maxDrop === undefined
-      ? await quantizePass(engine, model, options, images, progress)
-      : await quantizeWithin({ allowed: maxDrop, of: dropOf, samples: dropSamples }, engine, model, options, {
-          ...{ data, images, progress },
-        });
+      ? await quantizePass(engine, prepared.graph, options, images, progress)
+      : await quantizeWithin(
+          { allowed: maxDrop, of: dropOf, samples: dropSamples },
+          engine,
+          prepared.graph,
+          options,
+          {
+            ...{ data, progress, finish: prepared.finish },
+            images: calibrates(options) ? images : undefined,
+          },
+        );
+  if (maxDrop === undefined) await prepared.finish(quantized);
   const halves = options.dtype === 'fp16' ? ' (--compute float32 stores the weights alone in float16)' : '';
   await assertLoads(engine, quantized, `the model can't be had in ${options.dtype}${halves}`);
-  await check(engine, model, quantized, { force, progress });
+  await check(engine, prepared.graph, quantized, { force, progress });
   const warning = quantizationWarning(quantization(quantized)!);
   if (warning) progress.note(warning);
   const { dtype, scheme, backend } = options;

@@ -14,7 +14,10 @@ import { type QuantizeRecipe, quantizeStage } from './stages/quantize.node.ts';
 export interface CompareBackendsOptions {
   data: ModelData;
   /** How weights are rounded, and how static ranges are found. */
-  choices: Pick<QuantizeRecipe, 'weights' | 'assumeVnni' | 'observer' | 'samples'>;
+  choices: Pick<
+    QuantizeRecipe,
+    'weights' | 'assumeVnni' | 'observer' | 'samples' | 'preset' | 'migrate' | 'correctBias'
+  >;
   /** Images of the held-out split that accuracy is measured on; all of them when absent. */
   evalSamples?: number;
   /** A place for the files while they are measured; they don't stay. */
@@ -55,7 +58,12 @@ export async function compareBackends(
   return compared;
 
   async function measure(variant: Variant): Promise<Pick<ReportBackend, 'top1' | 'bytes'>> {
-    const options = validated(quantizeStage.options, { ...choices, ...variant, force: true });
+    const { migrate: _, correctBias: __, ...plain } = choices;
+    const options = validated(quantizeStage.options, {
+      ...(variant.dtype === 'fp16' ? plain : choices),
+      ...variant,
+      force: true,
+    });
     const quiet = { ...context, progress: silent };
     const quantized = await quantizeStage.run({ context: quiet, graph, options, data, folder });
     const file = join(folder, 'compared.onnx');

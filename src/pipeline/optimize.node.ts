@@ -109,8 +109,8 @@ async function run(
     (folder) => writeArtifacts(context, graph, last.entry, recipe, { directory, folder }),
     resumed,
   );
-  const { weights, assumeVnni, observer, samples } = recipe.quantize;
-  const choices = { weights, assumeVnni, observer, samples };
+  const { weights, assumeVnni, observer, samples, preset, migrate, correctBias } = recipe.quantize;
+  const choices = { weights, assumeVnni, observer, samples, preset, migrate, correctBias };
   const backends = recipe.compareBackends
     ? await runs.stage(
         'backends',

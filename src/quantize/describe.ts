@@ -16,6 +16,10 @@ export function quantizationFacts(record: Quantization): string[] {
   const { dtype, scheme = 'dynamic', weightError } = record;
   const lines = checkFacts(record);
   if (dtype !== 'int8') return lines;
+  if (record.migrated) {
+    lines.push(`channels of ${record.migrated.length} norms are scaled into the weights that read them`);
+  }
+  if (record.biasCorrected) lines.push('biases make up for what outputs are off on the average');
   if (weightError) {
     const { relative, plain } = weightError;
     lines.push(

@@ -1,12 +1,9 @@
 import { Builder } from '../graph/builder.ts';
 import type { Graph, Value } from '../graph/graph.ts';
-import { linears } from '../graph/linear.ts';
 import { dataTypes, Tensor } from '../graph/tensor.ts';
 import { runInParts } from '../runtime/run-in-parts.ts';
 import type { Engine, Tensors } from '../runtime/session.ts';
-import { activationAtRunTime, type QuantizedActivation } from './activation.ts';
-import { numbersOf } from './backends.ts';
-import { type QuantizedLinear, quantizedLinears } from './quantized-linear.ts';
+import { besideLayers } from './beside.ts';
 import type { Quantization } from './record.ts';
 
 /** What int8 does to one Linear on exact inputs. */
@@ -39,19 +36,14 @@ export async function layerErrors(
   feeds: Tensors,
 ): Promise<{ outputs: Tensors; layers: LayerError[] }> {
   const { graph } = source.clone();
-  const integers = new Map(quantizedLinears(quantized).map((layer) => [layer.output.name, layer]));
   const b = new Builder(graph);
   const names: string[] = [];
   const rows: Value[] = [];
-  for (const { input, weight, layout, bias, output } of linears(graph)) {
-    const int8 = integers.get(output.name);
-    if (!int8) continue;
-    const [x, w] = [inputNumbers(b, input, int8, record), weightNumbers(b, int8)];
-    const product = b.op('MatMul', [x, w]);
-    const off = b.op('Sub', [bias ? b.op('Add', [product, bias]) : product, output]);
+  for (const { layer, inputs, weights, off } of besideLayers(b, quantized, record)) {
+    const { input, weight, layout, output } = layer;
     const numbers = [
       ...[off, output].map((value) => b.op('ReduceSumSquare', [value], { keepdims: 0 })),
-      ...[input, x, weight, w].map((value) => nonZeros(b, value)),
+      ...[input, inputs, weight, weights].map((value) => nonZeros(b, value)),
       ...extremes(b, input, weight.staticShape[layout === 'in,out' ? 0 : 1]!),
     ].map((value) => b.op('Reshape', [value, Tensor.int64([1])]));
     names.push(weight.name);
@@ -92,30 +84,6 @@ function rowOf(name: string, numbers: Float32Array): LayerError {
     median,
   };
 }
-
-/** What a quantized layer reads, in float32, as its integers stand for it. */
-function inputNumbers(
-  b: Builder,
-  input: Value,
-  { activation }: QuantizedLinear,
-  record: Quantization,
-): Value {
-  const constants = activation?.scale.tensor && activation.zeroPoint.tensor;
-  const quantized: QuantizedActivation | undefined = constants && {
-    scale: b.constant(activation!.scale.tensor!),
-    zeroPoint: b.constant(constants),
-    quantized: input,
-  };
-  const { scale, zeroPoint, ...made } = quantized ?? activationAtRunTime(b, input, numbersOf(record));
-  const integers = quantized ? b.op('QuantizeLinear', [input, scale, zeroPoint]) : made.quantized;
-  return b.op('DequantizeLinear', [integers, scale, zeroPoint]);
-}
-
-const weightNumbers = (b: Builder, { weight, weightScale }: QuantizedLinear): Value =>
-  b.op('Mul', [
-    b.op('Cast', [b.constant(weight.tensor!, 'integers')], { to: dataTypes.float32.onnx }),
-    b.constant(weightScale.tensor!, 'scale'),
-  ]);
 
 const nonZeros = (b: Builder, value: Value): Value =>
   b.op('ReduceSum', [b.op('Abs', [b.op('Sign', [value])])], { keepdims: 0 });

@@ -96,7 +96,7 @@ export function quantize(
 }
 
 /** Images as the model's inputs, in batches of the size it takes. */
-async function* inputsFrom(graph: Graph, data: CalibrationData): AsyncGenerator<Tensors> {
+export async function* inputsFrom(graph: Graph, data: CalibrationData): AsyncGenerator<Tensors> {
   const { name, shape } = graph.inputs[0]!;
   for await (const { pixels } of data) {
     for (const { batch } of fixedBatches(pixels, shape?.[0])) yield { [name]: batch };

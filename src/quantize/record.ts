@@ -25,6 +25,10 @@ export interface Quantization {
   compute?: 'float16' | 'float32';
   /** Weights that were left as they were. */
   ignored?: string[];
+  /** Norms whose channels were scaled into the next weights, by the names of their scales. */
+  migrated?: string[];
+  /** What is off on the average was taken from the biases. */
+  biasCorrected?: boolean;
   /** How it compares with float32 on noise. */
   check?: CheckRecord;
   /** Where a drop was allowed: what it is. */
@@ -61,6 +65,7 @@ const recordSchema = z.looseObject({
   weights: z.enum(weightKinds).optional(),
   weightError: z.object({ relative: z.number(), plain: z.number() }).optional(),
   ignored: z.array(z.string()).optional(),
+  migrated: z.array(z.string()).optional(),
   drop: z
     .looseObject({
       points: z.number(),

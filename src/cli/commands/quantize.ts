@@ -17,6 +17,9 @@ import { addOptions, valuesOf } from '../schema-options.ts';
 
 interface Options extends CommonOptions, QuantizeOptions {
   maxDrop?: number;
+  preset?: string;
+  migrate?: boolean;
+  correctBias?: boolean;
   output: string;
   data?: string;
 }
@@ -25,6 +28,7 @@ export function quantizeCommand(): Command {
   const quantize = command('quantize', 'Turn FP32 weights into int8 or FP16.', [
     'pqv quantize tuned/ -o int8/ --dtype int8',
     'pqv quantize tuned/ -o int8/ --dtype int8 --scheme static --data imagenet/',
+    'pqv quantize tuned/ -o int8/ --preset accurate --data imagenet/',
     'pqv quantize tuned/ -o int8/ --max-drop 0.5 --data imagenet/',
     'pqv quantize tuned/ -o phone/ --dtype int8 --backend qnnpack',
     'pqv quantize tuned/ -o half/ --dtype fp16',
@@ -43,23 +47,22 @@ export function quantizeCommand(): Command {
 }
 
 /** What has no effect beside the other options, and what it goes with. */
-function unusedWith({
-  dtype,
-  scheme,
-  weights,
-  compute,
-  maxDrop,
-  data,
-}: Options): Record<string, string | false> {
+function unusedWith(options: Options): Record<string, string | false> {
+  const { dtype, scheme, weights, compute, maxDrop, data } = options;
   const [int8, fp16] = [dtype === 'fp16' && '--dtype int8', dtype === 'int8' && '--dtype fp16'];
   const isStatic = dtype === 'int8' && scheme === 'static';
-  const calibrated = isStatic || (dtype === 'fp16' && compute === 'float16');
+  const prepared =
+    dtype === 'int8' && (options.preset === 'accurate' || options.migrate || options.correctBias);
+  const calibrated = prepared || isStatic || (dtype === 'fp16' && compute === 'float16');
   return {
-    ...{ scheme: int8, backend: int8, weights: int8, ignore: int8 },
+    ...{ scheme: int8, backend: int8, weights: int8, ignore: int8, preset: int8 },
     assumeVnni: int8 || (weights === 'torch' && '--weights safe'),
     ...{ io: fp16, compute: fp16 },
     observer: !isStatic && '--scheme static',
-    data: !calibrated && maxDrop === undefined && '--scheme static, --dtype fp16 or --max-drop',
+    data:
+      !calibrated &&
+      maxDrop === undefined &&
+      '--scheme static, --preset accurate, --dtype fp16 or --max-drop',
     dropOf: maxDrop === undefined && '--max-drop',
     dropSamples: maxDrop === undefined && '--max-drop',
     samples: !(calibrated && data) && '--data',

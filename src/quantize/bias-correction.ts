@@ -1,0 +1,83 @@
+import { Builder } from '../graph/builder.ts';
+import type { Graph, Value } from '../graph/graph.ts';
+import { replaceValue } from '../graph/replace.ts';
+import { type OpName, rowOf } from '../graph/schema/signature.ts';
+import { Tensor } from '../graph/tensor.ts';
+import type { Engine, Tensors } from '../runtime/session.ts';
+import { besideLayers } from './beside.ts';
+import { fusedLinear, type QuantizedLinear } from './quantized-linear.ts';
+import { quantization } from './record.ts';
+
+/**
+ * Takes from the bias of each int8 Linear, in the graph given, what its outputs are off on the average, on exact inputs: rounded
+ * weights do not cancel where a channel has a mean (Data-Free Quantization, arXiv 1906.04721, section 4.2).
+ * @param source the float32 graph that it was made from
+ * @param batches inputs by the model's input names
+ */
+export async function correctBias(
+  engine: Engine,
+  source: Graph,
+  quantized: Graph,
+  batches: AsyncIterable<Tensors> | Iterable<Tensors>,
+): Promise<void> {
+  const { graph } = source.clone();
+  const b = new Builder(graph);
+  const layers = besideLayers(b, quantized, quantization(quantized)!).map(({ int8, off }) => {
+    const { shape } = int8.weight.tensor!;
+    const rows = b.op('Reshape', [off, b.ints([-1, shape[1]!])]);
+    return { int8, mean: b.op('ReduceMean', [rows, b.ints([0])], { keepdims: 0 }) };
+  });
+  if (layers.length === 0) return;
+  graph.outputs.splice(0, Infinity, ...layers.map(({ mean }) => mean));
+  const session = await engine.load(graph);
+  const sums = layers.map(({ int8 }) => new Float64Array(int8.weight.tensor!.shape[1]!));
+  let done = 0;
+  try {
+    for await (const feeds of batches) {
+      const found = await session.run(feeds);
+      for (const [i, { mean }] of layers.entries()) {
+        found[mean.name]!.floats.forEach((value, channel) => {
+          sums[i]![channel]! += value;
+        });
+      }
+      done++;
+    }
+  } finally {
+    await session.dispose();
+  }
+  if (done === 0) return;
+  for (const [i, { int8 }] of layers.entries()) {
+    const before = int8.bias?.tensor?.floats;
+    const bias = Float32Array.from(sums[i]!, (sum, channel) => (before?.[channel] ?? 0) - sum / done);
+    setBias(quantized, int8, Tensor.float32([bias.length], bias));
+  }
+}
+
+/** How a layer without a bias is written with one, by the op of its product. */
+const withBias: { readonly [O in OpName]?: (b: Builder, layer: QuantizedLinear, bias: Value) => Value } = {
+  'com.microsoft.DynamicQuantizeMatMul': (b, { input, weight, weightScale }, bias) =>
+    b.op('com.microsoft.DynamicQuantizeMatMul', [input, weight, weightScale, undefined, bias]),
+  'com.microsoft.MatMulIntegerToFloat': (b, layer, bias) =>
+    fusedLinear(b, layer.activation!, { ...layer, bias }),
+  MatMul: (b, { product }, bias) => b.op('Add', [b.op('MatMul', [product.input(0), product.input(1)]), bias]),
+};
+
+function setBias(graph: Graph, layer: QuantizedLinear, tensor: Tensor): void {
+  const { bias, product, output } = layer;
+  if (bias) {
+    if (bias.uses.length === 1) {
+      graph.setConstant(bias, tensor);
+      return;
+    }
+    const own = graph.addConstant(graph.uniqueName(bias.name), tensor);
+    const [{ node, index }] = bias.uses.filter(({ node }) => node.outputs.includes(output)) as [
+      (typeof bias.uses)[number],
+    ];
+    node.setInput(index, own);
+    return;
+  }
+  const own = graph.addConstant(graph.uniqueName(`${layer.weight.name}_bias`), tensor);
+  const made = rowOf(withBias, product)!(new Builder(graph, product), layer, own);
+  replaceValue(graph, output, made);
+  graph.removeDead();
+}
