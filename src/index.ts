@@ -153,6 +153,7 @@ export { type Importance, importances, scoredParameters } from './prune/importan
 export type { Role } from './prune/roles.ts';
 export { meanSquaredGradients, summedGradients } from './prune/sensitivity.ts';
 export type { QuantizedActivation } from './quantize/activation.ts';
+export type { Affine } from './quantize/affine.ts';
 export {
   backends,
   exactOn,
@@ -167,7 +168,7 @@ export { type DynamicOptions, quantizeDynamic } from './quantize/dynamic.ts';
 export { type FakeQuantization, fakeQuantize } from './quantize/fake.ts';
 export { type Float16Options, toFloat16 } from './quantize/float16.ts';
 export { forms, toForm } from './quantize/forms.ts';
-export { type Affine, observers } from './quantize/observers.ts';
+export { observers } from './quantize/observers.ts';
 export { type QuantizedLinear, quantizedLinears } from './quantize/quantized-linear.ts';
 export { quantizeStatic, type StaticOptions } from './quantize/static.ts';
 export { type BatchNormMode, batchNormModes } from './train/batch-norm.ts';

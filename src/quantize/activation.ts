@@ -1,8 +1,8 @@
 import type { Builder } from '../graph/builder.ts';
 import type { Value } from '../graph/graph.ts';
 import { dataTypes, Tensor } from '../graph/tensor.ts';
+import type { Affine } from './affine.ts';
 import type { Numbers } from './backends.ts';
-import type { Affine } from './observers.ts';
 
 /** A value as uint8 numbers: `real ~ (quantized - zeroPoint) * scale`. */
 export interface QuantizedActivation {

@@ -8,12 +8,12 @@ import { Tensor } from '../graph/tensor.ts';
 import { onnxruntime } from '../runtime/onnxruntime.node.ts';
 import { runOnce, type SessionOptions } from '../runtime/session.ts';
 import { initModel } from '../zoo/model.ts';
+import type { Affine } from './affine.ts';
 import { type BackendName, backends, numbersOf, weightKinds } from './backends.ts';
 import { quantizeDynamic } from './dynamic.ts';
 import { type FakeQuantization, fakeQuantize } from './fake.ts';
 import { toForm } from './forms.ts';
 import { layersToQuantize } from './layers.ts';
-import type { Affine } from './observers.ts';
 import { calibratedRanges, quantizeStatic } from './static.ts';
 import { WeightQuantizer } from './weight-quantizer.ts';
 

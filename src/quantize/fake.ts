@@ -4,9 +4,9 @@ import type { Graph, Value } from '../graph/graph.ts';
 import type { Linear } from '../graph/linear.ts';
 import { replaceValue } from '../graph/replace.ts';
 import { activationAtRunTime, calibratedActivation } from './activation.ts';
+import type { Affine } from './affine.ts';
 import { type NumberOptions, numbersOf } from './backends.ts';
 import { layersToQuantize } from './layers.ts';
-import type { Affine } from './observers.ts';
 import { steps } from './weight-pairs.ts';
 import { columnsOf, roundWeight, type WeightRounding } from './weight-rounding.ts';
 

@@ -1,5 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { affine, Histogram, type ObserverName, observers } from './observers.ts';
+import { affine } from './affine.ts';
+import { leastDivergence } from './entropy.ts';
+import { Histogram } from './histogram.ts';
+import { type ObserverName, observers } from './observers.ts';
 
 /** Standard normal numbers, the same each time. */
 function normal(count: number, seed = 1): Float32Array {
@@ -128,5 +131,25 @@ describe('observers', () => {
     const { min, max } = observed('mse', [even]);
     expect(min).toBeLessThan(-0.98);
     expect(max).toBeGreaterThan(0.98);
+  });
+
+  it('entropy cuts off a lone outlier, and keeps evenly spread numbers', () => {
+    const { min, max } = observed('entropy', batches);
+    expect(max).toBeLessThan(12);
+    expect(max).toBeGreaterThan(2);
+    expect(min).toBe(rangeOf(all).min);
+    const even = Float32Array.from({ length: 100_000 }, (_, i) => i / 50_000 - 1);
+    expect(observed('entropy', [even])).toEqual({ min: -1, max: rangeOf(even).max });
+  });
+
+  it('entropy is the divergence of the rounded numbers from those seen', () => {
+    const bins = { middles: [0, 1, 2, 3], counts: [4, 2, 1, 1], width: 1 };
+    const affineOf = ({ max }: { max: number }) => ({ scale: max, zeroPoint: 0 });
+    // Two levels. Up to 4, 0 and 1 become one and 2 and 3 the other: p = 4/8 2/8 1/8 1/8, q = 3/8 3/8 1/8 1/8.
+    const whole = 0.5 * Math.log(4 / 3) + 0.25 * Math.log(2 / 3);
+    // Up to 2, 1 becomes what 2 is: p = 4/8 2/8 2/8, q = 4/7 1.5/7 1.5/7 of the seven that are not cut off.
+    const cut = 0.5 * Math.log(7 / 8) + 0.5 * Math.log(7 / 6);
+    expect(cut).toBeLessThan(whole);
+    expect(leastDivergence(bins, { min: 0, max: 4 }, affineOf, 1)).toEqual({ min: 0, max: 2 });
   });
 });

@@ -4,11 +4,12 @@ import type { Progress } from '../common/progress.ts';
 import type { Graph } from '../graph/graph.ts';
 import { fixedBatches } from '../runtime/fixed-batch.ts';
 import type { Engine, Tensors } from '../runtime/session.ts';
+import type { Affine } from './affine.ts';
 import { type BackendName, backends, weightKinds } from './backends.ts';
 import type { CalibrationData } from './calibrate.ts';
 import { quantizeDynamic } from './dynamic.ts';
 import { toFloat16 } from './float16.ts';
-import { type Affine, type ObserverName, observers } from './observers.ts';
+import { type ObserverName, observers } from './observers.ts';
 import { quantizeStatic } from './static.ts';
 
 export const schemes = ['dynamic', 'static'] as const;

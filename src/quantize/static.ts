@@ -4,10 +4,11 @@ import type { Graph, Value } from '../graph/graph.ts';
 import type { Linear } from '../graph/linear.ts';
 import type { Engine } from '../runtime/session.ts';
 import { calibratedActivation, type QuantizedActivation } from './activation.ts';
+import { type Affine, affine } from './affine.ts';
 import { chosen, type NumberOptions, type Numbers, numbersOf } from './backends.ts';
 import { type CalibrationData, calibrate } from './calibrate.ts';
 import { layersToQuantize, replaceLayers } from './layers.ts';
-import { type Affine, affine, type ObserverName, observers } from './observers.ts';
+import { type ObserverName, observers } from './observers.ts';
 import { assertFullPrecision, recordQuantization } from './record.ts';
 
 export interface StaticOptions extends NumberOptions {
