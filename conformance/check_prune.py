@@ -1,19 +1,19 @@
 """Judges pruning against Torch-Pruning, PyTorch and timm.
 
-    TORCH_PRUNING=checkout python conformance/check_prune.py [--write-golden]
+    TORCH_PRUNING=checkout python conformance/check_prune.py [ARCHITECTURE...|--write-golden]
 
-On a DeiT-Tiny with randomized weights and random images:
-- the channels that L1, L2, Taylor and (from one image) Hessian remove are those that Torch-Pruning removes,
-  for the embedding, every MLP and every head dimension (tied);
-- the mean squared gradients of 8 images are those of 8 backward passes in PyTorch, to 1e-3 of the largest;
-- timm loads what was written, and computes what our engine computes, to 1e-4 of the largest output.
+- On a DeiT-Tiny with randomized weights and random images: the mean squared gradients of 8 images are those of 8
+  backward passes in PyTorch, to 1e-3 of the largest; timm loads what was written, and computes what our engine
+  computes, to 1e-4 of the largest output.
+- On a DeiT-Tiny, a DeiT-Small, a DINOv2 with registers and a Swin-Tiny of noise: the channels go that Torch-Pruning
+  takes, by L1, L2, LAMP (not of head dimensions), Taylor and (from one image) Hessian, uniform, global and isomorphic, of the embedding, every
+  MLP and every head dimension (tied), and as whole heads, at three ratios.
 
-TORCH_PRUNING is a checkout of VainF/Torch-Pruning, which is on no package index; without it the first part
-is left out, and said to be. --write-golden renews the small case that the unit tests compare with instead.
+TORCH_PRUNING is a checkout of VainF/Torch-Pruning, which is on no package index; without it the second part
+is left out, and said to be. --write-golden renews the small cases that the unit tests compare with.
 """
 
 import json
-import os
 import sys
 import tempfile
 from pathlib import Path
@@ -22,13 +22,21 @@ import numpy
 from safetensors.torch import load_file, save_file
 
 from judge import ROOT, node, relative, timm, torch, verdict
+from pruning_reference import (
+    CASES, LABELS, Reference, case_name, golden, layers_compared, noise, noisy_model, torch_pruning,
+)
 
 ARCHITECTURE = "deit_tiny_patch16_224"
 SIZES = {"img_size": 64, "depth": 12, "num_classes": 10}
 RATIO = 0.09375
-GOLDEN = ROOT / "src/prune/golden"
-GOLDEN_SIZES = {
-    "img_size": 16, "patch_size": 8, "embed_dim": 24, "depth": 1, "num_heads": 3, "mlp_ratio": 2, "num_classes": 5,
+GOLDEN = ROOT / "src/prune/golden/torch-pruning.json"
+
+# At their own widths and depths; images are no larger than they must be.
+WHOLE = {
+    "deit_tiny_patch16_224": {"img_size": 64},
+    "deit_small_patch16_224": {"img_size": 64},
+    "vit_small_patch14_reg4_dinov2": {"img_size": 56},
+    "swin_tiny_patch4_window7_224": {"img_size": 224},
 }
 
 
@@ -48,70 +56,24 @@ def random_model(sizes, generator):
     return model
 
 
-def dense_folder(folder, generator):
-    """A random model in timm's layout."""
-    model = random_model(SIZES, generator)
+def write_folder(folder, model, architecture, args):
+    """A model in timm's layout."""
     folder.mkdir()
     save_file(model.state_dict(), folder / "model.safetensors")
-    size = SIZES["img_size"]
+    size = args["img_size"]
     config = {
-        "architecture": ARCHITECTURE,
+        "architecture": architecture,
         "num_classes": SIZES["num_classes"],
-        "model_args": {key: SIZES[key] for key in ("img_size", "depth")},
+        "model_args": args,
         "pretrained_cfg": {**model.pretrained_cfg, "input_size": [3, size, size], "num_classes": SIZES["num_classes"]},
     }
     (folder / "config.json").write_text(json.dumps(config))
+
+
+def dense_folder(folder, generator):
+    model = random_model(SIZES, generator)
+    write_folder(folder, model, ARCHITECTURE, {key: SIZES[key] for key in ("img_size", "depth")})
     return model
-
-
-def plain_attention(self, x, *_args, **_kwargs):
-    """timm's attention step by step, so that tracing sees each operation."""
-    batch, tokens, _ = x.shape
-    parts = self.qkv(x).reshape(batch, tokens, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
-    q, k, v = parts.unbind(0)
-    weights = (q * self.scale @ k.transpose(-2, -1)).softmax(dim=-1)
-    return self.proj((weights @ v).transpose(1, 2).reshape(batch, tokens, -1))
-
-
-def torch_pruning_removes(tp, model, importance, pixels, labels, ratio=RATIO, batch_size=4):
-    """Module name -> output indices that Torch-Pruning takes out."""
-    makers = {
-        "l1": lambda: tp.importance.GroupMagnitudeImportance(p=1),
-        "l2": lambda: tp.importance.GroupMagnitudeImportance(p=2),
-        "taylor": tp.importance.GroupTaylorImportance,
-        "hessian": tp.importance.GroupHessianImportance,
-    }
-    scorer = makers[importance]()
-    heads = {}
-    for module in model.modules():
-        if isinstance(module, timm.layers.Attention):
-            module.forward = plain_attention.__get__(module)
-            heads[module.qkv] = module.num_heads
-    pruner = tp.pruner.BasePruner(
-        model,
-        pixels[:1],
-        importance=scorer,
-        pruning_ratio=ratio,
-        ignored_layers=[model.head],
-        num_heads=heads,
-        prune_head_dims=True,
-    )
-    model.zero_grad()
-    if importance == "taylor":
-        for start in range(0, len(labels), batch_size):
-            outputs = model(pixels[start : start + batch_size])
-            torch.nn.functional.cross_entropy(outputs, labels[start : start + batch_size]).backward()
-    elif importance == "hessian":
-        torch.nn.functional.cross_entropy(model(pixels[:1]), labels[:1]).backward()
-        scorer.accumulate_grad(model)
-    names = {module: name for name, module in model.named_modules()}
-    gone = {}
-    for group in pruner.step(interactive=True):
-        for dependency, indices in group:
-            name = names.get(dependency.target.module)
-            if name and pruner.DG.is_out_channel_pruning_fn(dependency.handler):
-                gone.setdefault(name, set()).update(indices)
-    return {name: sorted(indices) for name, indices in gone.items()}
 
 
 def removed_by_ours(kept, shapes, name):
@@ -129,69 +91,54 @@ def squared_gradients(model, pixels, labels):
     return {name: total / len(labels) for name, total in sums.items()}
 
 
-def layers_compared(depth):
-    yield "patch_embed.proj"
-    for block in range(depth):
-        yield f"blocks.{block}.mlp.fc1"
-        yield f"blocks.{block}.attn.qkv"
-
-
-def torch_pruning():
-    checkout = os.environ.get("TORCH_PRUNING")
-    if not checkout:
-        print("TORCH_PRUNING is not set: the comparison with Torch-Pruning is left out")
-        return None
-    sys.path.insert(0, checkout)
-    import torch_pruning
-
-    return torch_pruning
-
-
-def write_golden(tp):
-    """Weights, images and what Torch-Pruning removes at a quarter, small enough to commit."""
-    generator = torch.Generator().manual_seed(1)
-    state = random_model(GOLDEN_SIZES, generator).state_dict()
-    pixels = torch.randn((4, 3, 16, 16), generator=generator)
-    labels = torch.randint(0, 5, (4,), generator=generator)
-    removed = {}
-    for importance in ("l1", "l2", "taylor", "hessian"):
-        model = timm.create_model(ARCHITECTURE, **GOLDEN_SIZES).eval()
-        model.load_state_dict(state)
-        gone = torch_pruning_removes(tp, model, importance, pixels, labels, 0.25, 2)
-        removed[importance] = {name: gone[name] for name in layers_compared(1)}
-    GOLDEN.mkdir(exist_ok=True)
-    save_file({**state, "pixels": pixels}, GOLDEN / "vit.safetensors")
-    facts = {"args": GOLDEN_SIZES, "labels": labels.tolist(), "ratio": 0.25, "removed": removed}
-    (GOLDEN / "torch-pruning.json").write_text(json.dumps(facts) + "\n")
-
-
-def ask(folder, root, pixels, labels, batch_size, cases):
+def ask(folder, root, pixels, labels, batch_size, cases, **more):
     images = root / "images.bin"
     pixels.numpy().tofile(images)
-    requests = [
-        {"options": options, "output": str(root / f"{folder.name}-pruned{i}"), "logits": str(root / f"{i}.out")}
-        for i, options in enumerate(cases)
-    ]
-    squares = root / "squares.safetensors"
-    answers = node(
-        "prune.mjs",
-        {
-            "folder": str(folder),
-            "images": str(images),
-            "shape": list(pixels.shape),
-            "labels": labels.tolist(),
-            "batchSize": batch_size,
-            "sensitivities": str(squares),
-            "cases": requests,
-        },
-    )
-    return requests, answers, load_file(squares)
+    request = {"folder": str(folder), "images": str(images), "shape": list(pixels.shape), "labels": labels.tolist()}
+    return node("prune.mjs", {**request, "batchSize": batch_size, "cases": cases, **more})
+
+
+def ask_kept(folder, root, pixels, labels, batch_size, options):
+    return ask(folder, root, pixels, labels, batch_size, [{"options": one} for one in options])
+
+
+def parity(tp, architecture, args):
+    """Whether the channels go that Torch-Pruning takes: how many cases differ, and of how many."""
+    size = args["img_size"]
+    pixels = torch.from_numpy(noise("pixels", [len(LABELS), 3, size, size]).astype(numpy.float32))
+    labels = torch.tensor(LABELS)
+    with tempfile.TemporaryDirectory() as temporary:
+        root = Path(temporary)
+        folder = root / "dense"
+        model = noisy_model(architecture, **args, num_classes=SIZES["num_classes"])
+        write_folder(folder, model, architecture, args)
+        shapes = {name: list(p.shape) for name, p in model.named_parameters()}
+        kept = {}
+        for hessian in (False, True):  # Torch-Pruning keeps the last sample only, so the Hessian is compared on one
+            cases = [case for case in CASES if (case["importance"] == "hessian") == hessian]
+            count, batch_size = (1, 1) if hessian else (len(LABELS), 2)
+            options = [{**case, "headDims": "tied", "check": False} for case in cases]
+            answers = ask_kept(folder, root, pixels[:count], labels[:count], batch_size, options)
+            kept.update({case_name(case): answer["kept"] for case, answer in zip(cases, answers)})
+        reference = Reference(tp, model, pixels, labels)
+        failed = 0
+        for case in CASES:
+            theirs = reference.removed(case)
+            different = compared = 0
+            for name in layers_compared(model, case):
+                ours = removed_by_ours(kept[case_name(case)], shapes, name)
+                compared += len(theirs.get(name, []))
+                different += len(set(ours) ^ set(theirs.get(name, [])))
+            label = f"{architecture[:21]} {case_name(case)}"
+            failed += report(f"{label}: indices unlike", different, 0, f"of {compared}")
+        return failed, len(CASES)
 
 
 def main():
     tp = torch_pruning()
     if "--write-golden" in sys.argv:
-        return write_golden(tp)
+        return GOLDEN.write_text(json.dumps(golden(tp), separators=(",", ":")) + "\n")
+    chosen = sys.argv[1:]
     failed = total = 0
     generator = torch.Generator().manual_seed(0)
     with tempfile.TemporaryDirectory() as temporary:
@@ -204,36 +151,31 @@ def main():
 
         cases = [{"importance": i, "ratio": RATIO, "headDims": "tied"} for i in ("l1", "l2", "taylor")]
         cases.append({"importance": "hessian", "ratio": 0.25, "headDims": "free"})
-        requests, answers, squares = ask(folder, root, pixels, labels, 4, cases)
+        requests = [
+            {"options": options, "output": str(root / f"pruned{i}"), "logits": str(root / f"{i}.out")}
+            for i, options in enumerate(cases)
+        ]
+        ask(folder, root, pixels, labels, 4, requests, sensitivities=str(root / "squares.safetensors"))
+        squares = load_file(root / "squares.safetensors")
 
         expected = squared_gradients(model, pixels, labels)
         worst = max(relative(ours, expected[name]) for name, ours in squares.items())
         total += 1
         failed += report(f"squared gradients of 8 images, {len(squares)} tensors", worst, 1e-3)
 
-        for options, request, answer in zip(cases, requests, answers):
+        for options, request in zip(cases, requests):
             label = f"{options['importance']} {options['ratio']} {options['headDims']}"
             loaded = timm.create_model(f"local-dir:{request['output']}", pretrained=True).eval()
             ours = torch.from_numpy(numpy.fromfile(request["logits"], dtype=numpy.float32))[None]
             total += 1
             failed += report(f"{label}: timm's output of the pruned model", relative(ours, loaded(pixels[:1]).detach()), 1e-4)
 
-        if tp:
-            one = [{"importance": "hessian", "ratio": RATIO, "headDims": "tied"}]
-            _, single, _ = ask(folder, root, pixels[:1], labels[:1], 1, one)
-            for options, answer in zip([*cases[:3], *one], [*answers[:3], *single]):
-                fresh = timm.create_model(ARCHITECTURE, **SIZES).eval()
-                fresh.load_state_dict(load_file(folder / "model.safetensors"))
-                theirs = torch_pruning_removes(tp, fresh, options["importance"], pixels, labels)
-                different = compared = 0
-                for name in layers_compared(SIZES["depth"]):
-                    ours = removed_by_ours(answer["kept"], shapes, name)
-                    compared += len(theirs[name])
-                    different += len(set(ours) ^ set(theirs[name]))
-                total += 1
-                failed += report(
-                    f"{options['importance']}: removed indices unlike Torch-Pruning's", different, 0, f"of {compared}"
-                )
+    if tp:
+        for architecture, args in WHOLE.items():
+            if not chosen or architecture in chosen:
+                more_failed, more = parity(tp, architecture, args)
+                failed += more_failed
+                total += more
     verdict(failed, total)
 
 

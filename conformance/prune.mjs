@@ -1,8 +1,8 @@
 /**
  * Prunes a model folder for check_prune.py. The request:
- * { folder, images, shape, labels, batchSize, sensitivities: FILE, cases: [{ options, output, logits }] }.
+ * { folder, images, shape, labels, batchSize, sensitivities?: FILE, cases: [{ options, output?, logits? }] }.
  * The answer holds for each case what was kept; the mean squared gradients of all scored parameters go to
- * the file as safetensors.
+ * the file as safetensors. Cases of one importance share their scores.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { text } from 'node:stream/consumers';
@@ -38,21 +38,25 @@ async function* batches() {
 }
 
 const graph = await loadModel(folder);
-const squares = await meanSquaredGradients(
-  onnxruntime,
-  graph,
-  scoredParameters(findGroups(graph).groups),
-  batches(),
-);
-saveSafetensors(sensitivities, new Map([...squares].map(([{ name }, tensor]) => [name, tensor])));
+if (sensitivities) {
+  const wanted = scoredParameters(findGroups(graph).groups);
+  const squares = await meanSquaredGradients(onnxruntime, graph, wanted, batches());
+  saveSafetensors(sensitivities, new Map([...squares].map(([{ name }, tensor]) => [name, tensor])));
+}
 
+const known = new Map();
 const answers = [];
 for (const { options, output, logits } of cases) {
-  const result = await prune(onnxruntime, graph, { ...options, data: batches() });
-  const files = saveModel(result.graph, output);
-  const first = new Tensor('float32', [1, ...shape.slice(1)], pixels.slice(0, imageSize));
-  const outputs = await runOnce(onnxruntime, result.graph, { pixel_values: first });
-  writeFileSync(logits, outputs.logits.bytes);
-  answers.push({ kept: result.kept, files });
+  const criterion = `${options.importance} ${options.headDims}`;
+  const scores = known.get(criterion);
+  const result = await prune(onnxruntime, graph, { ...options, scores, data: batches() });
+  known.set(criterion, result.scores);
+  if (output) {
+    saveModel(result.graph, output);
+    const first = new Tensor('float32', [1, ...shape.slice(1)], pixels.slice(0, imageSize));
+    const outputs = await runOnce(onnxruntime, result.graph, { pixel_values: first });
+    writeFileSync(logits, outputs.logits.bytes);
+  }
+  answers.push({ kept: result.kept });
 }
 process.stdout.write(JSON.stringify(answers));
