@@ -18,3 +18,16 @@ export const silent: Progress = {
   task: () => ({ update() {}, done() {} }),
   note() {},
 };
+
+/** The same, but that each note is said once: of work that is done many times. */
+export function sayingOnce(progress: Progress): Progress {
+  const said = new Set<string>();
+  return {
+    task: (...task) => progress.task(...task),
+    note(text) {
+      if (said.has(text)) return;
+      said.add(text);
+      progress.note(text);
+    },
+  };
+}

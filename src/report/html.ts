@@ -1,9 +1,9 @@
 import { figure, figures } from './figures.ts';
 import { formatBytes, formatMilliseconds, formatPercent, formatPoints, formatSpeedup } from './format.ts';
-import { html, Markup } from './markup.ts';
+import { html, type Markup } from './markup.ts';
+import { pageOf } from './page.ts';
 import { loadPlots, type Plots } from './plots.ts';
 import type { Report, ReportSample } from './schema.ts';
-import { styleSheet } from './style.ts';
 import {
   artifactToShip,
   backendRows,
@@ -14,9 +14,6 @@ import {
   trainedStage,
 } from './summary.ts';
 import { stageColumns } from './table.ts';
-
-/** The page runs nothing and asks for nothing, whatever a name in it holds. */
-const contentPolicy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:";
 
 /**
  * The report as one HTML page that needs nothing else: styles, plots and pictures are inside, and it
@@ -31,18 +28,9 @@ export async function reportHtml(
   const rows = stageRows(report);
   const result = outcome(report);
   const title = result ? headline(result) : `${report.model}, measured`;
-  const page = html`<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="${contentPolicy}">
-<title>${report.model}: ${title}</title>
-<style>${new Markup(styleSheet)}</style>
-</head>
-<body>
-<main>
-<header>
+  return pageOf(
+    `${report.model}: ${title}`,
+    html`<header>
 <p class="kicker">${report.model}</p>
 <h1>${title}</h1>
 </header>
@@ -59,12 +47,8 @@ ${samplesSection(report.samplesShown ?? [])}
 ${artifactsSection(report, uses)}
 ${factsSection('Recipe', facts(report.recipe))}
 ${factsSection('Machine', machineFacts(report))}
-${report.measuredAt && html`<footer>Measured ${report.measuredAt.slice(0, 16).replace('T', ' ')} UTC.</footer>`}
-</main>
-</body>
-</html>
-`;
-  return page.text;
+${report.measuredAt && html`<footer>Measured ${report.measuredAt.slice(0, 16).replace('T', ' ')} UTC.</footer>`}`,
+  );
 }
 
 /** `3.13x faster, 4.02x smaller, top-1 −0.28 points` */

@@ -31,14 +31,11 @@ const fontSize = 12;
 /** Points drawn of a curve at most; a screen shows no more. */
 const mostPoints = 500;
 
-/**
- * The report's plots as SVG. Colours are CSS variables of the page, so that they follow its light or
- * dark scheme. The drawing libraries are loaded when this is called.
- */
-export async function loadPlots(): Promise<Plots> {
+/** The library that plots are made with, and what makes SVG of one. Both are loaded when this is called. */
+export async function loadDrawing(): Promise<{ Plot: Plot; draw: Draw }> {
   const [Plot, { parseHTML }] = await Promise.all([import('@observablehq/plot'), import('linkedom')]);
   const { document } = parseHTML('<!doctype html><html></html>');
-  const draw = (options: PlotModule.PlotOptions): Markup =>
+  const draw: Draw = (options) =>
     new Markup(
       Plot.plot({
         document: document as unknown as Document,
@@ -46,6 +43,12 @@ export async function loadPlots(): Promise<Plots> {
         ...options,
       }).outerHTML,
     );
+  return { Plot, draw };
+}
+
+/** The report's plots as SVG. Colours are CSS variables of the page, so that they follow its light or dark scheme. */
+export async function loadPlots(): Promise<Plots> {
+  const { Plot, draw } = await loadDrawing();
   return {
     accuracyAgainstLatency: (rows) => accuracyAgainstLatency(Plot, draw, rows),
     channelsKept: (layers) => channelsKept(Plot, draw, layers),

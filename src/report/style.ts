@@ -32,6 +32,8 @@ thead th { color: var(--muted); font-weight: 500; font-size: 13px; }
 tbody th { font-weight: 600; }
 tbody tr:last-child > * { border-bottom: 0; }
 th small, td small { display: block; font-weight: 400; color: var(--muted); font-size: 12px; }
+.sideways { overflow-x: auto; }
+tr.best > * { color: var(--accent); }
 .good { color: var(--good); } .bad { color: var(--bad); }
 .narrow { display: none; }
 figure { margin: 0; }

@@ -15,6 +15,7 @@ export const commands: Readonly<Record<string, () => Promise<Command>>> = {
   sensitivity: async () => (await import('./sensitivity.ts')).sensitivityCommand(),
   quantize: async () => (await import('./quantize.ts')).quantizeCommand(),
   export: async () => (await import('./export.ts')).exportCommand(),
+  sweep: async () => (await import('./sweep.ts')).sweepCommand(),
   bench: async () => (await import('./bench.ts')).benchCommand(),
   compare: async () => (await import('./compare.ts')).compareCommand(),
   report: async () => (await import('./report.ts')).reportCommand(),

@@ -1,0 +1,12 @@
+import type { SweepRow } from './rows.ts';
+
+/** How a model of a sweep was made, in words. */
+export function wayText({ ratio, importance, compensate, dtype }: SweepRow): string {
+  if (ratio === 0) return `dense, ${dtype}`;
+  const filled = compensate === 'none' ? '' : `, ${compensate}`;
+  return `${importance} ${ratio}${filled}, ${dtype}`;
+}
+
+/** `74.53 ± 0.08`, in per cent. */
+export const top1Text = ({ top1, top1Error }: SweepRow): string =>
+  `${(100 * top1).toFixed(2)}${top1Error === null ? '' : ` ± ${(100 * top1Error).toFixed(2)}`}`;
