@@ -5,19 +5,9 @@ import { pqv, pqvInterruptible, scratch, tinyArgs } from './command.ts';
 
 const at = scratch();
 const words = (...rest: string[]) => [
-  ...[
-    'sweep',
-    at('model'),
-    '-o',
-    at('sweep'),
-    '--data',
-    'mnist',
-    '--ratios',
-    '0.25,0.5',
-    '--importance',
-    'l1,taylor',
-  ],
-  ...['--samples', '32', '--eval-samples', '100', '--runs', '2', '--threads', '1', ...rest],
+  ...['sweep', at('model'), '-o', at('sweep'), '--data', 'mnist', '--ratios', '0.25,0.5'],
+  ...['--importance', 'taylor', '--samples', '32', '--eval-samples', '100'],
+  ...['--runs', '2', '--threads', '1', ...rest],
 ];
 const read = (): Sweep => JSON.parse(readFileSync(at('sweep', 'sweep.json'), 'utf8')) as Sweep;
 

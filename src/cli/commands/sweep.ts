@@ -5,7 +5,7 @@ import { formatBytes, formatMilliseconds } from '../../report/format.ts';
 import { shortfallText } from '../../report/sweep/budget.ts';
 import type { Sweep } from '../../report/sweep/sweep.ts';
 import { top1Text, wayText } from '../../report/sweep/words.ts';
-import { columns } from '../format.ts';
+import { columns } from '../columns.ts';
 import {
   type CommonOptions,
   command,
