@@ -41,6 +41,7 @@ export {
   type Precision,
   type Sweep,
   type SweepRequest,
+  type TimedGraph,
 } from './prune/latency-table.ts';
 export type { GroupSummary, PruneResult } from './prune/prune.ts';
 export { type ScoreRecord, scoreRecordSchema } from './prune/score-record.ts';

@@ -16,7 +16,7 @@ import {
 } from '../prune/latency-table.ts';
 import type { Engine } from '../runtime/session.ts';
 import { GraphTimer } from './graph-timer.node.ts';
-import { sweepLatency } from './latency-sweep.ts';
+import { sweepLatency, undisturbed } from './latency-sweep.ts';
 import { describeMachine } from './machine.node.ts';
 import { quantile } from './quantile.ts';
 
@@ -64,8 +64,12 @@ export function latencyMeter(options: MeterOptions): ClosableMeter {
   };
   const { progress } = options;
   const save = () => writeFileWhole(cache, `${JSON.stringify(table)}\n`);
-  const whole = async (graph: Graph, key?: string) => {
-    const milliseconds = quantile((await time([graph], rounds.model))[0]!, 0.5);
+  const whole: LatencyMeter['whole'] = async (graph, { key, beside }) => {
+    const [times, others] = await time([graph, ...(beside ? [beside.graph] : [])], rounds.model);
+    const milliseconds =
+      beside && others
+        ? (beside.milliseconds * undisturbed(times!)) / undisturbed(others)
+        : quantile(times!, 0.5);
     if (key !== undefined && tableFile === undefined) {
       table.models[key] = milliseconds;
       save();

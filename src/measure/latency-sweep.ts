@@ -9,34 +9,26 @@ import { quantile } from './quantile.ts';
  */
 export type TimeGraphs = (graphs: readonly Graph[]) => Promise<readonly (readonly number[])[]>;
 
-/** Standard error of a median that is good enough, of the median. */
-const goodEnough = 0.01;
+/**
+ * What undisturbed runs take: the lower quartile. Others at work on the machine only ever make runs longer.
+ */
+export const undisturbed = (milliseconds: readonly number[]): number => quantile(milliseconds, 0.25);
 
 /**
- * Whether medians are known to 1 %: by the median absolute deviation, of the ratios to the first graph, and of the times
- * of one that stands alone. A machine with other work to do takes more rounds.
+ * Whether runs of each graph have found what it takes: their lower quartile is within 1.5 % of their first decile. A
+ * machine with other work to do takes more rounds.
  */
-export function settled(times: readonly (readonly number[])[]): boolean {
-  const [first, ...others] = times;
-  if (others.length === 0) return isSettled(first!);
-  return others.every((of) => isSettled(of.map((milliseconds, round) => milliseconds / first![round]!)));
-}
-
-function isSettled(values: readonly number[]): boolean {
-  const median = quantile(values, 0.5);
-  const deviations = values.map((value) => Math.abs(value - median));
-  // Of normal numbers: 1.48 deviations are one sigma, and a median has 1.25 times the error of a mean.
-  const error = (1.25 * 1.48 * quantile(deviations, 0.5)) / Math.sqrt(values.length);
-  return error <= goodEnough * median;
-}
+export const settled = (times: readonly (readonly number[])[]): boolean =>
+  times.every((of) => undisturbed(of) <= 1.015 * quantile(of, 0.1));
 
 /** Widths that are timed side by side with the piece as it is. */
 const sideBySide = 7;
 
 /**
  * Measures what a table lacks of some pieces, and adds it. The pieces as they are are timed first, all in the same
- * rounds; then every few widths together with the whole piece: what counts is the median over rounds of the ratio to it, so that a machine that slows down meanwhile does not
- * bend the curve. What was measured is in the table at once, and `save` is told: an interrupted sweep goes on there.
+ * rounds; then every few widths together with the whole piece: what counts is the ratio to that, so that a machine that
+ * slows down meanwhile does not bend the curve. What was measured is in the table at once, and `save` is told: an
+ * interrupted sweep goes on there.
  */
 export async function sweepLatency(
   table: LatencyTable,
@@ -58,7 +50,7 @@ export async function sweepLatency(
   try {
     if (fresh.length > 0) {
       const times = await time(fresh.map((request) => request.graph()));
-      for (const [i, request] of fresh.entries()) addWhole(table, request, quantile(times[i]!, 0.5));
+      for (const [i, request] of fresh.entries()) addWhole(table, request, undisturbed(times[i]!));
       add(fresh.length, 'all');
     }
     for (const { request, sweep, widths } of runs) {
@@ -67,8 +59,8 @@ export async function sweepLatency(
       const piece = table.pieces[request.key]!;
       const { points } = piece.sweeps[sweep]!;
       for (const [i, width] of widths.entries()) {
-        const ratios = times[i]!.map((milliseconds, round) => milliseconds / whole![round]!);
-        points.push([width, piece.milliseconds * quantile(ratios, 0.5)]);
+        const share = undisturbed(times[i]!) / undisturbed(whole!);
+        points.push([width, piece.milliseconds * share]);
       }
       points.sort(([a], [b]) => a - b);
       add(widths.length, request.name);
@@ -78,15 +70,19 @@ export async function sweepLatency(
   }
 }
 
-/** What is to be timed side by side: widths of each sweep of a piece that a table does not have. */
+/**
+ * What is to be timed side by side: widths of each sweep of a piece that a table does not have. Those that are timed
+ * together lie far apart, so that what disturbs them is no bend of the curve.
+ */
 function missingOf(table: LatencyTable, request: PieceRequest) {
   return request.sweeps.flatMap((asked, sweep) => {
     const known = table.pieces[request.key]?.sweeps[sweep]?.points.map(([width]) => width);
-    const widths = asked.widths.filter((width) => !known?.includes(width));
-    return Array.from({ length: Math.ceil(widths.length / sideBySide) }, (_, i) => ({
+    const missing = asked.widths.filter((width) => !known?.includes(width));
+    const runs = Math.ceil(missing.length / sideBySide);
+    return Array.from({ length: runs }, (_, run) => ({
       request,
       sweep,
-      widths: widths.slice(i * sideBySide, (i + 1) * sideBySide),
+      widths: missing.filter((_, i) => i % runs === run),
     }));
   });
 }

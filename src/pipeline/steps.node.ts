@@ -1,6 +1,7 @@
 import type { z } from 'zod';
 import { readText } from '../checkpoint/open.node.ts';
 import type { OptionsSchema } from '../common/options.ts';
+import type { Precision } from '../prune/latency-table.ts';
 import { type Recipe, sharedByInt8 } from './recipe.node.ts';
 import { fingerprint } from './run-directory.node.ts';
 import { finetuneStage } from './stages/finetune.node.ts';
@@ -23,11 +24,15 @@ const dense: Step = { name: 'dense', options: null, run: async ({ graph }) => ({
 export function stepsOf({ prune, finetune, quantize: { dtype, ...quantize } }: Recipe): Step[] {
   return [
     dense,
-    ...step(pruneStage, prune),
+    ...step(pruneStage, prune && { ...prune, precision: prune.precision ?? shippedPrecision(dtype) }),
     ...step(finetuneStage, finetune && { ...finetune, ...trainedFor(finetune.qat ? quantize : {}) }),
     ...step(quantizeStage, dtype === 'fp32' ? undefined : { dtype, ...quantize }),
   ];
 }
+
+/** Whose latencies widths are chosen by, where that is not said. */
+const shippedPrecision = (dtype: Recipe['quantize']['dtype']): Precision =>
+  dtype === 'int8' ? 'int8' : 'fp32';
 
 /** The int8 numbers that training is for: those that ship, where it is for any. */
 const trainedFor = (quantize: Partial<Recipe['quantize']>) =>

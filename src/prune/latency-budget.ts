@@ -61,7 +61,7 @@ export async function latencyOf(
   const key = await modelKey(pieces);
   const table = await meter.table(latencyRequests(graph, pieces, groups));
   const model = new LatencyModel(pieces, groups, table);
-  const known = meter.whole ? await meter.whole(graph, key) : table.models[key];
+  const known = meter.whole ? await meter.whole(graph, { key }) : table.models[key];
   return { graph, groups, meter, model, dense: known ?? model.milliseconds(groups.map(widthOf)) };
 }
 
@@ -147,7 +147,8 @@ export async function planForLatency(
     const widths = widthsForLatency(model, choices, start, target, scale);
     const plan = planWidths(groups, scores, widths, options);
     const expected = scale * model.milliseconds(widths);
-    const measured = await meter.whole?.(applyPlan(graph, plan).graph);
+    const beside = { graph, milliseconds: dense };
+    const measured = await meter.whole?.(applyPlan(graph, plan).graph, { beside });
     tries.push({ predicted: expected, measured: measured ?? expected, plan, widths });
     if (measured === undefined || Math.abs(measured / target - 1) <= closeEnough) break;
     progress.note(

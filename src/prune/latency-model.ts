@@ -41,7 +41,8 @@ export interface TimedWidth {
 
 /**
  * Predicts the time of a model from the widths of its groups: the sum over its pieces of what each takes whole, times
- * what each of its groups' widths makes of that alone. Between measured widths time is interpolated.
+ * what each of its groups' widths makes of that alone. More channels are taken to need no less time: what was measured
+ * otherwise is noise, or a width that is better left wider. Between measured widths time is interpolated.
  */
 export class LatencyModel {
   readonly #pieces: readonly { readonly whole: number; readonly groups: readonly number[] }[];
@@ -56,12 +57,14 @@ export class LatencyModel {
       whole: table.pieces[piece.key]!.milliseconds,
       groups: piece.groups,
     }));
+    const rising = new Map<Sweep, Sweep>();
     this.#sweeps = groups.map((_, group) =>
       pieces.flatMap((piece, i) => {
         const at = piece.groups.indexOf(group);
         const known = table.pieces[piece.key]!;
         if (at < 0) return [];
-        const sweep = known.sweeps[at]!;
+        const sweep = rising.get(known.sweeps[at]!) ?? isotonic(known.sweeps[at]!);
+        rising.set(known.sweeps[at]!, sweep);
         if (!this.#curves.has(sweep)) this.#curves.set(sweep, this.#curves.size);
         return [{ piece: i, sweep, whole: known.milliseconds }];
       }),
@@ -108,6 +111,24 @@ export class LatencyModel {
     known.set(width, share);
     return share;
   }
+}
+
+/** The non-decreasing times nearest to those measured, by least squares (pool adjacent violators). */
+function isotonic({ points, ...sweep }: Sweep): Sweep {
+  const pools: { sum: number; widths: number[] }[] = [];
+  const mean = (pool: { sum: number; widths: number[] } | undefined) => pool && pool.sum / pool.widths.length;
+  for (const [width, milliseconds] of points) {
+    let pool = { sum: milliseconds, widths: [width] };
+    for (let last = pools.at(-1); last && mean(last)! > mean(pool)!; last = pools.at(-1)) {
+      pools.pop();
+      pool = { sum: last.sum + pool.sum, widths: [...last.widths, ...pool.widths] };
+    }
+    pools.push(pool);
+  }
+  return {
+    ...sweep,
+    points: pools.flatMap((pool) => pool.widths.map((width): [number, number] => [width, mean(pool)!])),
+  };
 }
 
 function interpolated({ points }: Pick<Sweep, 'points'>, width: number): number {

@@ -73,9 +73,16 @@ export interface LatencyMeter {
   table(requests: readonly PieceRequest[]): Promise<LatencyTable>;
   /**
    * Milliseconds of a whole model in the form that ships; absent where the device is not at hand.
-   * @param key under which the table is to have it
+   * @param options.key under which the table is to have it
+   * @param options.beside a model whose time is known: both are timed in the same rounds, and what counts is the ratio
    */
-  whole?(graph: Graph, key?: string): Promise<number>;
+  whole?(graph: Graph, options: { key?: string; beside?: TimedGraph }): Promise<number>;
+}
+
+/** A model, and what it takes. */
+export interface TimedGraph {
+  readonly graph: Graph;
+  readonly milliseconds: number;
 }
 
 /** Widths that a sweep looks at: some 48 even steps, of which those below a quarter are few. */
