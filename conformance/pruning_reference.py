@@ -103,6 +103,7 @@ class Reference:
 
     def __init__(self, tp, model, pixels, labels, batch_size=2):
         self.tp, self.model, self.data = tp, model, (pixels, labels, batch_size)
+        self.scored = None  # the importance that the gradients in the model are of
         self.heads = {module.qkv: module.num_heads for module in attentions(model)}
         self.names = {module: name for name, module in model.named_modules()}
         # A table of numbers for each head, which stays with head dimensions: Torch-Pruning would take heads for channels.
@@ -118,7 +119,8 @@ class Reference:
     def removed(self, case):
         """Module name -> output indices that go. `case` has the options of our pass, head dimensions being tied."""
         pruner, heads, ranking = self.pruner, case.get("heads", 0), case.get("ranking", "uniform")
-        pruner.importance = self.scorer(case["importance"])
+        if self.scored != case["importance"]:
+            self.scored, pruner.importance = case["importance"], self.scorer(case["importance"])
         pruner.per_step_pruning_ratio = [0, case.get("ratio", heads)]  # no head goes unless some width does
         pruner.per_step_head_pruning_ratio = [0, heads]
         pruner.prune_num_heads, pruner.prune_head_dims = heads > 0, heads == 0
@@ -159,8 +161,14 @@ RATIOS = (0.09375, 0.25, 0.5)
 IMPORTANCES = ("l1", "l2", "taylor", "hessian")
 RANKINGS = ("uniform", "global", "isomorphic")
 CASES = [
-    *({"importance": i, "ranking": k, "ratio": r} for i in IMPORTANCES for k in RANKINGS for r in RATIOS),
-    *({"importance": i, "heads": r} for i in IMPORTANCES for r in RATIOS),
+    case
+    for i in IMPORTANCES
+    for case in (
+        *({"importance": i, "ranking": k, "ratio": r} for k in RANKINGS for r in RATIOS),
+        *({"importance": i, "heads": r} for r in RATIOS),
+    )
+]
+CASES += [
     *({"importance": "lamp", "ranking": "uniform", "ratio": r} for r in RATIOS),
 ]
 

@@ -246,6 +246,19 @@ describe('a recipe', () => {
     );
   });
 
+  it('knows another file of scores by what is in it', () => {
+    const file = at('scores.json');
+    const pruning = () => {
+      const recipe = recipeOf({ model: 'm', data: 'mnist', prune: { ratio: 0.5, scores: file } });
+      return stepsOf(recipe).find(({ name }) => name === 'pruned')!.options;
+    };
+    writeFileSync(file, '{}');
+    const before = pruning();
+    expect(pruning()).toEqual(before);
+    writeFileSync(file, '[]');
+    expect(pruning()).not.toEqual(before);
+  });
+
   it('that is no YAML, or no recipe, is refused', () => {
     writeFileSync(at('broken.yaml'), 'prune: [1, 2');
     expect(() => readRecipe(at('broken.yaml'))).toThrow(/broken\.yaml is no YAML/);

@@ -13,6 +13,7 @@ import {
 } from '../../src/checkpoint/torch/pickle.ts';
 import { readTorchFile } from '../../src/checkpoint/torch/read-torch.ts';
 import { writeZip } from '../../src/checkpoint/torch/zip.ts';
+import { parseJsonAs } from '../../src/common/json.ts';
 import type { Random } from '../../src/common/random.ts';
 import { decodeImage } from '../../src/dataset/decode.node.ts';
 import { countMacs } from '../../src/graph/cost.ts';
@@ -25,7 +26,10 @@ import { readOnnx } from '../../src/onnx/read.ts';
 import { concatenate, writeOnnx } from '../../src/onnx/write.ts';
 import { recipeOf } from '../../src/pipeline/recipe.node.ts';
 import { parsedRecipe } from '../../src/pipeline/recipe-file.node.ts';
+import { findGroups } from '../../src/prune/groups.ts';
+import { planPruning } from '../../src/prune/plan.ts';
 import { prune } from '../../src/prune/prune.ts';
+import { scoreRecord, scoreRecordSchema, scoresIn } from '../../src/prune/score-record.ts';
 import { onnxruntime } from '../../src/runtime/onnxruntime.node.ts';
 import { describeModel } from '../../src/zoo/describe.ts';
 import { buildModel, initModel } from '../../src/zoo/model.ts';
@@ -181,12 +185,19 @@ const configuration = {
 const recipe = {
   model: 'model/',
   data: 'mnist',
-  prune: { ratio: 0.25, importance: 'l1', ignore: ['head*'] },
+  prune: { ratio: 0.25, importance: 'l1', ignore: ['head*'], ratioFor: { 'blocks.*': 0.5 } },
   finetune: { epochs: 1, lr: 0.001, crop: 4 },
   quantize: { dtype: 'int8', scheme: 'dynamic', ignore: [] },
   formats: ['onnx', 'ort'],
   export: { onnx: { form: 'qdq' } },
 };
+
+const scoredGroups = findGroups(tiny()).groups;
+const scores = scoreRecord(
+  scoredGroups,
+  { importance: 'l1', groupReduction: 'mean' },
+  scoredGroups.map(({ size }) => new Float64Array(size).fill(1)),
+);
 
 const imageFormats = ['jpeg', 'png', 'webp', 'gif', 'tiff'] as const;
 
@@ -231,6 +242,16 @@ export const kinds: Readonly<Record<string, Kind>> = {
         ? bytesOf(json(mutatedValue(recipe, random)))
         : mutatedBytes(bytesOf(JSON.stringify(recipe, null, 1)), random),
     use: (bytes) => recipeOf(parsedRecipe(text(bytes), 'recipe.yaml')),
+  },
+  scores: {
+    make: (random) =>
+      random.below(2) === 0
+        ? bytesOf(json(mutatedValue(scores, random)))
+        : mutatedBytes(bytesOf(JSON.stringify(scores)), random),
+    use(bytes) {
+      const record = parseJsonAs(scoreRecordSchema, text(bytes), 'scores.json');
+      planPruning(scoredGroups, scoresIn(record, scoredGroups), { ratio: 0.5 });
+    },
   },
   image: {
     async make(random) {
