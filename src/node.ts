@@ -9,6 +9,8 @@ export { type TerminalProgressOptions, terminalProgress } from './cli/progress-b
 export { decodeFile, decodeImage } from './dataset/decode.node.ts';
 export { type DataReading, openDataset } from './dataset/open.node.ts';
 export { type Artifact, exportModelFile } from './export/export-file.node.ts';
+export type { CardImage, CardTensor, FileCard, ImageInput } from './export/file-card.ts';
+export type { GoldenSample } from './export/golden-sample.ts';
 export { caseFeeds, caseGraph, inOpsets, type OpCase } from './graph/op-cases/case.ts';
 export { opCases } from './graph/op-cases/cases.ts';
 export * from './index.ts';

@@ -1,5 +1,7 @@
-import { statSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { createReadStream, statSync } from 'node:fs';
 import { UserError } from '../common/errors.ts';
+import { assertReplaceable, writeFileWhole } from '../common/files.node.ts';
 import { optionsOf, validated } from '../common/options.ts';
 import type { Graph } from '../graph/graph.ts';
 import { quantizationWarning } from '../quantize/describe.ts';
@@ -7,6 +9,7 @@ import { quantization } from '../quantize/record.ts';
 import type { Engine } from '../runtime/session.ts';
 import { appOptions, inAppForm } from '../zoo/app-form.ts';
 import { writeChecked } from './artifact.node.ts';
+import { fileCard } from './file-card.ts';
 import type { Format } from './format.ts';
 import { formatNamed, formatOfFile, formats } from './formats.node.ts';
 
@@ -14,6 +17,8 @@ import { formatNamed, formatOfFile, formats } from './formats.node.ts';
 export interface Artifact {
   format: string;
   file: string;
+  /** What an app must know of it, and a sample to test itself by: `FileCard` as JSON. */
+  card: string;
   /** Weights in a file beside it included. */
   bytes: number;
   /** Loaded, run and compared with the graph; or read back and found to hold together. */
@@ -23,7 +28,7 @@ export interface Artifact {
 }
 
 /**
- * Writes a model in a format, and checks the file before it takes its place.
+ * Writes a model in a format, and checks the file before it takes its place. Beside it comes its card, `NAME.json`.
  * @param format its name
  * @param options of the format: `form`, `xnnpack`; of any: `input`, `scores`
  * @throws UserError when the place can't be written, an op has no form there, an option is of another
@@ -46,11 +51,20 @@ export async function exportModelFile(
     );
   }
   const app = validated(appOptions, { input, scores });
-  const target = { engine, graph: inAppForm(graph, app), options: validated(row.options, options) };
+  const written = inAppForm(graph, app);
+  const target = { engine, graph: written, options: validated(row.options, options) };
+  const card = cardOf(path);
+  assertReplaceable(card);
   const notRun = await writeChecked(
     path,
     (draft) => row.write({ ...target, path: draft }),
-    (draft) => row.verify({ ...target, path: draft }),
+    async (draft) => {
+      const reason = await row.verify({ ...target, path: draft });
+      const file = { bytes: statSync(draft).size, sha256: await digest(draft) };
+      const facts = await fileCard(engine, { source: graph, written, side: app }, row, file);
+      writeFileWhole(cardOf(draft), `${JSON.stringify(facts, null, 2)}\n`);
+      return reason;
+    },
   );
   const external = statSync(`${path}.data`, { throwIfNoEntry: false })?.size ?? 0;
   const record = quantization(graph);
@@ -58,7 +72,16 @@ export async function exportModelFile(
   const notes = warning ? [warning] : [];
   if (notRun) notes.push(`checked by its structure, not run: ${notRun}`);
   const bytes = statSync(path).size + external;
-  return { format, file: path, bytes, verified: notRun ? 'structure' : 'run', notes };
+  return { format, file: path, card, bytes, verified: notRun ? 'structure' : 'run', notes };
+}
+
+/** Where the card of a file lies. */
+export const cardOf = (path: string): string => `${path}.json`;
+
+async function digest(path: string): Promise<string> {
+  const hash = createHash('sha256');
+  for await (const piece of createReadStream(path)) hash.update(piece);
+  return hash.digest('hex');
 }
 
 /** @throws UserError naming the formats that an option is for, when this is none of them */

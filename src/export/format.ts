@@ -22,6 +22,8 @@ export interface Format<Schema extends OptionsSchema = OptionsSchema> {
   readonly extension: `.${string}`;
   /** Who loads it, for reports: `PyTorch Lite on Android and iOS`. */
   readonly about: string;
+  /** How its files take prepared images, where not as the graph does: any number `[N, C, H, W]` in the graph's type. */
+  readonly images?: 'one, channels last';
   /** What runs it here, and so can time it. */
   readonly runtime?: Runtime;
   /** What can be asked of it beside the model; on the command line too. */

@@ -33,12 +33,12 @@ const precisions: [string, (graph: Graph) => Promise<Graph>][] = [
 describe.each(precisions)('%s', (name, lower) => {
   it('is written as ONNX, verified, with its notes inside', async () => {
     const graph = await lower(build());
-    graph.metadata.set('pqv.model', '{"preprocessing":1}');
+    graph.metadata.set('maker.note', '{"preprocessing":1}');
     const path = join(folder, `${name}.onnx`);
     const { verified } = await exportModelFile(onnxruntime, graph, 'onnx', path);
     expect(verified).toBe('run');
     const written = readOnnx(readFileSync(path));
-    expect(written.metadata.get('pqv.model')).toBe('{"preprocessing":1}');
+    expect(written.metadata.get('maker.note')).toBe('{"preprocessing":1}');
     expect(quantization(written)).toEqual(quantization(graph));
     if (name === 'fp16 weights') expect(written.constants.get('head.weight')!.dtype).toBe('float16');
   });

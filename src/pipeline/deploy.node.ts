@@ -1,7 +1,7 @@
 import { copyFileSync, existsSync } from 'node:fs';
 import { basename, join, relative } from 'node:path';
 import { makeFolder } from '../common/files.node.ts';
-import { exportModelFile } from '../export/export-file.node.ts';
+import { cardOf, exportModelFile } from '../export/export-file.node.ts';
 import { formatNamed } from '../export/formats.node.ts';
 import { countMacs } from '../graph/cost.ts';
 import type { Graph } from '../graph/graph.ts';
@@ -102,10 +102,11 @@ export async function writeArtifacts(
   return written;
 }
 
-/** Copies a model; the weights beside it keep their name, which stands in the model. */
+/** Copies a model with its card; the weights beside it keep their name, which stands in the model. */
 function copyDeployed(from: string, to: string, bytes: number): { bytes: number; verified: 'run' } {
   makeFolder(join(to, '..'));
   copyFileSync(from, to);
+  copyFileSync(cardOf(from), cardOf(to));
   const weights = `${from}.data`;
   if (existsSync(weights)) copyFileSync(weights, join(to, '..', basename(weights)));
   return { bytes, verified: 'run' };

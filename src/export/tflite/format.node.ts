@@ -10,6 +10,7 @@ export const tfliteFormat = format({
   name: 'tflite',
   extension: '.tflite',
   about: 'LiteRT on Android and iOS, and in browsers; one image a run',
+  images: 'one, channels last',
   options: z.strictObject({}),
   async write({ engine, graph, path }) {
     writeFileWhole(path, await exportTflite(engine, graph));
