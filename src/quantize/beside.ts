@@ -11,29 +11,38 @@ import type { Quantization } from './record.ts';
 export interface BesideLayer {
   readonly layer: Linear;
   readonly int8: QuantizedLinear;
-  /** What the integers stand for. */
+  /** What the integers of its inputs stand for. */
   readonly inputs: Value;
+  /** Those of its weight, float32 `[in, out]`, their scale left out. */
   readonly weights: Value;
   /** What int8 gives less what float32 gives. */
   readonly off: Value;
 }
 
 /**
- * Writes behind a float32 graph, for each Linear that is int8 in `quantized`, what that model's integers make of the exact inputs.
+ * Writes into a float32 graph, behind each Linear that is int8 in `quantized`, what that model's integers make of the exact inputs.
+ * Until the next layer is asked for, the builder writes there too.
  * @param b of a copy of the graph that `quantized` was made from
  */
-export function besideLayers(b: Builder, quantized: Graph, record: Quantization): BesideLayer[] {
+export function* besideLayers(b: Builder, quantized: Graph, record: Quantization): Generator<BesideLayer> {
+  const { graph } = b;
   const integers = new Map(quantizedLinears(quantized).map((layer) => [layer.output.name, layer]));
-  return linears(b.graph).flatMap((layer) => {
+  for (const layer of linears(graph)) {
     const { input, output } = layer;
     const int8 = integers.get(output.name);
-    if (!int8) return [];
-    const [inputs, weights] = [inputNumbers(b, input, int8, record), weightNumbers(b, int8)];
-    const product = b.op('MatMul', [inputs, weights]);
+    if (!int8) continue;
+    b.before = graph.nodes[graph.nodes.indexOf(output.producer!) + 1];
+    const inputs = inputNumbers(b, input, int8, record);
+    const weights = b.op('Cast', [b.constant(int8.weight.tensor!, 'integers')], {
+      to: dataTypes.float32.onnx,
+    });
+    const scale = b.constant(int8.weightScale.tensor!, 'scale');
+    const product = b.op('Mul', [b.op('MatMul', [inputs, weights]), scale]);
     const bias = int8.bias && b.constant(int8.bias.tensor!, 'bias');
     const off = b.op('Sub', [bias ? b.op('Add', [product, bias]) : product, output]);
-    return [{ layer, int8, inputs, weights, off }];
-  });
+    yield { layer, int8, inputs, weights, off };
+  }
+  b.before = undefined;
 }
 
 /** What a quantized layer reads, in float32, as its integers stand for it. */
@@ -53,9 +62,3 @@ function inputNumbers(
   const integers = quantized ? b.op('QuantizeLinear', [input, scale, zeroPoint]) : made.quantized;
   return b.op('DequantizeLinear', [integers, scale, zeroPoint]);
 }
-
-const weightNumbers = (b: Builder, { weight, weightScale }: QuantizedLinear): Value =>
-  b.op('Mul', [
-    b.op('Cast', [b.constant(weight.tensor!, 'integers')], { to: dataTypes.float32.onnx }),
-    b.constant(weightScale.tensor!, 'scale'),
-  ]);

@@ -22,11 +22,11 @@ export async function correctBias(
 ): Promise<void> {
   const { graph } = source.clone();
   const b = new Builder(graph);
-  const layers = besideLayers(b, quantized, quantization(quantized)!).map(({ int8, off }) => {
-    const { shape } = int8.weight.tensor!;
-    const rows = b.op('Reshape', [off, b.ints([-1, shape[1]!])]);
-    return { int8, mean: b.op('ReduceMean', [rows, b.ints([0])], { keepdims: 0 }) };
-  });
+  const layers: { int8: QuantizedLinear; mean: Value }[] = [];
+  for (const { int8, off } of besideLayers(b, quantized, quantization(quantized)!)) {
+    const rows = b.op('Reshape', [off, b.ints([-1, int8.weight.tensor!.shape[1]!])]);
+    layers.push({ int8, mean: b.op('ReduceMean', [rows, b.ints([0])], { keepdims: 0 }) });
+  }
   if (layers.length === 0) return;
   graph.outputs.splice(0, Infinity, ...layers.map(({ mean }) => mean));
   const session = await engine.load(graph);

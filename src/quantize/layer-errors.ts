@@ -12,8 +12,9 @@ export interface LayerError {
   readonly name: string;
   /** Of its outputs: the norm of what changes over their own. */
   readonly error: number;
-  /** Shares of the numbers, zeros not counted, that become 0. */
+  /** Share of the numbers, zeros not counted, that become 0. */
   readonly lostInputs: number;
+  /** The same; where that is under a half, zeros are counted too. */
   readonly lostWeights: number;
   /** The input channel with the largest magnitude, that magnitude, and what half of the channels stay below. */
   readonly channel: number;
@@ -37,43 +38,48 @@ export async function layerErrors(
 ): Promise<{ outputs: Tensors; layers: LayerError[] }> {
   const { graph } = source.clone();
   const b = new Builder(graph);
-  const names: string[] = [];
+  const weights: Value[] = [];
   const rows: Value[] = [];
-  for (const { layer, inputs, weights, off } of besideLayers(b, quantized, record)) {
+  for (const { layer, inputs, weights: integers, off } of besideLayers(b, quantized, record)) {
     const { input, weight, layout, output } = layer;
     const numbers = [
       ...[off, output].map((value) => b.op('ReduceSumSquare', [value], { keepdims: 0 })),
-      ...[input, inputs, weight, weights].map((value) => nonZeros(b, value)),
+      ...[input, inputs, integers].map((value) => nonZeros(b, value)),
       ...extremes(b, input, weight.staticShape[layout === 'in,out' ? 0 : 1]!),
     ].map((value) => b.op('Reshape', [value, Tensor.int64([1])]));
-    names.push(weight.name);
+    weights.push(weight);
     rows.push(b.op('Concat', numbers, { axis: 0 }));
   }
   if (rows.length > 0) graph.outputs.push(b.op('Concat', rows, { axis: 0 }, rowsName));
   const found = await runInParts(engine, graph, feeds);
   const statistics = rows.length > 0 ? found[graph.outputs.at(-1)!.name]!.floats : new Float32Array();
-  const width = statistics.length / (names.length || 1);
+  const width = statistics.length / (weights.length || 1);
   return {
     outputs: Object.fromEntries(source.outputs.map(({ name }) => [name, found[name]!])),
-    layers: names.map((name, i) => rowOf(name, statistics.subarray(i * width, (i + 1) * width))),
+    layers: weights.map((weight, i) => rowOf(weight, statistics.subarray(i * width, (i + 1) * width))),
   };
 }
 
 const rowsName = 'pqv.layers';
 
-function rowOf(name: string, numbers: Float32Array): LayerError {
-  const [off, all, inputs, inputsLeft, weights, weightsLeft, channel, largest, median] =
-    numbers as unknown as [...Array<number>] as [
-      number,
-      number,
-      number,
-      number,
-      number,
-      number,
-      number,
-      number,
-      number,
-    ];
+/** @param weight float32 */
+function rowOf({ name, tensor }: Value, numbers: Float32Array): LayerError {
+  const [
+    off = 0,
+    all = 0,
+    inputs = 0,
+    inputsLeft = 0,
+    weightsLeft = 0,
+    channel = 0,
+    largest = 0,
+    median = 0,
+  ] = numbers;
+  let weights = tensor!.size;
+  // Those that were 0 are looked for only where many are.
+  if (weightsLeft < weights / 2) {
+    weights = tensor!.floats.reduce((sum, value) => sum + Number(value !== 0), 0);
+    tensor!.release();
+  }
   return {
     name,
     error: off === 0 ? 0 : Math.sqrt(off / all),
@@ -86,7 +92,7 @@ function rowOf(name: string, numbers: Float32Array): LayerError {
 }
 
 const nonZeros = (b: Builder, value: Value): Value =>
-  b.op('ReduceSum', [b.op('Abs', [b.op('Sign', [value])])], { keepdims: 0 });
+  b.op('ReduceL1', [b.op('Sign', [value])], { keepdims: 0 });
 
 /** The channel with the largest magnitude, that magnitude, and the median of all channels'. */
 function extremes(b: Builder, input: Value, channels: number): Value[] {
