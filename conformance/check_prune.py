@@ -142,7 +142,6 @@ def sensitivities_and_timm():
         root = Path(temporary)
         folder = root / "dense"
         model = dense_folder(folder, generator)
-        shapes = {name: list(p.shape) for name, p in model.named_parameters()}
         pixels = torch.randn((8, 3, SIZES["img_size"], SIZES["img_size"]), generator=generator)
         labels = torch.randint(0, SIZES["num_classes"], (8,), generator=generator)
 

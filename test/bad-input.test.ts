@@ -99,7 +99,15 @@ describe('the command line says no in one line, exits with 2 and writes nothing'
     refuses(prune(at('model'), `--ratio=${ratio}`), /--ratio.*between 0 and 1/),
   );
 
-  it('no budget to prune by', () => refuses(prune(at('model')), /give ratio, ratioFor, heads or targetMacs/));
+  it('a pattern for quantizing that matches nothing, before any training', async () => {
+    const run = ['optimize', at('model'), '--data', 'mnist', '-o', at('run'), '--finetune-epochs', '1'];
+    const { code, stderr } = await pqv(...run, '--quantize-ignore', 'heads.*');
+    expect(stderr).toMatch(/^pqv: error: quantize\.ignore: .* "heads\.\*"; did you mean head\.\*/);
+    expect(code).toBe(2);
+    expect(existsSync(at('run', 'recipe.yaml'))).toBe(false);
+  });
+
+  it('no budget to prune by', () => refuses(prune(at('model')), /give ratio, ratioFor, heads/));
 
   it('two budgets for the same channels', () =>
     refuses(prune(at('model'), '--ratio', '0.1', '--target-macs', '1'), /give one of them/));

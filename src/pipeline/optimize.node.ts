@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { UserError } from '../common/errors.ts';
 import { writeFileWhole } from '../common/files.node.ts';
 import type { Progress } from '../common/progress.ts';
+import { assertMatches } from '../graph/glob.ts';
 import type { Graph } from '../graph/graph.ts';
 import { benchmark } from '../measure/latency.node.ts';
 import { describeMachine } from '../measure/machine.node.ts';
@@ -74,6 +75,7 @@ async function run(
   const context = localContext({ threads, seed, progress, signal, watcher });
   const source = await openModel(recipe.model, { ...recipe, progress });
   assertClassifier(source);
+  assertMatches('quantize.ignore', recipe.quantize.ignore, [...source.constants.keys()]); // not after hours of training
   const data = await openModelData(source, recipe.data, progress, recipe);
   const runs = new RunDirectory(directory, resume);
   writeFileWhole(join(directory, 'recipe.yaml'), recipeText(recipe));
