@@ -33,7 +33,12 @@ export const recipeParts: readonly RecipePart[] = [
     title: 'Quantize:',
     schema: stageSections.quantize,
     path: ['quantize'],
-    flags: { samples: 'calibration-samples', ignore: 'quantize-ignore', force: 'quantize-force' },
+    flags: {
+      samples: 'calibration-samples',
+      ignore: 'quantize-ignore',
+      force: 'quantize-force',
+      preset: 'quantize-preset',
+    },
   },
   ...Object.entries(exportSections).map(([format, schema]) => ({
     title: 'Export:',
