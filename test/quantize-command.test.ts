@@ -104,6 +104,12 @@ describe('pqv quantize of a model with outliers', () => {
       biasCorrected: true,
       migrated: expect.arrayContaining(['blocks.0.norm1.weight']),
     });
+    const same = async (name: string) => {
+      const data = ['--data', 'mnist', '--samples', '200', '--json'];
+      return JSON.parse((await pqv('compare', at('outliers'), at(name), ...data)).stdout).agreement;
+    };
+    expect(await same('accurate')).toBeGreaterThan(0.97);
+    expect(await same('fast')).toBeLessThan(await same('accurate'));
     const images = ['--scheme', 'static', '--samples', '32', '--data', 'mnist'];
     const calibrated = await pqv('quantize', at('outliers'), '-o', at('static'), ...preset, ...images);
     expect(calibrated.stderr).not.toMatch(/^warning:|no effect/m);
