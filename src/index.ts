@@ -31,6 +31,7 @@ export type { Accuracy, EvaluateOptions, Prediction } from './measure/accuracy.t
 export type { Agreement, OutputDifference } from './measure/agreement.ts';
 export type { LayerSensitivity, Sensitivity } from './measure/sensitivity.ts';
 export type { Kept } from './prune/apply.ts';
+export type { GoneBranch } from './prune/branches.ts';
 export type { PruningCheck } from './prune/check.ts';
 export type { ChosenWidth, LatencyReport } from './prune/latency-budget.ts';
 export {

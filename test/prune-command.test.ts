@@ -88,8 +88,6 @@ describe('pqv prune --save-scores', () => {
     const told = async (...more: string[]) =>
       JSON.parse((await pqv(...args('--json', ...more))).stdout).groups;
     expect(await told('--scores', at('scores.json'))).toEqual(await told('--importance', 'l2'));
-    const { stderr } = await pqv(...args('--scores', at('scores.json'), '--normalizer', 'max'));
-    expect(stderr).toMatch(/importance as the scores have it: l2, group reduction mean, normalizer mean/);
   });
 
   it.each([
@@ -139,6 +137,32 @@ describe('pqv prune, each budget by itself', () => {
     const notes = JSON.parse(readFileSync(at('heads', 'pruning.json'), 'utf8'));
     expect(notes.ratio).toBe(0);
     expect(notes.kept['blocks.0.attn.qkv.weight']['0']).toHaveLength(3 * 16);
+  });
+
+  it('--branches', async () => {
+    const { code, stdout, stderr } = await pqv(
+      'prune',
+      at('model'),
+      '-o',
+      at('short'),
+      '--branches',
+      '1',
+      '--json',
+    );
+    expect(code).toBe(0);
+    expect(stderr).toContain(
+      'branches are ranked by what they change on noise: give --data to rank them on images',
+    );
+    expect(stderr).toContain(
+      'without these branches it is no model that timm builds: it is written as ONNX only',
+    );
+    const { branches, files, before, after } = JSON.parse(stdout);
+    expect(files).toEqual(['model.onnx', 'pruning.json']);
+    expect(branches).toHaveLength(1);
+    expect(JSON.parse(readFileSync(at('short', 'pruning.json'), 'utf8')).branches).toEqual(branches);
+    expect(after.parameters).toBeLessThan(before.parameters);
+    const { stdout: again } = await pqv('inspect', at('short'), '--json');
+    expect(JSON.parse(again).parameters).toBe(after.parameters);
   });
 
   it('--heads beside a ratio', async () => {

@@ -26,7 +26,7 @@ export function formatAccuracy(result: Accuracy): string {
 const summary = (size: ModelSize) => `${count(size.parameters)} parameters, ${gmacs(size.macs)}`;
 
 export function formatPruned(
-  { before, after, blocks, groups, latency, check, files }: PrunedModel,
+  { before, after, blocks, groups, latency, check, branches, files }: PrunedModel,
   folder: string | undefined,
 ): string {
   const share = (key: 'parameters' | 'macs') => `${(100 * (1 - after[key] / before[key])).toFixed(1)} %`;
@@ -34,6 +34,7 @@ export function formatPruned(
     `before  ${summary(before)}`,
     `after   ${summary(after)}  (-${share('parameters')} parameters, -${share('macs')} MACs)`,
     ...(blocks ? [blocks] : []),
+    ...(branches.length ? [branchTable(branches)] : []),
     ...(latency ? [formatLatency(latency)] : []),
     ...(check?.relative == null ? [] : [checked(check.relative, check.seconds)]),
     ...(folder === undefined && !latency ? [keptTable(groups)] : []),
@@ -43,6 +44,13 @@ export function formatPruned(
 
 const notWritten = (scores: readonly string[]): string =>
   scores.length > 0 ? `no model was written; scores in ${scores}` : 'nothing was written';
+
+/** What went whole, and how far the outputs were from the whole model's with each. */
+const branchTable = (branches: PrunedModel['branches']): string =>
+  columns(
+    ['branch gone', 'outputs changed'],
+    branches.map(({ name, change }) => [name, `${(100 * change).toPrecision(3)} %`]),
+  );
 
 const checked = (relative: number, seconds: number): string =>
   `checked: the model with what went masked gives the same to ${relative.toExponential(0)} (${seconds.toFixed(1)} s)`;

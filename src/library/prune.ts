@@ -28,9 +28,10 @@ export interface PruneModelOptions extends Input, Surroundings, Pick<PruneOption
 
 /** Whether images are looked at. @param scored whether scores are given */
 export const looksAtImages = (
-  { importance, compensate }: z.output<typeof pruneModelOptions>,
+  { importance, compensate, branches }: z.output<typeof pruneModelOptions>,
   scored: boolean,
-): boolean => (!scored && evidenceOf(importance) !== undefined) || compensate !== 'none';
+): boolean =>
+  (!scored && evidenceOf(importance) !== undefined) || compensate !== 'none' || branches !== undefined;
 
 /**
  * Takes the least important channels, head dimensions and heads out of a model. The model given is left as
@@ -63,6 +64,7 @@ export async function prune(
     result.ratio > 0 && `ratio ${result.ratio}`,
     options.targetLatency && `to ${options.targetLatency} ms (${latency?.about})`,
     heads > 0 && `heads ${heads}`,
+    result.branches && `${result.branches.length} branches`,
     compensate !== 'none' && `compensated by ${compensate}`,
   ];
   remember(result.graph, `pruned: ${importance}, ${amount.filter(Boolean).join(', ')}`);

@@ -10,8 +10,11 @@ import type { Engine, Session, SessionOptions, Tensors } from '../runtime/sessio
 import type { Pruned } from './apply.ts';
 import { type Matrix, solvedSymmetric } from './solve.ts';
 
-export const compensations = ['none', 'mean', 'ridge'] as const;
+export const compensations = ['none', 'statistics', 'mean', 'ridge'] as const;
 export type Compensation = (typeof compensations)[number];
+
+/** Those that change what layers make of their inputs. */
+export type Refitting = Extract<Compensation, 'mean' | 'ridge'>;
 
 export interface CompensateOptions extends SessionOptions {
   /** Counts layers. */
@@ -59,7 +62,7 @@ export async function compensate(
   engine: Engine,
   dense: Graph,
   { graph, kept }: Pruned,
-  how: Exclude<Compensation, 'none'>,
+  how: Refitting,
   images: readonly Pick<Batch, 'pixels'>[],
   { task, ...options }: CompensateOptions = {},
 ): Promise<string[]> {
@@ -118,7 +121,7 @@ async function momentsOf(
   dense: Graph,
   pruned: Graph,
   layer: Layer,
-  how: Exclude<Compensation, 'none'>,
+  how: Refitting,
   images: readonly Pick<Batch, 'pixels'>[],
   options: SessionOptions,
 ): Promise<Moments> {
@@ -171,7 +174,7 @@ function upTo(source: Graph, value: Value): Graph {
 }
 
 /** `x [rows, m]` and `y [rows, k]` -> their sums, and `y^T y`, `y^T x`, in float64. */
-function momentGraph(m: number, k: number, how: Exclude<Compensation, 'none'>): Graph {
+function momentGraph(m: number, k: number, how: Refitting): Graph {
   const graph = new Graph('moments');
   const b = new Builder(graph);
   const exact = (name: string, width: number) =>

@@ -263,7 +263,7 @@ describe('prune', () => {
 
   it('needs one budget, and takes no two for the same thing', async () => {
     await expect(prune(onnxruntime, build(), l1)).rejects.toThrow(
-      /give ratio, ratioFor, heads or targetMacs/,
+      /give ratio, ratioFor, heads, branches, targetMacs/,
     );
     const both = { ...l1, ratio: 0.5, targetMacs: 1 };
     const rankings = { ...l1, ratio: 0.5, global: true, ranking: 'isomorphic' } as const;

@@ -2,14 +2,15 @@ import { z } from 'zod';
 import { UserError } from '../common/errors.ts';
 import { validated } from '../common/options.ts';
 import { type Progress, silent } from '../common/progress.ts';
-import type { Batch } from '../dataset/dataset.ts';
 import { assertMatches } from '../graph/glob.ts';
 import type { Graph } from '../graph/graph.ts';
 import type { Engine } from '../runtime/session.ts';
-import { applyPlan, type Kept, type Pruned } from './apply.ts';
+import { applyPlan, type Kept } from './apply.ts';
+import { branchOptions, type GoneBranch, shortened } from './branches.ts';
 import { type Budget, planForBudget } from './budget.ts';
 import { checkPruned, type PruningCheck } from './check.ts';
-import { type Compensation, compensate, compensations, countCompensated } from './compensate.ts';
+import { compensations } from './compensate.ts';
+import { compensated } from './compensated.ts';
 import type { PruningGroup } from './group.ts';
 import { findGroups, type Grouping, groupOptions, type LeftWhole } from './groups.ts';
 import { importanceOptions } from './importance.ts';
@@ -19,7 +20,7 @@ import { type Plan, planOptions } from './plan.ts';
 import { planNotes, someOf } from './plan-notes.ts';
 import { assertNamesGroups } from './ranking.ts';
 import { type PruneData, scoreChannels } from './score-channels.ts';
-import { criterionIn, type ScoreRecord, scoreRecord, scoresIn } from './score-record.ts';
+import { type ScoreRecord, scoreRecord, scoresIn } from './score-record.ts';
 
 /** How channels are chosen. One thing must say how much goes; `heads` goes together with either of the others. */
 export const pruneOptions = z
@@ -37,16 +38,17 @@ export const pruneOptions = z
     ...importanceOptions.shape,
     compensate: z.enum(compensations).default('none').meta({
       description:
-        'what layers do about inputs that went, by what images say of them: nothing, their mean into the bias, or besides a ridge regression on the inputs that are left',
+        'what is done by images about what went: nothing; batch norms take the statistics that their inputs have now; besides, layers take the mean of inputs that went into the bias; or are refitted to the inputs that are left (ridge regression)',
     }),
     check: z.boolean().default(true).meta({
       description: 'check that what is left computes on noise what the model does with what goes masked',
     }),
+    ...branchOptions.shape,
     ...groupOptions.shape,
   })
-  .refine((options) => saysHowMuch(options), {
+  .refine((options) => saysHowMuch(options) || options.branches, {
     error:
-      'how much is to be pruned? give ratio, ratioFor, heads, targetMacs or targetLatency (--ratio, --ratio-for, --heads, --target-macs, --target-latency)',
+      'how much is to be pruned? give ratio, ratioFor, heads, branches, targetMacs or targetLatency (--ratio, --ratio-for, --heads, --branches, --target-macs, --target-latency)',
   })
   .refine(({ ratio, targetMacs }) => ratio === undefined || targetMacs === undefined, {
     error: 'ratio and targetMacs both say how many channels go: give one of them',
@@ -101,6 +103,8 @@ export interface PruneResult {
   ratio: number;
   /** What the units of each group were worth. */
   scores: ScoreRecord;
+  /** Residual branches that went whole, before any channels; left out when none was asked to. */
+  branches?: GoneBranch[];
   /** How it compares with the model that it was made from, before any compensation; undefined when nobody looked. */
   check?: PruningCheck;
   /** With `targetLatency` or `roundTo` auto. */
@@ -108,7 +112,7 @@ export interface PruneResult {
 }
 
 /**
- * Prunes a graph: finds its groups, scores their units, removes the least important. The graph given
+ * Prunes a graph: takes out residual branches where asked to, then finds its groups, scores their units, removes the least important. The graph given
  * is left as it is; the new one's parameters are sliced when they are read.
  *
  * @param data images, for importances that look at some and for compensation
@@ -118,17 +122,24 @@ export interface PruneResult {
  */
 export async function prune(
   engine: Engine,
-  graph: Graph,
+  whole: Graph,
   { seed, threads, scores: given, latency: meter, ...input }: PruneOptions,
   data?: PruneData,
   progress: Progress = silent,
 ): Promise<PruneResult> {
   const options = validated(pruneOptions, input);
+  const surroundings = { threads, data, progress };
+  const depth =
+    options.branches === undefined
+      ? undefined
+      : await shortened(engine, whole, options.branches, surroundings);
+  const graph = depth?.graph ?? whole;
   const grouping = findGroups(graph, options);
   const tensors = [...graph.constants.keys()];
   assertMatches('ignore', options.ignore, tensors);
   assertNamesGroups(options.ratioFor, grouping.groups, tensors);
-  if (grouping.groups.length === 0) throw new UserError('the model has no channels that can be pruned');
+  if (saysHowMuch(options) && grouping.groups.length === 0)
+    throw new UserError('the model has no channels that can be pruned');
   for (const op of grouping.unknownOps) {
     progress.note(`${op} has no dependency rule: channels it reads are kept`);
   }
@@ -141,45 +152,26 @@ export async function prune(
       await scoreChannels(engine, graph, grouping.groups, scoring, data, progress),
     );
   const scores = scoresIn(record, grouping.groups);
-  if (given) progress.note(`importance as the scores have it: ${criterionIn(record)}`);
   for (const line of leftWholeNotes(grouping.leftWhole)) progress.note(line);
   const budget = { graph, groups: grouping.groups, scores, options, meter, progress };
   const { plan, ratio, latency } = await planForBudget(budget);
   for (const line of planNotes(grouping.groups, scores, plan, { ...options, ratio })) progress.note(line);
   const pruned = applyPlan(graph, plan);
-  const check = options.check ? { check: await checkPruned(engine, graph, plan, pruned.graph) } : {};
+  const check =
+    options.check && plan.size > 0 ? { check: await checkPruned(engine, graph, plan, pruned.graph) } : {};
   for (const why of check.check?.unchecked ?? []) progress.note(`could not be checked: ${why}`);
-  await compensated(engine, graph, pruned, options.compensate, threads, data, progress);
+  await compensated(engine, graph, pruned, options.compensate, surroundings);
   const groups = summarize(grouping, plan);
-  return { ...pruned, groups, ratio: ratio ?? 0, scores: record, ...check, ...(latency && { latency }) };
-}
-
-/** Changes what was pruned by what images say; they are held in memory, since every layer looks at them. */
-async function compensated(
-  engine: Engine,
-  dense: Graph,
-  pruned: Pruned,
-  how: Compensation,
-  threads: number | undefined,
-  data: PruneData | undefined,
-  progress: Progress,
-): Promise<void> {
-  if (how === 'none') return;
-  if (!data) throw new UserError(`--compensate ${how} needs images: give --data`);
-  const images: Pick<Batch, 'pixels'>[] = [];
-  for await (const { pixels } of data) images.push({ pixels });
-  const task = progress.task(`compensation (${how})`, countCompensated(dense, pruned.graph), 'layers');
-  try {
-    const options = { task, ...(threads === undefined ? {} : { threads }) };
-    const leftAlone = await compensate(engine, dense, pruned, how, images, options);
-    if (leftAlone.length > 0) {
-      progress.note(
-        `not compensated, for want of a bias, or as another layer reads their weight or bias too: ${leftAlone.join(', ')}`,
-      );
-    }
-  } finally {
-    task.done();
-  }
+  const branches = depth ? { branches: depth.gone } : {};
+  return {
+    ...pruned,
+    groups,
+    ratio: ratio ?? 0,
+    scores: record,
+    ...branches,
+    ...check,
+    ...(latency && { latency }),
+  };
 }
 
 /** Layers that stay whole, a line a reason. */

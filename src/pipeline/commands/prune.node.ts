@@ -1,4 +1,5 @@
 import { validated } from '../../common/options.ts';
+import type { GoneBranch } from '../../prune/branches.ts';
 import type { PruningCheck } from '../../prune/check.ts';
 import type { LatencyReport } from '../../prune/latency-budget.ts';
 import type { GroupSummary } from '../../prune/prune.ts';
@@ -24,6 +25,8 @@ export interface PrunedModel {
   groups: GroupSummary[];
   /** How it compares with the model before; null with --no-check. */
   check: PruningCheck | null;
+  /** Residual branches that went whole, in that order. */
+  branches: GoneBranch[];
   /** With a latency to meet, or widths by latency. */
   latency?: LatencyReport;
   files: string[];
@@ -48,12 +51,18 @@ export async function pruneModel(
   const data = await openStageData(pruneStage, options, graph, command);
   const pruned = await prunedBy({ context, graph, options, data });
   const record = output === undefined ? [] : [writeRecord(pruned, output)];
-  const model = output === undefined ? [] : [...saveModel(pruned.graph, output), ...record];
+  const saved = output === undefined ? [] : saveModel(pruned.graph, output);
+  if (saved.length === 1 && pruned.branches) {
+    command.progress?.note(
+      'without these branches it is no model that timm builds: it is written as ONNX only',
+    );
+  }
+  const model = [...saved, ...record];
   const files = [...model, ...(options.saveScores === undefined ? [] : [options.saveScores])];
   const [block] = (await describeModel(pruned.graph)).blocks;
-  const { groups, check = null, latency } = pruned;
+  const { groups, check = null, branches = [], latency } = pruned;
   const sizes = { before, after: sizeOf(pruned.graph), blocks: block ? sizesOf(block) : '' };
-  return { ...sizes, groups, check, ...(latency && { latency }), files };
+  return { ...sizes, groups, check, branches, ...(latency && { latency }), files };
 }
 
 /** What is known of a block's sizes, in words. */

@@ -81,8 +81,8 @@ function readScores(path: string): ScoreRecord {
 }
 
 /** Writes what was kept into a folder. @returns the file's name there */
-export function writeRecord({ ratio, kept, groups, latency }: PruneResult, folder: string): string {
-  writeFileWhole(join(folder, record), `${JSON.stringify({ ratio, kept, groups, latency })}\n`);
+export function writeRecord({ ratio, kept, groups, branches, latency }: PruneResult, folder: string): string {
+  writeFileWhole(join(folder, record), `${JSON.stringify({ ratio, kept, groups, branches, latency })}\n`);
   return record;
 }
 
