@@ -2,7 +2,7 @@
  * Prunes a model folder for check_prune.py. The request:
  * { folder, images, shape, labels, batchSize, sensitivities?: FILE, cases: [{ options, output?, logits? }] }.
  * The answer holds for each case what was kept; the mean squared gradients of all scored parameters go to
- * the file as safetensors. Cases of one importance share their scores.
+ * the file as safetensors. Cases of one importance share their scores, which the first one's answer has.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { text } from 'node:stream/consumers';
@@ -57,6 +57,6 @@ for (const { options, output, logits } of cases) {
     const outputs = await runOnce(onnxruntime, result.graph, { pixel_values: first });
     writeFileSync(logits, outputs.logits.bytes);
   }
-  answers.push({ kept: result.kept });
+  answers.push({ kept: result.kept, scores: scores ? undefined : result.scores });
 }
 process.stdout.write(JSON.stringify(answers));

@@ -88,6 +88,8 @@ describe('pqv prune --save-scores', () => {
     const told = async (...more: string[]) =>
       JSON.parse((await pqv(...args('--json', ...more))).stdout).groups;
     expect(await told('--scores', at('scores.json'))).toEqual(await told('--importance', 'l2'));
+    const { stderr } = await pqv(...args('--scores', at('scores.json'), '--normalizer', 'max'));
+    expect(stderr).toMatch(/importance as the scores have it: l2, group reduction mean, normalizer mean/);
   });
 
   it.each([

@@ -22,6 +22,8 @@ export class GraphTimer {
   readonly #settings: { engine: Engine; precision: Precision; threads: number; signal?: AbortSignal };
   readonly #scratch = mkdtempSync(join(tmpdir(), 'pqv-latency-'));
   readonly #workers: LatencyWorker[] = [];
+  /** What each process has loaded: a graph that takes the same place again is neither written nor loaded anew. */
+  readonly #loaded: Graph[] = [];
   readonly #kill = () => {
     for (const worker of this.#workers) worker.kill();
   };
@@ -35,21 +37,23 @@ export class GraphTimer {
   /**
    * Milliseconds of images one by one: for each graph those of each round, in which every graph has one timed run, from
    * another one on each time. Rounds go on until `settled`.
-   * @param rounds at least, and at most five times as many
+   * @param rounds at least, and at most three times as many
    */
   async time(graphs: readonly Graph[], rounds: number): Promise<number[][]> {
     const { signal, threads } = this.#settings;
     try {
       for (const [i, graph] of graphs.entries()) {
         signal?.throwIfAborted();
+        if (this.#loaded[i] === graph) continue;
         const path = join(this.#scratch, `${i}.onnx`);
         await this.#write(graph, path);
         this.#workers[i] ??= new LatencyWorker(onnxruntimeFiles.command(), path);
         await this.#workers[i].ask<'load'>({ op: 'load', path, threads, batch: 1 });
         await this.#workers[i].ask<'run'>({ op: 'run', untimed: warmup, timed: 0 });
+        this.#loaded[i] = graph;
       }
       const times: number[][] = graphs.map(() => []);
-      for (let round = 0; round < rounds || (round < 5 * rounds && !settled(times)); round++) {
+      for (let round = 0; round < rounds || (round < 3 * rounds && !settled(times)); round++) {
         for (let turn = 0; turn < graphs.length; turn++) {
           const i = (round + turn) % graphs.length;
           const { milliseconds } = await this.#workers[i]!.ask<'run'>({ op: 'run', untimed: 1, timed: 1 });

@@ -21,7 +21,7 @@ import { describeMachine } from './machine.node.ts';
 import { quantile } from './quantile.ts';
 
 /** Timed runs of a graph of a sweep, and of a whole model. */
-const rounds = { piece: 15, model: 40 } as const;
+const rounds = { piece: 15, model: 25 } as const;
 
 export interface MeterOptions {
   engine: Engine;
@@ -65,11 +65,10 @@ export function latencyMeter(options: MeterOptions): ClosableMeter {
   const { progress } = options;
   const save = () => writeFileWhole(cache, `${JSON.stringify(table)}\n`);
   const whole: LatencyMeter['whole'] = async (graph, { key, beside }) => {
-    const [times, others] = await time([graph, ...(beside ? [beside.graph] : [])], rounds.model);
-    const milliseconds =
-      beside && others
-        ? (beside.milliseconds * undisturbed(times!)) / undisturbed(others)
-        : quantile(times!, 0.5);
+    const times = await time([...(beside ? [beside.graph] : []), graph], rounds.model);
+    const milliseconds = beside
+      ? (beside.milliseconds * undisturbed(times[1]!)) / undisturbed(times[0]!)
+      : quantile(times[0]!, 0.5);
     if (key !== undefined && tableFile === undefined) {
       table.models[key] = milliseconds;
       save();

@@ -20,7 +20,7 @@ import { type Plan, planOptions } from './plan.ts';
 import { planNotes, someOf } from './plan-notes.ts';
 import { assertNamesGroups } from './ranking.ts';
 import { type PruneData, scoreChannels } from './score-channels.ts';
-import { type ScoreRecord, scoreRecord, scoresIn } from './score-record.ts';
+import { criterionIn, type ScoreRecord, scoreRecord, scoresIn } from './score-record.ts';
 
 /** How channels are chosen. One thing must say how much goes; `heads` goes together with either of the others. */
 export const pruneOptions = z
@@ -152,6 +152,7 @@ export async function prune(
       await scoreChannels(engine, graph, grouping.groups, scoring, data, progress),
     );
   const scores = scoresIn(record, grouping.groups);
+  if (given) progress.note(`importance as the scores have it: ${criterionIn(record)}`);
   for (const line of leftWholeNotes(grouping.leftWhole)) progress.note(line);
   const budget = { graph, groups: grouping.groups, scores, options, meter, progress };
   const { plan, ratio, latency } = await planForBudget(budget);

@@ -1,16 +1,18 @@
 import { z } from 'zod';
 import { UserError } from '../common/errors.ts';
+import { printable } from '../common/printable.ts';
 import { quoted } from '../common/quoted.ts';
 import type { PruningGroup } from './group.ts';
 import { type importanceOptions, normalizerOf } from './importance.ts';
 
 const whole = z.number().int();
+const label = z.string().max(40);
 
 /** Scores of a model's groups, as a file keeps them. What a score is of is said so that a wrong model is noticed. */
 export const scoreRecordSchema = z.strictObject({
   format: z.literal('pqv-scores-1'),
   /** How they were made, for people. */
-  criterion: z.strictObject({ importance: z.string(), groupReduction: z.string(), normalizer: z.string() }),
+  criterion: z.strictObject({ importance: label, groupReduction: label, normalizer: label }),
   groups: z.array(
     z.strictObject({
       name: z.string(),
@@ -50,6 +52,10 @@ export function scoreRecord(
     }),
   };
 }
+
+/** How scores were made, in words. */
+export const criterionIn = ({ criterion: { importance, groupReduction, normalizer } }: ScoreRecord): string =>
+  printable(`${importance}, group reduction ${groupReduction}, normalizer ${normalizer}`);
 
 /**
  * The scores of these groups, out of a record.
