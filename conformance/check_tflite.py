@@ -1,6 +1,7 @@
 """What we write as .tflite computes in TensorFlow's interpreter what the float32 model computes in ONNX Runtime.
 
 The judge needs tensorflow-cpu, in this Python or in that of PQV_TFLITE_PYTHON; without it nothing is checked.
+--ops stops after the ops.
 """
 
 import json
@@ -12,7 +13,7 @@ import tempfile
 
 other = os.environ.pop("PQV_TFLITE_PYTHON", None)
 if other:
-    sys.exit(subprocess.run([other, __file__]).returncode)
+    sys.exit(subprocess.run([other, __file__, *sys.argv[1:]]).returncode)
 try:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import numpy as np
@@ -49,8 +50,43 @@ def judged(file, image):
     return logits.ravel(), partitions
 
 
-def main():
+def check_ops():
+    """Each op alone, in every form that its cases have. Returns how many are wrong."""
     failed = 0
+    with tempfile.TemporaryDirectory() as folder:
+        answer = subprocess.run(["node", here / "tflite_ops.mjs", folder], stdout=subprocess.PIPE, text=True, check=True)
+        answer = json.loads(answer.stdout)
+        for case in answer["cases"]:
+            try:
+                interpreter = tf.lite.Interpreter(case["file"], num_threads=1)
+                runner = interpreter.get_signature_runner("serving_default")
+                types = {name: detail["dtype"] for name, detail in runner.get_input_details().items()}
+                feeds = {
+                    name: np.array(case["feeds"][name]["numbers"], np.float64).reshape(case["feeds"][name]["shape"]).astype(dtype)
+                    for name, dtype in types.items()
+                }
+                found = runner(**feeds)
+                far = 0.0
+                for name, numbers in case["expected"].items():
+                    expected = np.array(numbers, np.float64)
+                    off = np.abs(found[name].astype(np.float64).ravel() - expected)
+                    far = max(far, float(off.max(initial=0) / max(1e-3, np.abs(expected).max(initial=0))))
+                # What rounds its activations to int8 is off by a step of that.
+                if not far <= (0.03 if "DynamicQuantize" in case["name"] else 1e-4):
+                    raise ValueError(f"{far:.1e} off")
+            except Exception as error:
+                failed += 1
+                print(f"FAIL {case['name']}: {' '.join(str(error).split())[:200]}", flush=True)
+        print(f"{len(answer['cases']) - failed} of {len(answer['cases'])} cases of ops are right", flush=True)
+        for why, times in sorted(answer["refused"].items(), key=lambda row: -row[1]):
+            print(f"     refused {times}: {why}")
+    return failed
+
+
+def main():
+    failed = check_ops()
+    if "--ops" in sys.argv:
+        sys.exit(1 if failed else 0)
     with tempfile.TemporaryDirectory() as folder:
         orders = [
             {"init": {"architecture": name, "modelArgs": args, "numClasses": 10}, "folder": f"{folder}/{name}"}
@@ -78,7 +114,8 @@ def main():
                 good = good and far <= allowed and (partitions == 1 or not whole)
                 told.append(f"{dtype} {far:.1e} in {partitions}")
             failed += not good
-            print(f"{'ok  ' if good else 'FAIL'} {name}: {', '.join(told)} XNNPACK partitions", flush=True)
+            own = f", int8 in ONNX Runtime {made['ownInt8']:.1e}"
+            print(f"{'ok  ' if good else 'FAIL'} {name}: {', '.join(told)} XNNPACK partitions{own}", flush=True)
     print(f"{failed} failed" if failed else "all passed")
     sys.exit(1 if failed else 0)
 

@@ -118,10 +118,15 @@ describe('the card beside a file', () => {
       golden: null,
       notes: ['no golden sample: the model gives no scores of classes'],
     });
-    const graph = new Graph();
-    const x = graph.addInput('x', 'float32', ['N', 4]);
-    graph.outputs.push(new Builder(graph).op('Relu', [x]));
-    expect(await exported(graph, 'numbers.onnx')).toMatchObject({ image: null, golden: null });
+    for (const shape of [
+      ['N', 4],
+      ['N', 2, 8, 8],
+    ]) {
+      const graph = new Graph();
+      const x = graph.addInput('x', 'float32', shape);
+      graph.outputs.push(new Builder(graph).op('Relu', [x]));
+      expect(await exported(graph, 'numbers.onnx')).toMatchObject({ image: null, golden: null });
+    }
   });
 
   it('is written for grey images, and for a model of one batch size', async () => {

@@ -103,7 +103,8 @@ function imageModelInfo(graph: Graph): ModelInfo | undefined {
   const [images, ...others] = graph.inputs.filter((value) => !value.isConstant);
   if (others.length > 0 || images?.shape?.length !== 4) return undefined;
   const sizes = images.shape.slice(1);
-  if (!sizes.every((size) => typeof size === 'number')) return undefined;
+  if (!sizes.every((size) => typeof size === 'number') || (sizes[0] !== 1 && sizes[0] !== 3))
+    return undefined;
   const info = modelInfo(graph);
   return `${info.preprocessing.inputSize}` === `${sizes}` ? info : undefined;
 }

@@ -13,7 +13,7 @@ export interface TfliteSummary {
 }
 
 const names = new Map(Object.entries(builtins).map(([name, { code }]) => [code as number, name]));
-const widths: Record<number, number> = { 0: 4, 1: 2, 2: 4, 9: 1 };
+const widths: Record<number, number> = { 0: 4, 1: 2, 2: 4, 3: 1, 6: 1, 9: 1 };
 
 /**
  * Reads a file back: every operator is known, reads what is made before it, and every constant has its bytes.

@@ -10,6 +10,10 @@ export type LoweringRule<A> = (node: Node, args: A, lower: Lowering) => FileTens
 
 export type LoweringRules = { readonly [O in OpName]?: LoweringRule<OpArguments[O]> };
 
+/** float16 and int8 weights are widened by what reads them. */
+const resultOf = (operand: FileTensor | undefined): NumericType =>
+  operand?.dtype === 'float16' || operand?.dtype === 'int8' ? 'float32' : (operand?.dtype ?? 'float32');
+
 /** The lowering of one graph of known shapes in progress: which tensor of the file stands for which value. */
 export class Lowering {
   readonly graph: Graph;
@@ -65,7 +69,7 @@ export class Lowering {
       const stored: FileTensor = { name: `${name}.float16`, dtype, shape, data: tensor };
       return this.call('DEQUANTIZE', [stored], shape, {}, name);
     }
-    if (dtype !== 'float32' && dtype !== 'int32' && dtype !== 'int8')
+    if (dtype !== 'float32' && dtype !== 'int32' && dtype !== 'int8' && dtype !== 'bool')
       throw new UserError(`${name} is ${dtype}; can't export this graph to TFLite`);
     return { name, dtype, shape, data: tensor, ...(scales && { scales }) };
   }
@@ -83,14 +87,14 @@ export class Lowering {
     return this.constant(Tensor.float32([], [value]));
   }
 
-  /** Adds an operator with one result. */
+  /** Adds an operator with one result, of the type of its first operand unless another is said. */
   call(
     builtin: BuiltinName,
     inputs: readonly (FileTensor | undefined)[],
     shape: readonly number[],
     options: Operator['options'] = {},
     name = this.#name(builtin),
-    dtype: NumericType = 'float32',
+    dtype: NumericType = resultOf(inputs[0]),
   ): FileTensor {
     const output: FileTensor = { name, dtype, shape };
     this.operators.push({ builtin, inputs, outputs: [output], options });
@@ -105,20 +109,20 @@ export class Lowering {
     options: Operator['options'],
   ): FileTensor[] {
     const outputs = shapes.map(
-      (shape): FileTensor => ({ name: this.#name(builtin), dtype: 'float32', shape }),
+      (shape): FileTensor => ({ name: this.#name(builtin), dtype: inputs.at(-1)!.dtype, shape }),
     );
     this.operators.push({ builtin, inputs, outputs, options });
     return outputs;
   }
 
   /** Elementwise on two tensors, the smaller spread over the larger. */
-  binary(builtin: BuiltinName, a: FileTensor, b: FileTensor): FileTensor {
+  binary(builtin: BuiltinName, a: FileTensor, b: FileTensor, dtype?: NumericType): FileTensor {
     const rank = Math.max(a.shape.length, b.shape.length);
     const at = (shape: readonly number[], i: number) => shape[i - rank + shape.length] ?? 1;
     const shape = Array.from({ length: rank }, (_, i) =>
       at(a.shape, i) === 1 ? at(b.shape, i) : at(a.shape, i),
     );
-    return this.call(builtin, [a, b], shape);
+    return this.call(builtin, [a, b], shape, {}, undefined, dtype);
   }
 
   reshape(x: FileTensor, shape: readonly number[]): FileTensor {
@@ -135,8 +139,12 @@ export class Lowering {
     return made;
   }
 
-  /** Mean or sum over axes, which stay with length 1. */
-  reduce(builtin: 'MEAN' | 'SUM', x: FileTensor, axes: readonly number[]): FileTensor {
+  /** Mean, sum or largest over axes, which stay with length 1. */
+  reduce(
+    builtin: 'MEAN' | 'SUM' | 'REDUCE_MAX' | 'REDUCE_MIN',
+    x: FileTensor,
+    axes: readonly number[],
+  ): FileTensor {
     const shape = x.shape.map((length, axis) => (axes.includes(axis) ? 1 : length));
     return this.call(builtin, [x, this.integers(axes)], shape, { keepDims: true });
   }

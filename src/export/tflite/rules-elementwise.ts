@@ -2,6 +2,7 @@ import type { Node, Value } from '../../graph/graph.ts';
 import { isComputed } from '../../graph/schema/arguments.ts';
 import { reducedAxes, softmaxAxes, trailingAxes } from '../../graph/schema/axes.ts';
 import type { OpArguments } from '../../graph/schema/signature.ts';
+import type { DataType, NumericType } from '../../graph/tensor.ts';
 import type { Lowering, LoweringRule, LoweringRules } from './lowering.ts';
 import type { FileTensor } from './program.ts';
 import { biasedLinear } from './rules-linear.ts';
@@ -30,6 +31,13 @@ const gelu: LoweringRule<OpArguments['Gelu']> = (node, { approximate }, lower) =
   return lower.call('GELU', [x], x.shape, { approximate: approximate === 'tanh' });
 };
 
+/** ELU has no factor. */
+const elu: LoweringRule<OpArguments['Elu']> = (node, { alpha }, lower) => {
+  if (alpha !== 1) throw lower.unsupported(node, `its alpha is ${alpha}, not 1`);
+  const x = lower.tensor(node.input(0));
+  return lower.call('ELU', [x], x.shape);
+};
+
 const clip: LoweringRule<OpArguments['Clip']> = (node, { min, max }, lower) => {
   const bounded = (x: FileTensor, builtin: BuiltinName, bound: number | Value | undefined) => {
     if (bound === undefined) return x;
@@ -39,17 +47,38 @@ const clip: LoweringRule<OpArguments['Clip']> = (node, { min, max }, lower) => {
   return bounded(bounded(lower.tensor(node.input(0)), 'MAXIMUM', min), 'MINIMUM', max);
 };
 
-/** Of pixels, or between float types: activations are float32 throughout. */
+/** What stands for a type in the file: activations are float32 throughout, counts int32. */
+const standsFor: { readonly [T in DataType]?: NumericType } = {
+  float32: 'float32',
+  float16: 'float32',
+  int64: 'int32',
+  int32: 'int32',
+  uint8: 'uint8',
+  bool: 'bool',
+};
+
 const cast: LoweringRule<object> = (node, _args, lower) => {
   const x = lower.tensor(node.input(0));
-  if (x.dtype === 'uint8' && node.output().dtype === 'float32') {
-    return lower.call('CAST', [x], x.shape, { from: tensorTypes.uint8!, to: tensorTypes.float32! });
-  }
-  const floats = [node.input(0).dtype, node.output().dtype].every(
-    (dtype) => dtype === 'float32' || dtype === 'float16',
-  );
-  if (!floats) throw lower.unsupported(node, `it makes ${node.output().dtype} of ${node.input(0).dtype}`);
-  return x;
+  const to = standsFor[node.output().dtype!];
+  if (!to || !standsFor[node.input(0).dtype!])
+    throw lower.unsupported(node, `it makes ${node.output().dtype} of ${node.input(0).dtype}`);
+  if (x.dtype === to) return x;
+  const types = { from: tensorTypes[x.dtype]!, to: tensorTypes[to]! };
+  return lower.call('CAST', [x], x.shape, types, undefined, to);
+};
+
+/**
+ * erf(u) = gelu(sqrt(2) u) sqrt(2) / u - 1, of |u| away from 0 and with its sign: there is no operator for it, and the
+ * exact GELU is one. Off by 2e-7 at most.
+ */
+const erf: LoweringRule<object> = (node, _args, lower) => {
+  const x = lower.tensor(node.input(0));
+  const size = lower.binary('MAXIMUM', lower.call('ABS', [x], x.shape), lower.number(1e-7));
+  const scaled = lower.binary('MUL', size, lower.number(Math.SQRT2));
+  const gelu = lower.call('GELU', [scaled], x.shape, { approximate: false });
+  const ratio = lower.binary('DIV', lower.binary('MUL', gelu, lower.number(Math.SQRT2)), size);
+  const positive = lower.binary('SUB', ratio, lower.number(1));
+  return lower.binary('MUL', positive, lower.call('SIGN', [x], x.shape));
 };
 
 const identity: LoweringRule<object> = (node, _args, lower) => lower.tensor(node.input(0));
@@ -57,9 +86,20 @@ const identity: LoweringRule<object> = (node, _args, lower) => lower.tensor(node
 const softmax: LoweringRule<OpArguments['Softmax']> = (node, args, lower) => {
   const x = lower.tensor(node.input(0));
   const axes = softmaxAxes(node, args, x.shape.length);
-  if (axes.length !== 1 || axes[0] !== x.shape.length - 1)
-    throw lower.unsupported(node, 'only along the last axis it is lowered');
-  return lower.call('SOFTMAX', [x], x.shape, { beta: 1 });
+  const others = [...x.shape.keys()].filter((axis) => !axes.includes(axis));
+  const order = [...others, ...axes];
+  const moved = order.some((axis, i) => axis !== i) ? lower.transpose(x, order) : x;
+  const along = axes.reduce((product, axis) => product * x.shape[axis]!, 1);
+  const rows =
+    axes.length === 1 ? moved : lower.reshape(moved, [...others.map((axis) => x.shape[axis]!), along]);
+  const shares = lower.call('SOFTMAX', [rows], rows.shape, { beta: 1 });
+  const apart = axes.length === 1 ? shares : lower.reshape(shares, moved.shape);
+  return moved === x
+    ? apart
+    : lower.transpose(
+        apart,
+        order.map((_, axis) => order.indexOf(axis)),
+      );
 };
 
 /** (x - mean) / sqrt(variance + epsilon) * scale + shift: XNNPACK has no operator for the whole. */
@@ -87,7 +127,7 @@ function scaledDown(x: FileTensor, axes: readonly number[], epsilon: number, low
 }
 
 const reduction =
-  (builtin: 'MEAN' | 'SUM'): LoweringRule<OpArguments['ReduceMean']> =>
+  (builtin: 'MEAN' | 'SUM' | 'REDUCE_MAX' | 'REDUCE_MIN'): LoweringRule<OpArguments['ReduceMean']> =>
   (node, args, lower) => {
     const x = lower.tensor(node.input(0));
     const axes = reducedAxes(args, x.shape.length);
@@ -122,7 +162,16 @@ const averaged: LoweringRule<object> = (node: Node, _args, lower) =>
 
 /** Ops that work on each element alone, on two at the same place, or along axes. */
 export const elementwiseRules = {
+  Abs: unary('ABS'),
+  Ceil: unary('CEIL'),
+  Cos: unary('COS'),
+  Erf: erf,
   Exp: unary('EXP'),
+  Floor: unary('FLOOR'),
+  Log: unary('LOG'),
+  Round: unary('ROUND'),
+  Sign: unary('SIGN'),
+  Sin: unary('SIN'),
   Neg: unary('NEG'),
   Relu: unary('RELU'),
   Sigmoid: unary('LOGISTIC'),
@@ -130,6 +179,11 @@ export const elementwiseRules = {
   Tanh: unary('TANH'),
   HardSwish: unary('HARD_SWISH'),
   Gelu: gelu,
+  Elu: elu,
+  LeakyRelu: (node, { alpha }, lower) => {
+    const x = lower.tensor(node.input(0));
+    return lower.call('LEAKY_RELU', [x], x.shape, { alpha });
+  },
   Clip: clip,
   Add: add,
   Sub: folded('SUB'),
@@ -153,6 +207,8 @@ export const elementwiseRules = {
   ReduceMean: reduction('MEAN'),
   ReduceSum: reduction('SUM'),
   ReduceL2: euclidean,
+  ReduceMax: reduction('REDUCE_MAX'),
+  ReduceMin: reduction('REDUCE_MIN'),
   BatchNormalization: batchNormalization,
   GlobalAveragePool: averaged,
 } satisfies LoweringRules;

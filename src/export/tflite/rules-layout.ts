@@ -70,18 +70,20 @@ const expand: LoweringRule<object> = (node, _args, lower) => {
   return lower.call('BROADCAST_TO', [lower.tensor(node.input(0)), lower.integers(staticShape)], staticShape);
 };
 
-/** With zeros. */
+/** With one number. */
 const pad: LoweringRule<OpArguments['Pad']> = (node, args, lower) => {
   const x = lower.tensor(node.input(0));
   const padding = paddingOf(args, x.shape.length);
-  if (!padding || args.mode !== 'constant' || args.value !== 0)
-    throw lower.unsupported(node, 'it pads with something else than zeros, or by computed amounts');
+  if (!padding || args.mode !== 'constant' || typeof args.value !== 'number')
+    throw lower.unsupported(node, 'it pads with something else than one number, or by computed amounts');
   if (padding.some(({ before, after }) => before < 0 || after < 0))
     throw lower.unsupported(node, 'it cuts off');
   const amounts = x.shape.map(() => [0, 0]);
   for (const { axis, before, after } of padding) amounts[axis] = [before, after];
   const shape = x.shape.map((length, axis) => length + amounts[axis]![0]! + amounts[axis]![1]!);
-  return lower.call('PAD', [x, lower.integers(amounts.flat(), [x.shape.length, 2])], shape);
+  const places = lower.integers(amounts.flat(), [x.shape.length, 2]);
+  if (args.value === 0) return lower.call('PAD', [x, places], shape);
+  return lower.call('PADV2', [x, places, lower.number(args.value)], shape);
 };
 
 /** Ops that move elements about. */

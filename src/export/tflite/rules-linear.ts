@@ -8,7 +8,7 @@ import type { Lowering, LoweringRule, LoweringRules } from './lowering.ts';
 import type { FileTensor } from './program.ts';
 
 /** A Linear as one operator; its weight lies `[out, in]` there. */
-function fullyConnected(
+export function fullyConnected(
   x: FileTensor,
   weight: FileTensor,
   bias: FileTensor | undefined,
@@ -68,24 +68,32 @@ const dynamicQuantizeMatMul: LoweringRule<object> = (node, _args, lower) => {
   return fullyConnected(lower.tensor(node.input(0)), stored, bias && lower.tensor(bias), lower);
 };
 
-const toChannelsLast = [0, 2, 3, 1];
-const toChannelsFirst = [0, 3, 1, 2];
+export const toChannelsLast = [0, 2, 3, 1];
+export const toChannelsFirst = [0, 3, 1, 2];
 
-/** A convolution of images; with one filter a channel as DEPTHWISE_CONV_2D. */
+/** An image, channels last, with more around it. @param value what; default zeros */
+export function paddedImage(
+  x: FileTensor,
+  pads: readonly ({ readonly before: number; readonly after: number } | undefined)[],
+  lower: Lowering,
+  value?: number,
+): FileTensor {
+  if (pads.every((pad) => !pad!.before && !pad!.after)) return x;
+  const amounts = [0, 0, ...pads.flatMap((pad) => [pad!.before, pad!.after]), 0, 0];
+  const shape = x.shape.map((length, i) => length + amounts[2 * i]! + amounts[2 * i + 1]!);
+  const places = lower.integers(amounts, [4, 2]);
+  if (value === undefined) return lower.call('PAD', [x, places], shape);
+  return lower.call('PADV2', [x, places, lower.number(value)], shape);
+}
+
+/** A convolution of images; with one filter a channel as DEPTHWISE_CONV_2D. CONV_2D knows groups by the filter's depth. */
 const convolution: LoweringRule<OpArguments['Conv']> = (node, args, lower) => {
   const weight = node.input(1);
   const [out, inside, ...kernel] = weight.staticShape as [number, number, ...number[]];
   if (kernel.length !== 2) throw lower.unsupported(node, 'only convolutions of images are lowered');
   const depthwise = args.group > 1 && inside === 1;
-  if (args.group > 1 && !depthwise)
-    throw lower.unsupported(node, 'groups of several channels are not lowered');
   const { strides, dilations, pads } = windowOf(node, args, kernel);
-  let x = lower.transpose(lower.tensor(node.input(0)), toChannelsLast);
-  if (pads.some((pad) => pad!.before || pad!.after)) {
-    const amounts = [0, 0, ...pads.flatMap((pad) => [pad!.before, pad!.after]), 0, 0];
-    const shape = x.shape.map((length, i) => length + amounts[2 * i]! + amounts[2 * i + 1]!);
-    x = lower.call('PAD', [x, lower.integers(amounts, [4, 2])], shape);
-  }
+  const x = paddedImage(lower.transpose(lower.tensor(node.input(0)), toChannelsLast), pads, lower);
   const filter = channelsLast(weight.tensor, depthwise, node, lower);
   const bias = node.inputs[2]
     ? lower.tensor(node.inputs[2])

@@ -12,6 +12,7 @@ export const tensorTypes: { readonly [T in DataType]?: number } = {
   float16: 1,
   int32: 2,
   uint8: 3,
+  bool: 6,
   int8: 9,
 };
 
@@ -59,13 +60,19 @@ const withOptions = (
 
 const window = { padding: [0, 'byte', 0], strideW: [1, 'int', 0], strideH: [2, 'int', 0] } as const;
 
+const pool = { ...window, filterW: [3, 'int', 0], filterH: [4, 'int', 0] } as const;
+
 /** `BuiltinOperator`, those that rules use. */
 export const builtins = {
+  ABS: plain(101),
   ADD: withOptions(0, 1, 11),
+  AVERAGE_POOL_2D: withOptions(1, 1, 5, pool),
   BATCH_MATMUL: withOptions(126, 1, 101, { adjX: [0, 'bool', 0], adjY: [1, 'bool', 0] }),
   BROADCAST_TO: withOptions(130, 2, 104),
   CAST: withOptions(53, 1, 37, { from: [0, 'byte', 0], to: [1, 'byte', 0] }),
+  CEIL: plain(104),
   CONCATENATION: withOptions(2, 1, 10, { axis: [0, 'int', 0] }),
+  COS: withOptions(108, 1, 84),
   CONV_2D: withOptions(3, 1, 1, {
     ...window,
     dilationW: [4, 'int', 1],
@@ -79,25 +86,45 @@ export const builtins = {
   }),
   DEQUANTIZE: withOptions(6, 3, 38),
   DIV: withOptions(42, 1, 29),
+  ELU: plain(111),
+  EQUAL: withOptions(71, 1, 53),
   EXP: withOptions(47, 1, 33),
+  FLOOR: plain(8),
   FULLY_CONNECTED: withOptions(9, 12, 8, {
     keepNumDims: [2, 'bool', 0],
     asymmetricQuantizeInputs: [3, 'bool', 0],
   }),
   GATHER: withOptions(36, 1, 23, { axis: [0, 'int', 0] }),
   GELU: withOptions(150, 1, 116, { approximate: [0, 'bool', 0] }),
+  GREATER: withOptions(61, 1, 44),
+  GREATER_EQUAL: withOptions(62, 1, 45),
   HARD_SWISH: withOptions(117, 1, 91),
+  LEAKY_RELU: withOptions(98, 1, 75, { alpha: [0, 'float', 0] }),
+  LESS: withOptions(58, 1, 41),
+  LESS_EQUAL: withOptions(63, 1, 46),
+  LOG: plain(73),
+  LOGICAL_AND: withOptions(86, 1, 62),
+  LOGICAL_NOT: withOptions(87, 1, 63),
+  LOGICAL_OR: withOptions(84, 1, 60),
   LOGISTIC: plain(14),
+  MAX_POOL_2D: withOptions(17, 1, 5, pool),
   MAXIMUM: withOptions(55, 1, 39),
   MEAN: withOptions(40, 1, 27, { keepDims: [0, 'bool', 0] }),
   MINIMUM: withOptions(57, 1, 39),
   MUL: withOptions(18, 1, 21),
   NEG: withOptions(59, 1, 42),
   PAD: withOptions(34, 1, 22),
+  PADV2: withOptions(60, 1, 43),
   POW: withOptions(78, 1, 56),
+  REDUCE_MAX: withOptions(82, 1, 27, { keepDims: [0, 'bool', 0] }),
+  REDUCE_MIN: withOptions(89, 1, 27, { keepDims: [0, 'bool', 0] }),
   RELU: plain(19),
   RESHAPE: withOptions(22, 1, 17),
+  ROUND: plain(116),
   RSQRT: plain(76),
+  SELECT_V2: withOptions(123, 1, 98),
+  SIGN: withOptions(158, 1, 123),
+  SIN: plain(66),
   SLICE: withOptions(65, 1, 48),
   SOFTMAX: withOptions(25, 1, 9, { beta: [0, 'float', 0] }),
   SPLIT: withOptions(49, 1, 35, { splits: [0, 'int', 0] }),
@@ -105,6 +132,7 @@ export const builtins = {
   SUB: withOptions(41, 1, 28),
   SUM: withOptions(74, 1, 27, { keepDims: [0, 'bool', 0] }),
   TANH: plain(28),
+  TILE: withOptions(69, 1, 51),
   TRANSPOSE: withOptions(39, 1, 26),
 } as const satisfies Record<string, Builtin>;
 

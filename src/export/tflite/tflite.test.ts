@@ -63,10 +63,29 @@ describe('exportTflite', () => {
   });
 
   it('names op and node that have no form', () => {
-    const graph = single((b, x) => b.op('Erf', [x], {}, 'odd'));
-    expect(() => lowerGraph(graph)).toThrow(/Erf "odd" has no TFLite lowering/);
-    const sideways = single((b, x) => b.op('Softmax', [x], { axis: 0 }, 'down'));
-    expect(() => lowerGraph(sideways)).toThrow(/Softmax "down": only along the last axis/);
+    const graph = single((b, x) => b.op('Asin', [x], {}, 'odd'));
+    expect(() => lowerGraph(graph)).toThrow(/Asin "odd" has no TFLite lowering/);
+    const steep = single((b, x) => b.op('Elu', [x], { alpha: { kind: 'float', value: 0.5 } }, 'steep'));
+    expect(() => lowerGraph(steep)).toThrow(/Elu "steep": its alpha is 0.5, not 1/);
+  });
+
+  it('writes Erf by the exact GELU, a Softmax along another axis between two TRANSPOSE', () => {
+    const builtins = (graph: Graph) => lowerGraph(graph).operators.map(({ builtin }) => builtin);
+    expect(builtins(single((b, x) => b.op('Erf', [x])))).toEqual(
+      expect.arrayContaining(['ABS', 'GELU', 'DIV', 'SIGN']),
+    );
+    const sideways = single((b, x) => b.op('Softmax', [x], { axis: 0 }));
+    sideways.opsets.set('', 18);
+    expect(builtins(sideways)).toEqual(['TRANSPOSE', 'SOFTMAX', 'TRANSPOSE']);
+  });
+
+  it('carries the types of what is compared and chosen', () => {
+    const graph = single((b, x) => b.op('Where', [b.op('Less', [x, b.op('Neg', [x])]), x, b.op('Abs', [x])]));
+    const program = lowerGraph(graph);
+    const less = program.operators.find(({ builtin }) => builtin === 'LESS')!;
+    expect(less.outputs[0]!.dtype).toBe('bool');
+    expect(program.outputs[0]!.tensor.dtype).toBe('float32');
+    checkTflite(encodeTflite(program));
   });
 
   it('refuses files over 2 GB before it reads a weight', () => {
