@@ -38,6 +38,7 @@ export const recipeParts: readonly RecipePart[] = [
       ignore: 'quantize-ignore',
       force: 'quantize-force',
       preset: 'quantize-preset',
+      maxDrop: 'quantize-max-drop',
     },
   },
   ...Object.entries(exportSections).map(([format, schema]) => ({

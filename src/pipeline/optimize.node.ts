@@ -28,6 +28,7 @@ import { recipeText } from './recipe-file.node.ts';
 import { fingerprint, RunDirectory } from './run-directory.node.ts';
 import { keptIn } from './stages/prune.node.ts';
 import { stepsOf } from './steps.node.ts';
+import { searched } from './sweep/search.node.ts';
 import { version } from './version.node.ts';
 
 export interface OptimizeOptions {
@@ -67,24 +68,28 @@ export async function optimizeModel(
 }
 
 async function run(
-  recipe: Recipe,
+  asked: Recipe,
   directory: string,
   { resume, progress, signal, watcher }: OptimizeOptions,
 ): Promise<OptimizeResult> {
-  const { threads, seed, evalSamples } = recipe;
+  const { threads, seed, evalSamples } = asked;
   const context = localContext({ threads, seed, progress, signal, watcher });
-  const source = await openModel(recipe.model, { ...recipe, progress });
+  const source = await openModel(asked.model, { ...asked, progress });
   assertClassifier(source);
-  assertMatches('quantize.ignore', recipe.quantize.ignore, [...source.constants.keys()]); // not after hours of training
-  const data = await openModelData(source, recipe.data, progress, recipe);
+  assertMatches('quantize.ignore', asked.quantize.ignore, [...source.constants.keys()]); // not after hours of training
+  const data = await openModelData(source, asked.data, progress, asked);
   const runs = new RunDirectory(directory, resume);
+  const content = [version, modelDigest(source), await data.dataset.version?.()];
+  const searches = !asked.prune && (asked.maxDrop !== undefined || asked.targetBytes !== undefined);
+  const { recipe, search } = searches
+    ? await searched(asked, { context, dense: source, data }, runs, content)
+    : { recipe: asked, search: undefined };
   writeFileWhole(join(directory, 'recipe.yaml'), recipeText(recipe));
   const resumed = (name: string) => progress.note(`${name}: taken over from the earlier run`);
   const steps = stepsOf(recipe);
   const finished: StageResult[] = [];
   let graph: Graph = source;
   let trained = { graph: source, key: '' };
-  const content = [version, modelDigest(source), await data.dataset.version?.()];
   let key = fingerprint(content, recipe.model, recipe.data, recipe.maxPixels, seed, evalSamples);
   for (const step of steps) {
     signal?.throwIfAborted();
@@ -141,8 +146,21 @@ async function run(
       data.dataset.classes,
     ),
     backends,
+    search,
   };
+  tellDrop(report, recipe, progress);
   return finish(directory, report);
+}
+
+/** Says whether what ships lost more on the images that accuracy is reported of than was allowed. */
+function tellDrop({ stages }: Report, { maxDrop }: Recipe, progress: Progress): void {
+  const [first, last] = [stages[0]?.top1, stages.at(-1)?.top1];
+  if (maxDrop === undefined || first === undefined || last === undefined) return;
+  const lost = 100 * (first - last);
+  const verdict = lost <= maxDrop + 1e-9 ? 'within' : `${(lost - maxDrop).toFixed(2)} more than`;
+  progress.note(
+    `what ships loses ${lost.toFixed(2)} points of top-1, ${verdict} the ${maxDrop} that may be lost`,
+  );
 }
 
 /** What the run has kept of its model, where finetuning looks at that. */

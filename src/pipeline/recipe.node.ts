@@ -31,6 +31,17 @@ export const resultOptions = z.strictObject({
   compareBackends: z.boolean().default(false).meta({
     description: 'measure accuracy in fp16 and under every int8 backend and scheme too',
   }),
+  maxDrop: z.number().min(0).optional().meta({
+    description:
+      'points of top-1 that may be lost: how much is pruned, and the number type, is searched on held-out training images, where nothing else says how much goes',
+    value: 'points',
+  }),
+  targetBytes: whole(1)
+    .optional()
+    .meta({ description: 'bytes that the file may have, searched for likewise' }),
+  searchSamples: whole(1)
+    .default(2000)
+    .meta({ description: 'held-out training images that a search measures on' }),
   evalSamples: whole(1).optional().meta({
     description: 'measure accuracy on only this many held-out images; left out: all',
   }),

@@ -3,7 +3,7 @@ import { formatBytes, formatMilliseconds, formatPercent, formatPoints, formatSpe
 import { html, type Markup } from './markup.ts';
 import { pageOf } from './page.ts';
 import { loadPlots, type Plots } from './plots.ts';
-import type { Report, ReportSample } from './schema.ts';
+import type { Report, ReportSample, ReportSearch } from './schema.ts';
 import {
   artifactToShip,
   backendRows,
@@ -13,6 +13,7 @@ import {
   stageRows,
   trainedStage,
 } from './summary.ts';
+import { wayText } from './sweep/words.ts';
 import { stageColumns } from './table.ts';
 
 /**
@@ -43,6 +44,7 @@ ${figures('Finetuning', 'Loss of each step (faint) and its running mean; below i
   plots.learningRate(report.training ?? []),
 ])}
 ${backendsSection(report, plots)}
+${searchSection(report.search)}
 ${samplesSection(report.samplesShown ?? [])}
 ${artifactsSection(report, uses)}
 ${factsSection('Recipe', facts(report.recipe))}
@@ -183,6 +185,24 @@ ${report.artifacts.map(
   ) => html`<li><div><code>${artifact.file}</code>${artifact === ship && html`<b class="badge">ship this</b>`}</div><data value="${artifact.bytes}">${formatBytes(artifact.bytes)}</data><span>${uses[artifact.format] ?? artifact.format}</span></li>
 `,
 )}</ul>
+</section>`;
+}
+
+function searchSection(search: ReportSearch | undefined): Markup | undefined {
+  if (!search) return undefined;
+  const { tried, chosen, stopped, samples, measuredOn } = search;
+  const first = tried[0]?.top1 ?? chosen.top1;
+  const isChosen = (row: ReportSearch['chosen']) => row.ratio === chosen.ratio && row.dtype === chosen.dtype;
+  return html`<section>
+<h2>Search</h2>
+<p>Measured on ${samples} images of ${measuredOn}. ${stopped.slice(0, 1).toUpperCase()}${stopped.slice(1)}.</p>
+<div class="sideways"><table>
+<thead><tr><th>model</th><th>top-1 %</th><th>points</th><th>file</th></tr></thead>
+<tbody>${tried.map(
+    (row) => html`<tr class="${isChosen(row) ? 'best' : ''}">
+<th scope="row">${wayText(row)}</th><td>${(100 * row.top1).toFixed(2)}</td><td>${(100 * (row.top1 - first)).toFixed(2)}</td><td>${formatBytes(row.bytes)}</td></tr>`,
+  )}</tbody>
+</table></div>
 </section>`;
 }
 

@@ -71,6 +71,29 @@ const sampleSchema = z.looseObject({
   thumbnail: z.string().startsWith('data:image/').optional(),
 });
 
+/** A model that a search tried. */
+const triedSchema = z.looseObject({
+  /** Share of the channels that went. */
+  ratio: share,
+  importance: z.string(),
+  compensate: z.string(),
+  dtype: z.string(),
+  top1: share,
+  bytes: count,
+});
+
+const searchSchema = z.looseObject({
+  /** Points, or bytes, that it kept to. */
+  maxDrop: z.number().nullable(),
+  targetBytes: z.number().nullable(),
+  measuredOn: z.string(),
+  samples: count,
+  tried: z.array(triedSchema),
+  chosen: triedSchema,
+  /** Why it ended. */
+  stopped: z.string(),
+});
+
 /** What a lower precision would have given; float16 has neither backend nor scheme. */
 const backendSchema = z.looseObject({
   backend: z.string().optional(),
@@ -105,6 +128,8 @@ export const reportSchema = z.looseObject({
   samplesShown: z.array(sampleSchema).optional(),
   /** The model before quantization under every backend and scheme, where that was asked for. */
   backends: z.array(backendSchema).optional(),
+  /** How much to prune, where that was searched for. */
+  search: searchSchema.optional(),
 });
 
 export type Report = z.infer<typeof reportSchema>;
@@ -113,4 +138,5 @@ export type ReportArtifact = z.infer<typeof artifactSchema>;
 export type TrainingPoint = z.infer<typeof trainingPointSchema>;
 export type LayerChannels = z.infer<typeof channelsSchema>;
 export type ReportSample = z.infer<typeof sampleSchema>;
+export type ReportSearch = z.infer<typeof searchSchema>;
 export type ReportBackend = z.infer<typeof backendSchema>;

@@ -1,7 +1,12 @@
 import type { SweepRow } from './rows.ts';
 
 /** How a model of a sweep was made, in words. */
-export function wayText({ ratio, importance, compensate, dtype }: SweepRow): string {
+export function wayText({
+  ratio,
+  importance,
+  compensate,
+  dtype,
+}: Readonly<Record<'importance' | 'compensate' | 'dtype', string> & { ratio: number }>): string {
   if (ratio === 0) return `dense, ${dtype}`;
   const filled = compensate === 'none' ? '' : `, ${compensate}`;
   return `${importance} ${ratio}${filled}, ${dtype}`;
