@@ -109,3 +109,10 @@ it('takes the preprocessing and the names of the classes from the files beside a
   const broken = await pqv('inspect', at('export', 'onnx', 'model.onnx'));
   expect(broken).toMatchObject({ code: 2, stderr: expect.stringMatching(/config\.json is not JSON/) });
 });
+
+it('--groups lists what stays whole, and why', async () => {
+  expect(await pqv('init', ...tinyArgs, '-o', at('whole'))).toMatchObject({ code: 0 });
+  const { stdout } = await pqv('inspect', at('whole'), '--groups');
+  expect(stdout).toMatch(/^left whole +why$/m);
+  expect(stdout).toMatch(/^head +the model returns what it makes$/m);
+});

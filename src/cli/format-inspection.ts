@@ -13,6 +13,7 @@ export function formatInspection(found: Inspection): string {
     found.blocks.length ? blockTable(found.blocks) : undefined,
     aligned(abilities(found)),
     found.groups ? groupTable(found.groups) : undefined,
+    found.leftWhole?.length ? leftWholeTable(found.leftWhole) : undefined,
   ];
   return sections
     .filter((section) => section !== undefined)
@@ -84,6 +85,12 @@ const groupTable = (groups: NonNullable<Inspection['groups']>): string =>
   columns(
     ['group', 'kind', 'units', 'tensors'],
     groups.map(({ name, kind, units, parameters }) => [name, kind, count(units), count(parameters.length)]),
+  );
+
+const leftWholeTable = (layers: NonNullable<Inspection['leftWhole']>): string =>
+  columns(
+    ['left whole', 'why'],
+    layers.map(({ name, why }) => [name, why]),
   );
 
 const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;

@@ -1,4 +1,5 @@
 import type { Graph } from '../graph/graph.ts';
+import { findGroups, type LeftWhole } from '../prune/groups.ts';
 import { type GroupSummary, groupsSummary } from '../prune/prune.ts';
 import { quantizationTitle } from '../quantize/describe.ts';
 import { quantization } from '../quantize/record.ts';
@@ -11,6 +12,8 @@ export type Inspection = ModelDescription & {
   precision: string | null;
   can: Capabilities;
   groups?: GroupSummary[];
+  /** With `groups`: layers that no channel can be taken out of, and why. */
+  leftWhole?: LeftWhole[];
 };
 
 /**
@@ -29,6 +32,6 @@ export async function inspect(model: Graph, options: { groups?: boolean } = {}):
     ...(await describeModel(model)),
     precision: record ? quantizationTitle(record) : null,
     can: capabilities(model),
-    ...(options.groups ? { groups: groupsSummary(model) } : {}),
+    ...(options.groups ? { groups: groupsSummary(model), leftWhole: [...findGroups(model).leftWhole] } : {}),
   };
 }
