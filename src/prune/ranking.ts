@@ -30,9 +30,13 @@ const rankedWith: Readonly<Record<Share['ranking'], (group: PruningGroup, i: num
   isomorphic: structureOf,
 };
 
-/** How a group is built, whatever its sizes: its parameters in order, what an axis is to whom, and which ops read them. */
-function structureOf({ kind, slices }: PruningGroup): string {
-  const parts = slices.map(({ parameter, axis, role }) => [
+/**
+ * How a group is built, whatever its sizes: its parameters in order, what an axis is to whom, how many indices of it go with a
+ * channel (four, where patches are merged), and which ops read them.
+ */
+function structureOf({ kind, size, slices }: PruningGroup): string {
+  const parts = slices.map(({ parameter, axis, role, units }) => [
+    kind === 'channels' ? units.filter((unit) => unit >= 0).length / size : 1,
     role,
     axis,
     parameter.shape?.length,
