@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { z } from 'zod';
 import { writeFileWhole } from '../../common/files.node.ts';
+import { litertFiles } from '../../runtime/runtimes.node.ts';
 import { format } from '../format.ts';
 import { checkTflite } from './check-file.ts';
 import { exportTflite } from './export.ts';
@@ -11,6 +12,7 @@ export const tfliteFormat = format({
   extension: '.tflite',
   about: 'LiteRT on Android and iOS, and in browsers; one image a run',
   images: 'one, channels last',
+  runtime: litertFiles,
   options: z.strictObject({}),
   async write({ engine, graph, path }) {
     writeFileWhole(path, await exportTflite(engine, graph));
