@@ -17,6 +17,7 @@ import { initModel, onnxruntime, Tensor, Trainer } from 'pqv-mobile/node';
 
 const cases = [
   { name: 'deit_tiny_patch16_224', batch: 16 },
+  { name: 'deit_small_patch16_224', batch: 16 },
   { name: 'deit_base_patch16_224', batch: 8 },
 ];
 /** Threads of one side that wait actively would take time from the other. */
