@@ -246,6 +246,13 @@ describe('a recipe', () => {
     );
   });
 
+  it('asks which latency counts where none is measured of what ships', () => {
+    const asked = { model: 'm', data: 'mnist', quantize: { dtype: 'fp16' } };
+    const prune = { targetLatency: 20 };
+    expect(() => recipeOf({ ...asked, prune })).toThrow(/fp16, .* say by prune\.precision/);
+    expect(recipeOf({ ...asked, prune: { ...prune, precision: 'fp32' } }).prune).toMatchObject(prune);
+  });
+
   it('knows another file of scores by what is in it', () => {
     const file = at('scores.json');
     const pruning = () => {

@@ -28,6 +28,9 @@ it('pqv optimize searches by held-out training images how much to prune, and goe
   expect(stages.map(({ stage }) => stage)).toEqual(['dense', 'pruned', 'quantized']);
   expect(stderr).toMatch(/what ships loses -?\d+\.\d\d points of top-1, within the 100/);
   expect(readFileSync(at('run', 'report.html'), 'utf8')).toContain('<h2>Search</h2>');
+  const large = await run('--resume', '--prune', '0.25', '--target-bytes', '1000');
+  expect(large).toMatchObject({ code: 0 });
+  expect(large.stderr).toMatch(/what ships has \d+ bytes, \d+ more than the 1000 asked for/);
   const again = await run('--resume');
   expect(again).toMatchObject({ code: 0 });
   expect(again.stderr).not.toContain('search: taylor 0');

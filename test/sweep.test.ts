@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { Sweep } from '../src/report/sweep/sweep.ts';
 import { pqv, pqvInterruptible, scratch, tinyArgs } from './command.ts';
@@ -36,6 +36,9 @@ describe('pqv sweep', () => {
     expect(best).toBeNull();
     const half = rows.find(({ ratio, dtype }) => ratio === 0.5 && dtype === 'fp32')!;
     expect(half.macs).toBeLessThan(dense.macs / 2);
+    expect(readdirSync(at('sweep/ways/taylor-0.25-none-0')).sort()).toEqual([
+      ...['fp32.onnx', 'int8.onnx', 'stage.json'],
+    ]);
     expect(readFileSync(at('sweep/sweep.csv'), 'utf8').trim().split('\n')).toHaveLength(rows.length + 2);
   }, 120_000);
 

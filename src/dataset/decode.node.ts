@@ -64,9 +64,8 @@ export async function decodeImage(
 }
 
 /**
- * Whether libvips, resizing as it decodes, gives what Pillow does: 0.15 of 255 levels from it in the mean, and of
- * photographs 2 in the largest of 1000. It shrinks by averages first from a reduction of 4 on, and enlarges by other
- * rules.
+ * Whether libvips, resizing as it decodes, gives what Pillow does: 0.15 of 255 levels from it in the mean. It shrinks by
+ * averages first from a reduction of 4 on, and enlarges by other rules (2.7 levels).
  */
 const reduces = ({ box, width, height }: View): boolean =>
   [box.width / width, box.height / height].every((by) => by >= 1 && by < 4);

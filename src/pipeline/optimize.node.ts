@@ -148,13 +148,17 @@ async function run(
     backends,
     search,
   };
-  tellDrop(report, recipe, progress);
+  tellBudget(report, recipe, progress);
   return finish(directory, report);
 }
 
-/** Says whether what ships lost more on the images that accuracy is reported of than was allowed. */
-function tellDrop({ stages }: Report, { maxDrop }: Recipe, progress: Progress): void {
-  const [first, last] = [stages[0]?.top1, stages.at(-1)?.top1];
+/** Says whether what ships is larger, or lost more on the images that accuracy is reported of, than was allowed. */
+function tellBudget({ stages }: Report, { maxDrop, targetBytes }: Recipe, progress: Progress): void {
+  const [first, last, bytes] = [stages[0]?.top1, stages.at(-1)?.top1, stages.at(-1)?.bytes];
+  if (targetBytes !== undefined && bytes !== undefined && bytes > targetBytes)
+    progress.note(
+      `what ships has ${bytes} bytes, ${bytes - targetBytes} more than the ${targetBytes} asked for`,
+    );
   if (maxDrop === undefined || first === undefined || last === undefined) return;
   const lost = 100 * (first - last);
   const verdict = lost <= maxDrop + 1e-9 ? 'within' : `${(lost - maxDrop).toFixed(2)} more than`;

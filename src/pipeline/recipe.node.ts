@@ -109,9 +109,14 @@ export function finetuningOf(input: unknown): Readonly<Record<string, unknown>> 
  */
 export function recipeOf(input: unknown): Recipe {
   const recipe = validated(recipeSchema, presetFilled(input));
-  const { finetune, quantize, threads = availableParallelism() } = recipe;
+  const { prune, finetune, quantize, threads = availableParallelism() } = recipe;
   if (finetune?.qat && quantize.dtype !== 'int8') {
     throw new UserError(`qat trains for int8, but what ships is ${quantize.dtype}: leave it out`);
+  }
+  if (quantize.dtype === 'fp16' && prune?.targetLatency !== undefined && prune.precision === undefined) {
+    throw new UserError(
+      'what ships is fp16, whose latency no table is measured of: say by prune.precision (fp32 or int8) which to go by',
+    );
   }
   return { ...recipe, finetune: finetune?.epochs ? finetune : undefined, threads };
 }

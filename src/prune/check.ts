@@ -1,8 +1,7 @@
 import { UserError } from '../common/errors.ts';
-import { countMacs } from '../graph/cost.ts';
 import type { Graph } from '../graph/graph.ts';
 import type { Tensor } from '../graph/tensor.ts';
-import { noiseFor } from '../runtime/noise.ts';
+import { noiseFeeds } from '../runtime/noise.ts';
 import { runInParts } from '../runtime/run-in-parts.ts';
 import type { Engine, Tensors } from '../runtime/session.ts';
 import { maskedGraph, maskedSince } from './masked.ts';
@@ -20,9 +19,6 @@ export interface PruningCheck {
 
 /** How far sums in another order may be from each other. */
 const tolerance = 1e-4;
-
-/** A model of fewer multiply-accumulates is tried on two images, so that it shows when they are mixed; a larger one on one. */
-const costly = 8e9;
 
 /**
  * Whether what is left of a model computes on noise what the whole model computes where all that went is masked (`maskedGraph`).
@@ -50,21 +46,14 @@ async function compared(
   pruned: Graph,
   unchecked: string[],
 ): Promise<number | null> {
-  const batch = countMacs(graph) < costly ? 2 : 1;
-  const feeds: Tensors = {};
+  let feeds: Tensors;
   let masked: Graph;
   let expected: Tensors;
   try {
     if ((graph.opsets.get('') ?? 1) < maskedSince) {
       throw new UserError(`masks need operator set ${maskedSince}, and the model is of an older one`);
     }
-    for (const input of graph.inputs) {
-      const noise = input.isConstant ? undefined : noiseFor(input, batch, 20);
-      if (noise?.dtype === input.dtype) feeds[input.name] = noise!;
-      else if (!input.isConstant) {
-        throw new UserError(`there are no numbers to try for its input ${input.name} of type ${input.dtype}`);
-      }
-    }
+    feeds = noiseFeeds(graph);
     masked = maskedGraph(graph, plan);
   } catch (error) {
     if (!(error instanceof UserError)) throw error;

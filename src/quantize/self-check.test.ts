@@ -152,6 +152,8 @@ describe('a quantized model, on noise', () => {
     source.outputs.push(b.op('MatMul', [rows, source.addConstant('weight', numbers(width, width, 4))]));
     const { relative, warnings } = await checked(source);
     expect(relative).toBeNull();
-    expect(warnings).toContain('not checked on noise: there is none for the input ids of type int64');
+    expect(warnings).toContain(
+      'not checked on noise: there are no numbers to try for its input ids of type int64',
+    );
   });
 });

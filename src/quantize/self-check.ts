@@ -1,8 +1,8 @@
-import { countMacs } from '../graph/cost.ts';
+import { UserError } from '../common/errors.ts';
 import type { Graph } from '../graph/graph.ts';
 import { linears } from '../graph/linear.ts';
 import { type DataType, storedBytes, type Tensor } from '../graph/tensor.ts';
-import { noiseFor } from '../runtime/noise.ts';
+import { noiseFeeds } from '../runtime/noise.ts';
 import { runInParts } from '../runtime/run-in-parts.ts';
 import type { Engine, Tensors } from '../runtime/session.ts';
 import { castTensors } from './cast.ts';
@@ -43,9 +43,6 @@ const limits = {
 /** A channel that many times as large as half of them is an outlier. */
 const outlier = 20;
 
-/** A model of fewer multiply-accumulates is tried on two images; a larger one on one. */
-const costly = 8e9;
-
 /**
  * Tries a quantized model and its source on the same noise, and looks at what became of the weights.
  * @param source float32: what `quantized` was made from
@@ -64,13 +61,12 @@ export async function selfCheck(
     warnings: [...warnings, `not checked on noise: ${why}`],
     collapsed: undefined,
   });
-  const feeds: Tensors = {};
-  for (const input of source.inputs) {
-    if (input.isConstant) continue;
-    const noise = noiseFor(input, countMacs(source) < costly ? 2 : 1, 20);
-    if (!noise || noise.dtype !== input.dtype)
-      return unknown(`there is none for the input ${input.name} of type ${input.dtype}`);
-    feeds[input.name] = noise;
+  let feeds: Tensors;
+  try {
+    feeds = noiseFeeds(source);
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    return unknown(error.message);
   }
   let exact: Awaited<ReturnType<typeof layerErrors>>;
   try {

@@ -1,5 +1,6 @@
 import type * as PlotModule from '@observablehq/plot';
 import type { EpochRecord } from '../train/checkpoint.ts';
+import { accuracyAxes, accuracyDomain, accuracyGrid } from './accuracy-axes.ts';
 import { formatPercent } from './format.ts';
 import { placeLabels } from './labels.ts';
 import { Markup } from './markup.ts';
@@ -98,17 +99,9 @@ function accuracyAgainstLatency(Plot: Plot, draw: Draw, rows: readonly StageRow[
       marginTop: frame.top,
       marginBottom: height - frame.bottom,
       ariaLabel: 'Top-1 accuracy against median latency',
-      x: {
-        domain: x,
-        label: 'median latency (ms)',
-        labelAnchor: 'center',
-        labelArrow: 'none',
-        ticks: width / 90,
-      },
-      y: { domain: y, label: 'top-1 (%)', labelArrow: 'none', ticks: 5 },
+      ...accuracyAxes(width, x, y),
       marks: [
-        Plot.gridY({ stroke: 'var(--grid)', strokeOpacity: 1, ticks: 5 }),
-        Plot.ruleX([0], { stroke: 'var(--axis)' }),
+        ...accuracyGrid(Plot),
         Plot.line(points, {
           x: 'median',
           y: 'shown',
@@ -145,18 +138,6 @@ function accuracyAgainstLatency(Plot: Plot, draw: Draw, rows: readonly StageRow[
 function stageColour(index: number, count: number): string {
   if (index === 0) return 'var(--muted)';
   return index === count - 1 ? 'var(--accent)' : 'var(--second)';
-}
-
-/** A model this many points below the best one is drawn at the lower edge, with its accuracy. */
-const collapse = 15;
-
-/** A range around the accuracies that have not collapsed, at least a point wide and inside 0 to 100. */
-export function accuracyDomain(percentages: readonly number[]): [low: number, high: number] {
-  const high = Math.max(...percentages);
-  const near = percentages.filter((value) => value >= high - collapse);
-  const low = Math.min(...(near.length > 1 ? near : percentages));
-  const margin = Math.max(0.5, (high - low) * 0.25);
-  return [Math.max(0, low - margin), Math.min(100, high + margin)];
 }
 
 function channelsKept(Plot: Plot, draw: Draw, layers: readonly LayerChannels[]): Drawing | undefined {

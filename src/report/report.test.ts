@@ -5,6 +5,7 @@ import { parseHTML } from 'linkedom';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { UserError } from '../common/errors.ts';
+import { accuracyDomain } from './accuracy-axes.ts';
 import { readReport, writeReport } from './files.node.ts';
 import {
   formatBytes,
@@ -17,7 +18,7 @@ import {
 import { reportHtml } from './html.ts';
 import { labelBox, overlaps, placeLabels } from './labels.ts';
 import { html } from './markup.ts';
-import { accuracyDomain, runningMean, thinned } from './plots.ts';
+import { runningMean, thinned } from './plots.ts';
 import type { Report, ReportStage } from './schema.ts';
 import { artifactToShip, outcome, stageRows } from './summary.ts';
 import { stageTable } from './table.ts';

@@ -1,9 +1,11 @@
+import { pythonLoop } from './latency-child-python.ts';
+
 /**
  * The program that runs one `.tflite` file for the benchmark, speaking the protocol in `latency-protocol.ts`, in the
  * interpreter of LiteRT's own package or of TensorFlow, with XNNPACK. Such files take one image a run.
  */
 export const litertChild = `
-import json, os, resource, signal, sys, time
+import os, signal
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import warnings
@@ -33,26 +35,9 @@ def load(path, threads, batch, inputShape=None, settings={}):
         interpreter.set_tensor(detail["index"], numbers.astype(dtype))
     return {"engine": engine.strip()}
 
-def run(untimed, timed):
-    milliseconds = []
-    for _ in range(untimed):
-        interpreter.invoke()
-    for _ in range(timed):
-        start = time.perf_counter()
-        interpreter.invoke()
-        milliseconds.append(1000 * (time.perf_counter() - start))
-    return {"milliseconds": milliseconds}
+def once():
+    interpreter.invoke()
 
-def memory():
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return {"peakRssBytes": peak if sys.platform == "darwin" else peak * 1024}
-
-for line in sys.stdin:
-    request = json.loads(line)
-    handler = {"load": load, "run": run, "memory": memory}[request.pop("op")]
-    try:
-        reply = handler(**request)
-    except Exception as error:
-        reply = {"error": " ".join(str(error).split()) or type(error).__name__}
-    print(json.dumps(reply), flush=True)
-`;
+def told(said):
+    return said
+${pythonLoop}`;

@@ -1,3 +1,5 @@
+import { pythonLoop } from './latency-child-python.ts';
+
 /**
  * The program that runs one `.pt` or `.ptl` file for the benchmark, speaking the protocol in
  * `latency-protocol.ts`. The setting `engine` selects PyTorch's quantized engine; it must be chosen
@@ -5,7 +7,7 @@
  * in the file when we wrote it (`extra/pqv.json`); its type is found by trying.
  */
 export const pytorchChild = `
-import json, resource, signal, sys, time, zipfile
+import json, signal, zipfile
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 import torch
 from torch.jit.mobile import _load_for_lite_interpreter
@@ -34,42 +36,19 @@ def load(path, threads, batch, inputShape=None, settings={}):
     torch.manual_seed(0)
     feeds = torch.randn(batch, *(inputShape or input_shape(path)))
     try:
-        run(1, 0)
+        once()
     except RuntimeError as error:
         if "Half" not in str(error):
             raise
         feeds = feeds.half()
     return {"engine": f"pytorch {torch.__version__}" + (f" {engine}" if engine else "")}
 
-def run(untimed, timed):
-    milliseconds = []
+def once():
     with torch.inference_mode():
-        for _ in range(untimed):
-            model(feeds)
-        for _ in range(timed):
-            start = time.perf_counter()
-            model(feeds)
-            milliseconds.append(1000 * (time.perf_counter() - start))
-    return {"milliseconds": milliseconds}
+        model(feeds)
 
-def memory():
-    try:
-        with open("/proc/self/status") as status:
-            peak = next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
-        return {"peakRssBytes": peak * 1024}
-    except OSError:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return {"peakRssBytes": peak if sys.platform == "darwin" else peak * 1024}
-
-for line in sys.stdin:
-    request = json.loads(line)
-    handler = {"load": load, "run": run, "memory": memory}[request.pop("op")]
-    try:
-        reply = handler(**request)
-    except Exception as error:
-        said = " ".join(str(error).split()) or type(error).__name__
-        if "prepacked::" in said:
-            said = "it was written for a PyTorch with XNNPACK (Android), which this one has not"
-        reply = {"error": said}
-    print(json.dumps(reply), flush=True)
-`;
+def told(said):
+    if "prepacked::" in said:
+        return "it was written for a PyTorch with XNNPACK (Android), which this one has not"
+    return said
+${pythonLoop}`;

@@ -166,6 +166,16 @@ describe('finetune', () => {
     await expect(finetune(onnxruntime, tiny(), data, over)).rejects.toThrow(/1 blocks have none behind/);
   });
 
+  it.each([
+    ['nothing is to be changed', undefined],
+    ['nothing is to be decoded', { crop: { kind: 'shift', pixels: 1 } } as const],
+  ])('says where workers have nothing to do, since %s', async (_, augment) => {
+    const notes: string[] = [];
+    const progress = { ...silent, note: (line: string) => void notes.push(line) };
+    await finetune(onnxruntime, tiny(), data, options({ epochs: 1, workers: 1, augment }), { progress });
+    expect(notes.join()).toContain('workers have nothing to do: ');
+  });
+
   it('of a model of a fixed batch takes batches of that size, and as many for an update as were asked for', async () => {
     const fixed = tiny();
     fixed.inputs[0]!.shape = [2, ...fixed.inputs[0]!.shape!.slice(1)];

@@ -192,6 +192,10 @@ class Run {
     this.#train = keepDecoded(data.train);
     const { workers, preprocessing, augment } = options;
     if (workers > 0 && augment) this.#pool = this.#train.pool?.(workers, { preprocessing, augment });
+    if (workers > 0 && !this.#pool) {
+      const why = augment ? `the images of ${data.train.name} are decoded already` : 'images are not changed';
+      this.#progress.note(`workers have nothing to do: ${why}`);
+    }
   }
 
   async all(): Promise<void> {

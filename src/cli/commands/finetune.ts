@@ -83,6 +83,7 @@ export function finetuneCommand(): Command {
         ...{ observer: float || ranged, samples: float || ranged },
         ...{ nprocPerNode: elsewhere, nnodes: elsewhere, engineArgs: elsewhere, amp: elsewhere },
         prepareOnly: elsewhere,
+        provider: engine === 'torchrun' && '--engine ort',
       });
       const { finetuneModel } = await import('../../pipeline/commands/finetune.node.ts');
       const progress = await progressFor(common);

@@ -1,7 +1,7 @@
-import { renameSync, rmSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { makeFolder } from '../../common/files.node.ts';
-import { exportModelFile } from '../../export/export-file.node.ts';
+import { cardOf, exportModelFile } from '../../export/export-file.node.ts';
 import { countMacs } from '../../graph/cost.ts';
 import type { Graph } from '../../graph/graph.ts';
 import { prune } from '../../library/prune.ts';
@@ -80,7 +80,7 @@ export async function measureWay(
     const made = await inType(ground, graph, dtype, way.seed);
     const [parameters, macs] = [parameterCount(made), countMacs(made)];
     const shape = `${dtype} ${parameters} ${macs}`;
-    const file = join(folder, 'measured.onnx');
+    const file = join(folder, `${dtype}.onnx`);
     const { bytes } = await exportModelFile(engine, made, 'onnx', file);
     const { top1, samples } = await evaluate(engine, file, data.dataset.val, {
       preprocessing: data.preprocessing,
@@ -88,8 +88,8 @@ export async function measureWay(
       label: `${way.ratio === 0 ? 'dense' : `${way.importance}, ${way.ratio}`}, ${dtype}`,
       limit: options.evalSamples,
     });
-    if (isKnown(shape)) rmSync(file);
-    else renameSync(file, join(folder, `${dtype}.onnx`));
+    const done = isKnown(shape) ? [file, `${file}.data`, cardOf(file)] : [cardOf(file)];
+    for (const path of done) rmSync(path, { force: true });
     cells.push({ ...way, dtype, top1, samples, parameters, macs, bytes, shape });
   }
   return cells;

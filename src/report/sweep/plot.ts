@@ -1,4 +1,5 @@
-import { accuracyDomain, type Drawing, loadDrawing } from '../plots.ts';
+import { accuracyAxes, accuracyDomain, accuracyGrid } from '../accuracy-axes.ts';
+import { type Drawing, loadDrawing } from '../plots.ts';
 import type { SweepRow } from './rows.ts';
 import { wayText } from './words.ts';
 
@@ -25,17 +26,9 @@ export async function loadSweepPlot(): Promise<
         marginTop: 28,
         marginBottom: 48,
         ariaLabel: 'Top-1 accuracy against median latency, a dot a model',
-        x: {
-          domain: [0, slowest * 1.1],
-          label: 'median latency (ms)',
-          labelAnchor: 'center',
-          labelArrow: 'none',
-          ticks: width / 90,
-        },
-        y: { domain: y, label: 'top-1 (%)', labelArrow: 'none', ticks: 5 },
+        ...accuracyAxes(width, [0, slowest * 1.1], y),
         marks: [
-          Plot.gridY({ stroke: 'var(--grid)', strokeOpacity: 1, ticks: 5 }),
-          Plot.ruleX([0], { stroke: 'var(--axis)' }),
+          ...accuracyGrid(Plot),
           Plot.line(line, { x: 'latencyMs', y: percent, stroke: 'var(--accent)', strokeWidth: 1.5 }),
           Plot.dot(shown, {
             x: 'latencyMs',
