@@ -200,7 +200,8 @@ function expectation(
   return { top5, tolerance: Math.max(tolerance, 1e-6) };
 }
 
-function softmax(logits: Float32Array): Float32Array {
+/** Shares of one, of logits. */
+export function softmax(logits: Float32Array): Float32Array {
   const largest = logits.reduce((most, logit) => Math.max(most, logit), Number.NEGATIVE_INFINITY);
   const powers = logits.map((logit) => Math.exp(logit - largest));
   const sum = powers.reduce((total, power) => total + power, 0);

@@ -1,3 +1,4 @@
+import { devicesSection } from './devices.ts';
 import { figure, figures } from './figures.ts';
 import { formatBytes, formatMilliseconds, formatPercent, formatPoints, formatSpeedup } from './format.ts';
 import { html, type Markup } from './markup.ts';
@@ -37,6 +38,7 @@ export async function reportHtml(
 </header>
 ${result && tiles(result)}
 ${stagesSection(rows)}
+${devicesSection(report)}
 ${figures('Accuracy against latency', 'Up is more accurate, left is faster; the line follows the stages.', [plots.accuracyAgainstLatency(rows)])}
 ${figures('Channels kept', 'How many of each layer’s channels pruning left.', [plots.channelsKept(report.channels ?? [])])}
 ${figures('Finetuning', 'Loss of each step (faint) and its running mean; below it the learning rate.', [

@@ -105,6 +105,51 @@ const backendSchema = z.looseObject({
   bytes: count,
 });
 
+/** A file as one device ran it, in one way. */
+const deviceCellSchema = z.looseObject({
+  /** Relative to the run directory. */
+  file: z.string(),
+  /** As stages are named: `dense`, `int8`. */
+  name: z.string(),
+  precision: z.enum(['fp32', 'fp16', 'int8']),
+  format: z.string(),
+  /** Name and version of what ran it. */
+  runtime: z.string(),
+  /** For people: `LiteRT.js, WASM, 4 threads`. */
+  how: z.string(),
+  accelerator: z.enum(['wasm', 'webgpu']),
+  threads: count.optional(),
+  latencyMs: latencySchema.optional(),
+  /** Milliseconds of the first run, and of loading the file before it. */
+  firstMs: z.number().nonnegative().optional(),
+  loadMs: z.number().nonnegative().optional(),
+  warmup: count.optional(),
+  /** The whole graph ran on the accelerator, where the runtime tells. */
+  delegated: z.boolean().optional(),
+  /** Of WebAssembly's memory. */
+  memoryBytes: count.optional(),
+  /** Distance of the outputs from those expected, relative to these; null when something that is no number came. */
+  error: z.number().nullable().optional(),
+  /** Whether that is within what rounding explains; null where nothing was expected. */
+  right: z.boolean().nullable().optional(),
+  /** Why there is no figure. */
+  failed: z.string().optional(),
+});
+
+/** A phone, tablet or browser that ran the files of the run. */
+const deviceSchema = z.looseObject({
+  name: z.string(),
+  userAgent: z.string(),
+  cores: count,
+  memoryGigabytes: z.number().optional(),
+  gpu: z.string().optional(),
+  /** Cross-origin isolated; without it WebAssembly has one thread. */
+  isolated: z.boolean(),
+  relaxedSimd: z.boolean(),
+  measuredAt: z.string(),
+  cells: z.array(deviceCellSchema),
+});
+
 /** The content of `report.json`; fields that are not known here are kept. */
 export const reportSchema = z.looseObject({
   model: z.string(),
@@ -130,6 +175,8 @@ export const reportSchema = z.looseObject({
   backends: z.array(backendSchema).optional(),
   /** How much to prune, where that was searched for. */
   search: searchSchema.optional(),
+  /** What `pqv lab` measured, a device each. */
+  devices: z.array(deviceSchema).optional(),
 });
 
 export type Report = z.infer<typeof reportSchema>;
@@ -140,3 +187,5 @@ export type LayerChannels = z.infer<typeof channelsSchema>;
 export type ReportSample = z.infer<typeof sampleSchema>;
 export type ReportSearch = z.infer<typeof searchSchema>;
 export type ReportBackend = z.infer<typeof backendSchema>;
+export type ReportDevice = z.infer<typeof deviceSchema>;
+export type ReportDeviceCell = z.infer<typeof deviceCellSchema>;

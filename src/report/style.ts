@@ -33,6 +33,9 @@ tbody th { font-weight: 600; }
 tbody tr:last-child > * { border-bottom: 0; }
 th small, td small { display: block; font-weight: 400; color: var(--muted); font-size: 12px; }
 .sideways { overflow-x: auto; }
+.advice { margin: 0 0 14px; padding: 0; list-style: none; font-size: 14px; }
+.advice li + li { margin-top: 6px; }
+.sideways + dl { margin-top: 16px; font-size: 13px; }
 tr.best > * { color: var(--accent); }
 .good { color: var(--good); } .bad { color: var(--bad); }
 .narrow { display: none; }

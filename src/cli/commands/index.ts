@@ -18,5 +18,6 @@ export const commands: Readonly<Record<string, () => Promise<Command>>> = {
   sweep: async () => (await import('./sweep.ts')).sweepCommand(),
   bench: async () => (await import('./bench.ts')).benchCommand(),
   compare: async () => (await import('./compare.ts')).compareCommand(),
+  lab: async () => (await import('./lab.ts')).labCommand(),
   report: async () => (await import('./report.ts')).reportCommand(),
 };

@@ -1,0 +1,40 @@
+import { deviceResults } from '../lab/results.ts';
+import type { Cell, Device } from '../lab/session.ts';
+import { formatMilliseconds } from '../report/format.ts';
+import type { ReportDevice, ReportDeviceCell } from '../report/schema.ts';
+import { columns } from './columns.ts';
+
+/** How far outputs are off, and what that means. */
+export function verdictText({ right, error }: Pick<ReportDeviceCell, 'right' | 'error'>): string {
+  if (right === null || right === undefined) return 'not checked';
+  const off = typeof error === 'number' ? `${(100 * error).toPrecision(2)} % off` : 'no numbers';
+  return right ? off : `WRONG, ${off}`;
+}
+
+/** A cell that ended, in a line: `Pixel 8: int8, LiteRT.js, WASM, 4 threads: 18.2 ms (p95 19.0 ms), 1.9 % off`. */
+export function cellLine(device: Device, cell: Cell): string | undefined {
+  const [result] = deviceResults(device, [cell]).cells;
+  if (!result) return undefined;
+  const where = `${device.name}: ${result.name} .${result.format}, ${result.how}`;
+  if (!result.latencyMs) return `${where}: failed: ${result.failed}`;
+  const { median, p95 } = result.latencyMs;
+  return `${where}: ${formatMilliseconds(median)} (p95 ${formatMilliseconds(p95)}), ${verdictText(result)}`;
+}
+
+/** All devices' results, a table each. */
+export const formatLab = (devices: readonly ReportDevice[]): string =>
+  devices
+    .filter(({ cells }) => cells.length > 0)
+    .map(({ name, cells }) => `${name}\n${columns(head, cells.map(row))}`)
+    .join('\n\n') || 'no device measured anything';
+
+const head = ['file', 'how', 'median', 'p95', 'first', 'outputs'];
+
+const row = (cell: ReportDeviceCell): string[] => [
+  `${cell.name} .${cell.format}`,
+  cell.how,
+  ...(cell.latencyMs
+    ? [cell.latencyMs.median, cell.latencyMs.p95, cell.firstMs ?? 0].map(formatMilliseconds)
+    : ['failed', '', '']),
+  cell.latencyMs ? verdictText(cell) : '',
+];

@@ -1,0 +1,145 @@
+import { networkInterfaces } from 'node:os';
+import { UserError } from '../common/errors.ts';
+import type { Progress } from '../common/progress.ts';
+import { withDirectory } from '../pipeline/directory-lock.node.ts';
+import { readReport, writeReport } from '../report/files.node.ts';
+import type { ReportDevice } from '../report/schema.ts';
+import { onnxruntime } from '../runtime/onnxruntime.node.ts';
+import { isInstalled } from './assets.node.ts';
+import { deviceResults, withDevices } from './results.ts';
+import { runners } from './runners.ts';
+import { LabServer } from './server.node.ts';
+import { type Device, type LabListener, LabSession } from './session.ts';
+import type { Variant } from './variant.ts';
+import { collectVariants } from './variants.node.ts';
+
+export interface LabRunOptions {
+  /** 0: any that is free. */
+  port: number;
+  /** Serve every network, not this machine alone. */
+  lan: boolean;
+  /** Timed runs of each cell at most, and untimed ones before. */
+  runs: number;
+  warmup: number;
+  /** Seconds that the timed runs of a cell, and those before them, may take. */
+  seconds: number;
+  /** Ids of runners; all when there is none. */
+  runners: readonly string[];
+  /** Also write `.tflite` files of stages that have none. */
+  tflite: boolean;
+  progress: Progress;
+  /** Ends the lab. */
+  signal: AbortSignal;
+  /** Told when the page can be opened, with its addresses. */
+  opened(lab: { addresses: string[]; variants: readonly Variant[]; leftOut: string[] }): void;
+  listener: LabListener;
+  /** What to do while it is open; the lab ends when that is done, or at the signal where there is none. */
+  meanwhile?(address: string): Promise<void>;
+}
+
+export interface LabResult {
+  variants: Pick<Variant, 'name' | 'file' | 'format' | 'precision' | 'bytes'>[];
+  leftOut: string[];
+  devices: ReportDevice[];
+  /** Pages that were written anew. */
+  reports: string[];
+}
+
+/**
+ * Serves the files of runs to devices, until it is told to end. What devices measured becomes part of each run's report
+ * whenever one is done, and at the end.
+ * @throws UserError when there is nothing to measure, the port is taken, or a runtime is not installed
+ */
+export async function runLab(sources: readonly string[], options: LabRunOptions): Promise<LabResult> {
+  const { progress, signal, listener } = options;
+  const tflite = options.tflite && isInstalled('@litertjs/core');
+  const { variants, leftOut } = await collectVariants(sources, { engine: onnxruntime, progress, tflite });
+  const reports = new Set<string>();
+  let saving = Promise.resolve();
+  const save = (): Promise<void> => {
+    saving = saving.then(async () => {
+      for (const page of await saveReports(session, progress)) reports.add(page);
+    });
+    return saving;
+  };
+  const session = new LabSession(
+    variants,
+    {
+      title: sources.length === 1 ? sources[0]!.replace(/\/+$/, '') : `${sources.length} runs`,
+      runs: options.runs,
+      warmup: options.warmup,
+      budget: options.seconds * 1000,
+      runners: options.runners.length > 0 ? options.runners : runners.map(({ id }) => id),
+    },
+    {
+      ...listener,
+      left(device, lost) {
+        listener.left?.(device, lost);
+        void save();
+      },
+    },
+  );
+  const addresses = options.lan ? lanAddresses() : [];
+  const hosts = ['127.0.0.1', 'localhost', ...addresses];
+  const listen = options.lan ? '0.0.0.0' : '127.0.0.1';
+  const server = await LabServer.open(session, { port: options.port, hosts, listen });
+  try {
+    const shown = addresses.length > 0 ? addresses : ['127.0.0.1'];
+    options.opened({ addresses: shown.map((host) => server.address(host)), variants, leftOut });
+    const ended = new Promise<void>((resolve) => {
+      if (signal.aborted) resolve();
+      signal.addEventListener('abort', () => resolve());
+    });
+    await (options.meanwhile ? Promise.race([options.meanwhile(server.address('127.0.0.1')), ended]) : ended);
+  } finally {
+    await server.close();
+    await save();
+  }
+  return {
+    variants: variants.map(({ name, file, format, precision, bytes }) => ({
+      name,
+      file,
+      format,
+      precision,
+      bytes,
+    })),
+    leftOut,
+    devices: [...session.devices.values()].map((device) => deviceResults(device)),
+    reports: [...reports],
+  };
+}
+
+/** Puts what devices measured into the reports of their runs. @returns the pages written */
+async function saveReports(session: LabSession, progress: Progress): Promise<string[]> {
+  const runs = new Set(session.variants.flatMap(({ run }) => run ?? []));
+  const pages: string[] = [];
+  for (const run of runs) {
+    const results = [...session.devices.values()].map((device) => resultsFor(device, run));
+    if (results.every(({ cells }) => cells.length === 0)) continue;
+    try {
+      await withDirectory(run, async () => {
+        pages.push(await writeReport(run, withDevices(readReport(run), results)));
+      });
+    } catch (error) {
+      if (!(error instanceof UserError)) throw error;
+      progress.note(`the report of ${run} stays as it is for now: ${error.message}`);
+    }
+  }
+  return pages;
+}
+
+const resultsFor = (device: Device, run: string): ReportDevice =>
+  deviceResults(
+    device,
+    [...device.cells.values()].filter(({ variant }) => variant.run === run),
+  );
+
+/** This machine's addresses in the networks it is in. @throws UserError when it is in none */
+function lanAddresses(): string[] {
+  const found = Object.values(networkInterfaces())
+    .flatMap((each) => each ?? [])
+    .filter(({ family, internal }) => family === 'IPv4' && !internal)
+    .map(({ address }) => address);
+  if (found.length === 0) throw new UserError('this machine is in no network that a phone could reach it by');
+  return found;
+}

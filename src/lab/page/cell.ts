@@ -1,0 +1,120 @@
+/**
+ * One cell: a variant by a runner, in a worker of its own, so that a runtime's settings, its memory and its crashes are the
+ * cell's alone.
+ */
+import { quantile } from '../../measure/quantile.ts';
+import { inputOf } from '../model-input.ts';
+import type { ShownVariant } from '../protocol.ts';
+import type { Runner } from '../runners.ts';
+import { textOfFloats, tilesOf } from '../text.ts';
+import { openLiteRt } from './litert.ts';
+import { watchMemory } from './memory.ts';
+import { openOnnxRuntime } from './onnxruntime.ts';
+import type { OpenRuntime } from './runtime.ts';
+
+export interface Job {
+  readonly model: ArrayBuffer;
+  readonly variant: ShownVariant;
+  readonly runner: Pick<Runner, 'runtime' | 'accelerator'>;
+  readonly threads: number;
+  readonly runs: number;
+  readonly warmup: number;
+  /** Milliseconds that warm-up, and timing, may take each. */
+  readonly budget: number;
+  /** Address of the lab, with a slash at the end. */
+  readonly base: string;
+}
+
+export interface CellResult {
+  readonly version: string;
+  readonly threads: number;
+  readonly load: number;
+  readonly first: number;
+  readonly median: number;
+  readonly p95: number;
+  readonly runs: number;
+  readonly warmup: number;
+  readonly delegated?: boolean;
+  readonly memory?: number;
+  readonly outputs: readonly string[];
+}
+
+/** What a cell says, in this order. */
+export type CellMessage =
+  | { readonly type: 'ready' }
+  | { readonly type: 'progress'; readonly done: number; readonly of: number }
+  | { readonly type: 'measured'; readonly result: CellResult }
+  | { readonly type: 'failed'; readonly reason: string };
+
+const runtimes: Record<Runner['runtime'], { open: OpenRuntime; files: string }> = {
+  'onnxruntime-web': { open: openOnnxRuntime, files: 'ort/' },
+  '@litertjs/core': { open: openLiteRt, files: 'litert/' },
+};
+
+/** Fewer are no measurement, however long they take. */
+const leastRuns = 3;
+
+async function measure(job: Job): Promise<CellResult> {
+  const memory = watchMemory();
+  const { open, files } = runtimes[job.runner.runtime];
+  const { accelerator } = job.runner;
+  const began = performance.now();
+  const model = await open({
+    model: new Uint8Array(job.model),
+    variant: job.variant,
+    accelerator,
+    threads: job.threads,
+    files: `${job.base}${files}`,
+  });
+  const load = performance.now() - began;
+  const inputs = job.variant.samples.map((sample) => inputOf(job.variant.input, tilesOf(sample)));
+  const timed = async (i: number) => {
+    const start = performance.now();
+    const found = await model.run(inputs[i % inputs.length]!);
+    return { found, milliseconds: performance.now() - start };
+  };
+  const outputs: Float32Array[] = [];
+  let first = 0;
+  for (const i of inputs.keys()) {
+    const { found, milliseconds } = await timed(i);
+    if (i === 0) first = milliseconds;
+    outputs.push(found);
+  }
+  const of = job.warmup + job.runs;
+  let warmup = inputs.length;
+  for (const end = performance.now() + job.budget; warmup < job.warmup && performance.now() < end; warmup++) {
+    await timed(warmup);
+    say({ type: 'progress', done: warmup, of });
+  }
+  const times: number[] = [];
+  const end = performance.now() + job.budget;
+  while (times.length < job.runs && (times.length < leastRuns || performance.now() < end)) {
+    times.push((await timed(times.length)).milliseconds);
+    if (times.length % 5 === 0) say({ type: 'progress', done: job.warmup + times.length, of });
+  }
+  const bytes = memory();
+  return {
+    version: model.version,
+    threads: model.threads,
+    load,
+    first,
+    median: quantile(times, 0.5),
+    p95: quantile(times, 0.95),
+    runs: times.length,
+    warmup,
+    ...(model.delegated === undefined ? {} : { delegated: model.delegated }),
+    ...(bytes === undefined ? {} : { memory: bytes }),
+    outputs: outputs.map(textOfFloats),
+  };
+}
+
+const say = (message: CellMessage) => self.postMessage(message);
+
+self.onmessage = async ({ data }: MessageEvent<Job>) => {
+  try {
+    say({ type: 'measured', result: await measure(data) });
+  } catch (error) {
+    say({ type: 'failed', reason: String(error instanceof Error ? error.message : error).slice(0, 400) });
+  }
+};
+say({ type: 'ready' });

@@ -1,0 +1,117 @@
+/** The page of the lab: introduces this device, measures cell by cell, and sends what comes of each. */
+import type { Hello, Manifest, Outcome } from '../protocol.ts';
+import { introduction } from './abilities.ts';
+import { base, goodbye, hello, LabError, manifest, model, outcome } from './client.ts';
+import { type Row, rowsOf } from './rows.ts';
+import { runCell } from './run-cell.ts';
+import { factsMarkup, resultsMarkup } from './view.ts';
+
+const element = <E extends HTMLElement>(selector: string): E => document.querySelector<E>(selector)!;
+const form = element<HTMLFormElement>('#device');
+const [field, button] = [form.querySelector('input')!, form.querySelector('button')!];
+const [status, bar] = [element('#status'), element<HTMLProgressElement>('progress')];
+
+function tell(text: string, bad = false): void {
+  status.textContent = text;
+  status.classList.toggle('bad', bad);
+}
+
+const show = (rows: readonly Row[]) => {
+  element('#results').innerHTML = resultsMarkup(rows).text;
+};
+
+/** The screen stays on while this page measures, where the browser lets it. */
+const keepAwake = () => navigator.wakeLock?.request('screen').catch(() => undefined);
+
+async function begin(): Promise<void> {
+  const [plan, device] = await Promise.all([manifest(), introduction()]);
+  const rows = rowsOf(plan, device);
+  field.value = device.name;
+  element('#facts').innerHTML = factsMarkup(device).text;
+  show(rows);
+  const todo = rows.filter(({ state }) => state.status === 'waiting');
+  if (todo.length === 0) return tell('Nothing here can be measured by this browser.', true);
+  tell(`${todo.length} measurements, one after the other. Keep this page in front.`);
+  field.disabled = button.disabled = false;
+  form.addEventListener('submit', (event) => {
+    event.preventDefault();
+    field.disabled = button.disabled = true;
+    void measureAll(plan, { ...device, name: field.value }, rows).catch((error) =>
+      tell(String(error.message), true),
+    );
+  });
+  if (location.hash === '#measure') form.requestSubmit();
+}
+
+async function measureAll(plan: Manifest, device: Hello, rows: readonly Row[]): Promise<void> {
+  const again = sessionStorage.getItem('device');
+  const { device: id, name } = await hello({ ...device, ...(again ? { again } : {}) });
+  sessionStorage.setItem('device', id);
+  field.value = name;
+  const line = new EventSource(`${base}line?device=${id}`);
+  let over = false;
+  line.addEventListener('end', () => {
+    over = true;
+    line.close();
+  });
+  const awake = await keepAwake();
+  bar.hidden = false;
+  const todo = rows.filter(({ state }) => state.status === 'waiting');
+  for (const variant of plan.variants) {
+    const own = todo.filter((row) => row.variant === variant);
+    let bytes: ArrayBuffer | undefined;
+    for (const row of own) {
+      if (over) return tell('The lab is over. What was measured is kept.', true);
+      const cell = { device: id, variant: variant.id, runner: row.runner.id };
+      const at = `${variant.name}, ${variant.file}`;
+      row.state = { status: 'running' };
+      show(rows);
+      await outcome({ ...cell, status: 'begun' });
+      try {
+        bytes ??= await model(variant.id, (length) =>
+          tell(`${at}: ${Math.round((100 * length) / variant.bytes)} % loaded`),
+        );
+        tell(at);
+        await settle(row, cell, bytes.slice(0), plan, (share) => {
+          bar.value = (todo.indexOf(row) + share) / todo.length;
+        });
+      } catch (error) {
+        const reason = (error as Error).message.slice(0, 400);
+        row.state = { status: 'failed', reason };
+        await outcome({ ...cell, status: 'failed', reason });
+      }
+      bar.value = (todo.indexOf(row) + 1) / todo.length;
+      show(rows);
+    }
+  }
+  line.close();
+  goodbye(id);
+  await awake?.release();
+  tell('Done. The results are with the lab; this page can be closed.');
+  document.body.dataset.done = 'yes';
+}
+
+/** Measures a cell and hears from the lab whether its outputs are right. */
+async function settle(
+  row: Row,
+  cell: Pick<Outcome, 'device' | 'variant'> & { runner: string },
+  bytes: ArrayBuffer,
+  plan: Manifest,
+  progress: (share: number) => void,
+): Promise<void> {
+  const { runs, warmup, budget } = plan;
+  const { variant, runner, threads } = row;
+  const job = {
+    model: bytes,
+    variant,
+    runner: { runtime: runner.runtime, accelerator: runner.accelerator },
+    threads,
+  };
+  const result = await runCell({ ...job, runs, warmup, budget }, progress);
+  const answer = await outcome({ ...cell, status: 'measured', ...result, outputs: [...result.outputs] });
+  row.state = { status: 'measured', result, answer };
+}
+
+begin().catch((error) =>
+  tell(error instanceof LabError ? error.message : `This browser can’t: ${error.message}`, true),
+);
