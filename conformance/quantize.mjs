@@ -10,7 +10,7 @@ import {
   numbersOf,
   onnxruntime,
   quantizeDynamic,
-  quantizedLinears,
+  quantizedLayers,
   Tensor,
   toFloat16,
   writeOnnx,
@@ -43,7 +43,8 @@ const choices = Object.keys(backends).map((backend) => ({ backend, weights: 'tor
 for (const { backend, weights } of [{ backend: 'mlas', weights: 'safe' }, ...choices]) {
   const model = await quantizeDynamic(onnxruntime, graph, { backend, weights });
   const { reduceRange } = numbersOf({ backend, weights });
-  const layers = quantizedLinears(model).map(({ weight, weightScale }) => ({
+  const linears = quantizedLayers(model).filter(({ product }) => product.op !== 'Conv');
+  const layers = linears.map(({ weight, weightScale }) => ({
     weight: weight.name,
     scale: weightScale.name,
   }));

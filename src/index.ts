@@ -171,7 +171,7 @@ export { type FakeQuantization, fakeQuantize } from './quantize/fake.ts';
 export { type Float16Options, toFloat16 } from './quantize/float16.ts';
 export { forms, toForm } from './quantize/forms.ts';
 export { observers } from './quantize/observers.ts';
-export { type QuantizedLinear, quantizedLinears } from './quantize/quantized-linear.ts';
+export { type QuantizedLayer, quantizedLayers } from './quantize/quantized-layer.ts';
 export { quantizeStatic, type StaticOptions } from './quantize/static.ts';
 export { type BatchNormMode, batchNormModes } from './train/batch-norm.ts';
 export { crossEntropy, type Distillation, type DistillKind, distillKinds } from './train/loss.ts';

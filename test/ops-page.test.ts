@@ -4,7 +4,6 @@ import { tfliteLowering } from '../src/export/tflite/rules.ts';
 import { torchscriptLowering } from '../src/export/torchscript/rules.ts';
 import { costRules } from '../src/graph/cost.ts';
 import { identityRules } from '../src/graph/eliminate-identities.ts';
-import { linearMatchers } from '../src/graph/linear.ts';
 import { opCases } from '../src/graph/op-cases/cases.ts';
 import { type OpName, opNames, signaturesOf } from '../src/graph/schema/signature.ts';
 import { randomOps } from '../src/graph/schema/traits.ts';
@@ -13,7 +12,8 @@ import { dependencyRules } from '../src/prune/dependency-rules/rules.ts';
 import { rewriteRules } from '../src/prune/rewrite-rules.ts';
 import { roleRules } from '../src/prune/roles.ts';
 import { keptInFloat32 } from '../src/quantize/float16-policy.ts';
-import { quantizedMatchers } from '../src/quantize/quantized-linear.ts';
+import { layerMatchers } from '../src/quantize/layer.ts';
+import { quantizedMatchers } from '../src/quantize/quantized-layer.ts';
 
 const has = (table: { readonly [O in OpName]?: unknown }) => (op: OpName) => (table[op] ? 'x' : '');
 
@@ -23,7 +23,7 @@ const float16 = (op: OpName) => {
 };
 
 const quantize = (op: OpName) =>
-  [linearMatchers[op] && 'replaced', quantizedMatchers[op] && 'int8 layer'].filter(Boolean).join(', ');
+  [layerMatchers[op] && 'replaced', quantizedMatchers[op] && 'int8 layer'].filter(Boolean).join(', ');
 
 /** Column -> what stands in it for an op. */
 const columns: Record<string, (op: OpName) => string> = {
@@ -60,7 +60,7 @@ Written by \`test/ops-page.test.ts\` from the rule tables; \`npx vitest run test
 - **identity**: it is left out where it does nothing (\`graph/eliminate-identities.ts\`). **random**: it is neither
   computed beforehand nor merged with its like (\`graph/schema/traits.ts\`).
 - **float16**: the type it computes in, in a float16 model, and why it stays in float32 (\`quantize/float16-policy.ts\`).
-- **quantize**: a linear layer that int8 replaces (\`graph/linear.ts\`), or one that is int8 (\`quantize/quantized-linear.ts\`).
+- **quantize**: a layer that int8 replaces (\`quantize/layer.ts\`), or one that is int8 (\`quantize/quantized-layer.ts\`).
 - **TorchScript**: it is written to \`.pt\` and \`.ptl\` (\`export/torchscript/\`).
 - **TFLite**: it is written to \`.tflite\` (\`export/tflite/\`).
 `;

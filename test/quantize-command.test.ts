@@ -57,7 +57,7 @@ describe('pqv sensitivity', () => {
     const { code, stdout } = await pqv('sensitivity', at('sabotaged'), '--samples', '4');
     expect(code).toBe(0);
     expect(stdout.split('\n')[2]).toMatch(/^blocks\.2\.attn\.qkv\.weight +49,152 +\d+\.\d\d % +\d/);
-    expect(stdout).toMatch(/^all of them +1,131,776 /m);
+    expect(stdout).toMatch(/^all of them +1,137,920 /m);
     expect(stdout).toMatch(/on 4 images of noise$/m);
   });
 

@@ -14,7 +14,7 @@ import {
   parameterCount,
   prune,
   quantize,
-  quantizedLinears,
+  quantizedLayers,
   Random,
   runOnce,
   Tensor,
@@ -249,7 +249,7 @@ export const cells = {
 
   int8: async (subject) => {
     const quantized = await quantize(onnxruntime, await subject.graph(), {});
-    const layers = quantizedLinears(quantized).length;
+    const layers = quantizedLayers(quantized).length;
     if (layers === 0) throw new Error('no layer was quantized');
     return `${layers} layers, ${await subject.compare(quantized, near.int8, euclidean)}`;
   },

@@ -119,8 +119,8 @@ function abilities({ can, precision }: Inspection): Row[] {
     [
       'int8',
       int8.layers
-        ? `${int8.layers} linear layers, ${percent(int8.share)} of the parameters`
-        : 'no: no linear layers',
+        ? `${int8.layers} linear layers and convolutions, ${percent(int8.share)} of the parameters`
+        : 'no: no linear layers or convolutions',
     ],
     exports(torchscript),
   ];

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { UserError } from '../common/errors.ts';
+import { withDequantizedKernels } from '../quantize/forms.ts';
 import { onnxruntimeFiles } from '../runtime/runtimes.node.ts';
 import { format } from './format.ts';
 import { deployable } from './onnx.ts';
@@ -18,7 +19,7 @@ export const ortFormat = format({
   runtime: onnxruntimeFiles,
   options: z.strictObject({}),
   async write({ engine, graph, path }) {
-    const optimized = await deployable(engine, graph);
+    const optimized = await deployable(engine, withDequantizedKernels(graph));
     try {
       const session = await engine.load(optimized, {
         optimization: 'extended',

@@ -2,9 +2,9 @@ import { withoutGradient } from '../autodiff/backward.ts';
 import { UserError } from '../common/errors.ts';
 import { lowerGraph, withoutLowering } from '../export/torchscript/lower-graph.ts';
 import type { Graph, Node, Value } from '../graph/graph.ts';
-import { linears } from '../graph/linear.ts';
 import { parameters } from '../graph/parameters.ts';
 import { findGroups } from '../prune/groups.ts';
+import { layersOf } from '../quantize/layer.ts';
 
 /** An op that something can't be done with, or not around. */
 export interface Obstacle {
@@ -28,7 +28,7 @@ export interface Capabilities {
   /** Finetuning, and the importances that look at images; possible where nothing stands in the way. */
   train: { obstacles: Obstacle[] };
   int8: {
-    /** Linear layers that are in floating point. */
+    /** Linear layers and convolutions that are in floating point. */
     layers: number;
     /** Share of the parameters that are weights of them. */
     share: number;
@@ -43,7 +43,7 @@ export function capabilities(graph: Graph): Capabilities {
   const total = sizes(trained) || 1;
   const { groups, unknownOps } = findGroups(graph);
   const pruned = new Set(groups.flatMap(({ slices }) => slices.map(({ parameter }) => parameter)));
-  const layers = linears(graph).filter(({ weight }) => weight.dtype === 'float32');
+  const layers = layersOf(graph);
   return {
     prune: {
       groups: groups.length,

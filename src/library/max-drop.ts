@@ -94,6 +94,6 @@ function rangesOf(
   data: LabelledImages,
   progress: Progress,
 ) {
-  const { layers } = layersToQuantize(model, ignore);
+  const { layers } = layersToQuantize(model, { ignore, weights: choice.weights });
   return calibratedRanges(engine, model, layers, numbersOf(choice), { data, observer, progress });
 }

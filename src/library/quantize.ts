@@ -5,6 +5,7 @@ import { type Progress, silent } from '../common/progress.ts';
 import type { Dataset } from '../dataset/dataset.ts';
 import type { Graph } from '../graph/graph.ts';
 import { dropKinds } from '../measure/predictions.ts';
+import { foldNorms } from '../optimize/fold-norms.ts';
 import { quantizationWarning } from '../quantize/describe.ts';
 import { prepare } from '../quantize/prepare.ts';
 import { calibrates, quantizeOptions, quantize as quantizePass } from '../quantize/quantize.ts';
@@ -99,7 +100,8 @@ export async function quantize(
   }
   const images =
     data && looksAtImages(given) ? someImages(engine, model, data, samples, { seed, progress }) : undefined;
-  const prepared = await prepare(engine, model, { migrate, correctBias }, images, progress);
+  const source = options.dtype === 'int8' ? await foldNorms(engine, model) : model;
+  const prepared = await prepare(engine, source, { migrate, correctBias }, images, progress);
   const quantized =
     maxDrop === undefined
       ? await quantizePass(engine, prepared.graph, options, images, progress)

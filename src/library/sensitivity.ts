@@ -6,6 +6,7 @@ import { batches } from '../dataset/loader.ts';
 import type { Graph } from '../graph/graph.ts';
 import { randomInputs } from '../measure/agreement.ts';
 import { layerSensitivity, type Sensitivity, type SomeImages } from '../measure/sensitivity.ts';
+import { foldNorms } from '../optimize/fold-norms.ts';
 import { numbersOf } from '../quantize/backends.ts';
 import { layersToQuantize } from '../quantize/layers.ts';
 import { int8Keys, quantizeOptions } from '../quantize/quantize.ts';
@@ -37,35 +38,30 @@ export interface SensitivityModelOptions extends Input, Surroundings {
 const batchSize = 8;
 
 /**
- * Ranks a model's linear layers by what int8 in each alone does to its outputs, and with data to its predictions.
+ * Ranks a model's linear layers and convolutions by what int8 in each alone does to its outputs, and with data to its predictions.
  *
  * @example
  * ```js
  * const { layers } = await sensitivity(engine, model, { data });
  * const int8 = await quantize(engine, model, { ignore: [layers[0].layer] });
  * ```
- * @throws UserError on a wrong option, a quantized model, one without linear layers, or static ranges without data
+ * @throws UserError on a wrong option, a quantized model, one without such layers, or static ranges without data
  */
 export async function sensitivity(
   engine: Engine,
-  model: Graph,
+  source: Graph,
   { data, seed = 0, threads, progress, signal, ...input }: SensitivityModelOptions = {},
 ): Promise<Sensitivity> {
   const { samples, scheme, observer, ...choice } = validated(sensitivityOptions, input);
+  const model = await foldNorms(engine, source);
   if (scheme === 'static' && !data) throw new UserError('static ranges need --data');
   const ranges =
     data && scheme === 'static'
-      ? await calibratedRanges(
-          engine,
-          model,
-          layersToQuantize(model, choice.ignore).layers,
-          numbersOf(choice),
-          {
-            data: someImages(engine, model, data, samples, { seed, progress }),
-            observer,
-            progress,
-          },
-        )
+      ? await calibratedRanges(engine, model, layersToQuantize(model, choice).layers, numbersOf(choice), {
+          data: someImages(engine, model, data, samples, { seed, progress }),
+          observer,
+          progress,
+        })
       : undefined;
   const images = data ? heldOut(engine, model, data, samples) : noise(model, samples, seed);
   return layerSensitivity(engine, model, images, {

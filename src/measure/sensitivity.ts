@@ -51,7 +51,7 @@ export interface SomeImages {
 }
 
 /**
- * Ranks the Linears of a float32 model by what int8 in each alone does to its outputs. One session computes all: in float32,
+ * Ranks the layers of a float32 model by what int8 in each alone does to its outputs. One session computes all: in float32,
  * with the numbers of int8 behind a switch for each weight.
  * @throws UserError when the model is quantized already or has nothing to quantize, or there are no images
  */
@@ -103,7 +103,7 @@ const switchesName = 'pqv.switches';
 function switchedGraph(source: Graph, numbers: FakeQuantization): { graph: Graph; weights: Value[] } {
   const { graph } = source.clone();
   raiseOpset(graph, switchOpset);
-  const { layers } = layersToQuantize(graph, numbers.ignore ?? []);
+  const { layers } = layersToQuantize(graph, numbers);
   const weights = [...new Set(layers.map(({ weight }) => weight))];
   const input = graph.addInput(switchesName, 'bool', [weights.length]);
   const at = (index: number) => (b: Builder) => b.op('Gather', [input, Tensor.scalar(index, 'int64')]);

@@ -61,6 +61,10 @@ describe('optimizeForOrt', () => {
     const distance = Math.hypot(...got.map((v, i) => v - expected[i]!)) / Math.hypot(...expected);
     expect(distance).toBeLessThan(2e-3);
     expect(graph.nodes.filter((node) => node.op.endsWith('DynamicQuantizeMatMul'))).toHaveLength(9);
-    expect(graph.nodes.filter((node) => node.op === 'Mul')).toEqual([]);
+    // That of the patch embedding's kernel, which is int8.
+    expect(graph.nodes.filter((node) => node.op === 'Mul')).toMatchObject([
+      { inputs: [{}, { dtype: 'float32' }] },
+    ]);
+    expect(graph.constants.get('patch_embed.proj.weight')!.dtype).toBe('int8');
   });
 });

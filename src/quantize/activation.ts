@@ -21,21 +21,22 @@ export function fullActivation(b: Builder, input: Value): QuantizedActivation {
 export const activationAtRunTime = (b: Builder, input: Value, { reduceRange }: Numbers) =>
   reduceRange ? reducedActivation(b, input) : fullActivation(b, input);
 
-/** Activations with a range that was found beforehand; constants and result are named after the input. */
+/** Activations with a range that was found beforehand; constants and result are named after the input, or `name`. */
 export function calibratedActivation(
   b: Builder,
   input: Value,
   { scale, zeroPoint }: Affine,
+  name = input.name,
 ): QuantizedActivation {
   const { graph } = b;
   const constant = (what: string, tensor: Tensor) =>
-    graph.addConstant(graph.uniqueName(`${input.name}_${what}`), tensor);
+    graph.addConstant(graph.uniqueName(`${name}_${what}`), tensor);
   const parameters = {
     scale: constant('scale', Tensor.scalar(scale)),
     zeroPoint: constant('zero_point', new Tensor('uint8', [], Uint8Array.of(zeroPoint))),
   };
   const operands = [input, parameters.scale, parameters.zeroPoint];
-  return { quantized: b.op('QuantizeLinear', operands, {}, `${input.name}_quantized`), ...parameters };
+  return { quantized: b.op('QuantizeLinear', operands, {}, `${name}_quantized`), ...parameters };
 }
 
 /** Smallest normal float32: keeps the scale of a value that is zero throughout from being zero. */
@@ -54,4 +55,12 @@ export function reducedActivation(b: Builder, input: Value): QuantizedActivation
   const zero = b.op('Round', [b.op('Div', [b.op('Sub', [none, low]), scale])]);
   const zeroPoint = b.op('Cast', [b.op('Clip', [zero, none, levels])], { to: dataTypes.uint8.onnx });
   return { quantized: b.op('QuantizeLinear', [input, scale, zeroPoint]), scale, zeroPoint };
+}
+
+/** What a QuantizeLinear with these very parameters was given; undefined where the numbers come otherwise. */
+export function quantizedInput({ quantized, scale, zeroPoint }: QuantizedActivation): Value | undefined {
+  const node = quantized.producer;
+  if (node?.op !== 'QuantizeLinear' || node.inputs[1] !== scale || node.inputs[2] !== zeroPoint)
+    return undefined;
+  return node.input(0);
 }

@@ -1,55 +1,62 @@
 import type { Builder } from '../graph/builder.ts';
 import type { Graph, Value } from '../graph/graph.ts';
-import { type Linear, linears } from '../graph/linear.ts';
 import { dataTypes } from '../graph/tensor.ts';
 import { activationAtRunTime, type QuantizedActivation } from './activation.ts';
 import { numbersOf } from './backends.ts';
-import { type QuantizedLinear, quantizedLinears } from './quantized-linear.ts';
+import { isConvolution, type Layer, layersOf } from './layer.ts';
+import { convolved, widened } from './quantized-convolution.ts';
+import { type QuantizedLayer, quantizedLayers } from './quantized-layer.ts';
 import type { Quantization } from './record.ts';
 
-/** A Linear of a float32 graph, and the integers of a quantized model on the same inputs. */
+/** A layer of a float32 graph, and the integers of a quantized model on the same inputs. */
 export interface BesideLayer {
-  readonly layer: Linear;
-  readonly int8: QuantizedLinear;
+  readonly layer: Layer;
+  readonly int8: QuantizedLayer;
   /** What the integers of its inputs stand for. */
   readonly inputs: Value;
-  /** Those of its weight, float32 `[in, out]`, their scale left out. */
+  /** Those of its weight, float32, their scale left out. */
   readonly weights: Value;
   /** What int8 gives less what float32 gives. */
   readonly off: Value;
 }
 
 /**
- * Writes into a float32 graph, behind each Linear that is int8 in `quantized`, what that model's integers make of the exact inputs.
+ * Writes into a float32 graph, behind each layer that is int8 in `quantized`, what that model's integers make of the exact inputs.
  * Until the next layer is asked for, the builder writes there too.
  * @param b of a copy of the graph that `quantized` was made from
  */
 export function* besideLayers(b: Builder, quantized: Graph, record: Quantization): Generator<BesideLayer> {
   const { graph } = b;
-  const integers = new Map(quantizedLinears(quantized).map((layer) => [layer.output.name, layer]));
-  for (const layer of linears(graph)) {
+  const integers = new Map(quantizedLayers(quantized).map((layer) => [layer.output.name, layer]));
+  for (const layer of layersOf(graph)) {
     const { input, output } = layer;
     const int8 = integers.get(output.name);
     if (!int8) continue;
     b.before = graph.nodes[graph.nodes.indexOf(output.producer!) + 1];
-    const inputs = inputNumbers(b, input, int8, record);
-    const weights = b.op('Cast', [b.constant(int8.weight.tensor!, 'integers')], {
-      to: dataTypes.float32.onnx,
-    });
+    const values = b.constant(int8.weight.tensor!, 'integers');
     const scale = b.constant(int8.weightScale.tensor!, 'scale');
-    const product = b.op('Mul', [b.op('MatMul', [inputs, weights]), scale]);
     const bias = int8.bias && b.constant(int8.bias.tensor!, 'bias');
-    const off = b.op('Sub', [bias ? b.op('Add', [product, bias]) : product, output]);
-    yield { layer, int8, inputs, weights, off };
+    const weights = b.op('Cast', [values], { to: dataTypes.float32.onnx });
+    if (isConvolution(layer)) {
+      const inputs = int8.activation ? inputNumbers(b, input, int8.activation, record) : input;
+      const made = convolved(b, { ...layer, bias }, inputs, widened(b, { values, scale }));
+      const given = int8.result ? inputNumbers(b, made, int8.result, record) : made;
+      yield { layer, int8, inputs, weights, off: b.op('Sub', [given, output]) };
+    } else {
+      const inputs = inputNumbers(b, input, int8.activation, record);
+      const product = b.op('Mul', [b.op('MatMul', [inputs, weights]), scale]);
+      const off = b.op('Sub', [bias ? b.op('Add', [product, bias]) : product, output]);
+      yield { layer, int8, inputs, weights, off };
+    }
   }
   b.before = undefined;
 }
 
-/** What a quantized layer reads, in float32, as its integers stand for it. */
+/** What a quantized layer reads (or gives), in float32, as its integers stand for it. */
 function inputNumbers(
   b: Builder,
   input: Value,
-  { activation }: QuantizedLinear,
+  activation: QuantizedActivation | undefined,
   record: Quantization,
 ): Value {
   const constants = activation?.scale.tensor && activation.zeroPoint.tensor;

@@ -8,7 +8,7 @@ import { onnxruntime } from '../runtime/onnxruntime.node.ts';
 import { runOnce } from '../runtime/session.ts';
 import { correctBias } from './bias-correction.ts';
 import { quantizeDynamic } from './dynamic.ts';
-import { quantizedLinears } from './quantized-linear.ts';
+import { quantizedLayers } from './quantized-layer.ts';
 import { quantizeStatic } from './static.ts';
 
 const width = 16;
@@ -62,7 +62,7 @@ for (const [name, make] of Object.entries(ways)) {
     const before = await meanOff(source, quantized);
     await correctBias(onnxruntime, source, quantized, [{ x }]);
     checkGraph(quantized);
-    const layers = quantizedLinears(quantized);
+    const layers = quantizedLayers(quantized);
     expect(layers.map(({ bias }) => bias?.shape)).toEqual([[width], [5]]);
     expect(layers.map(({ output }) => output.name)).toEqual(
       expect.arrayContaining([quantized.outputs[0]!.name]),

@@ -5,11 +5,12 @@ import { type OpName, rowOf } from '../graph/schema/signature.ts';
 import { Tensor } from '../graph/tensor.ts';
 import type { Engine, Tensors } from '../runtime/session.ts';
 import { besideLayers } from './beside.ts';
-import { fusedLinear, type QuantizedLinear } from './quantized-linear.ts';
+import { channelAxis } from './layer.ts';
+import { fusedLinear, type QuantizedLayer } from './quantized-layer.ts';
 import { quantization } from './record.ts';
 
 /**
- * Takes from the bias of each int8 Linear, in the graph given, what its outputs are off on the average, on exact inputs: rounded
+ * Takes from the bias of each int8 layer, in the graph given, what its outputs are off on the average, on exact inputs: rounded
  * weights do not cancel where a channel has a mean (Data-Free Quantization, arXiv 1906.04721, section 4.2).
  * @param source the float32 graph that it was made from
  * @param batches inputs by the model's input names
@@ -22,15 +23,17 @@ export async function correctBias(
 ): Promise<void> {
   const { graph } = source.clone();
   const b = new Builder(graph);
-  const layers: { int8: QuantizedLinear; mean: Value }[] = [];
-  for (const { int8, off } of besideLayers(b, quantized, quantization(quantized)!)) {
-    const rows = b.op('Reshape', [off, b.ints([-1, int8.weight.tensor!.shape[1]!])]);
-    layers.push({ int8, mean: b.op('ReduceMean', [rows, b.ints([0])], { keepdims: 0 }) });
+  const layers: { int8: QuantizedLayer; mean: Value }[] = [];
+  for (const { layer, int8, off } of besideLayers(b, quantized, quantization(quantized)!)) {
+    const rank = off.shape!.length;
+    const channels = (channelAxis(layer) + rank) % rank;
+    const others = Array.from({ length: rank }, (_, axis) => axis).filter((axis) => axis !== channels);
+    layers.push({ int8, mean: b.op('ReduceMean', [off, b.ints(others)], { keepdims: 0 }) });
   }
   if (layers.length === 0) return;
   graph.outputs.splice(0, Infinity, ...layers.map(({ mean }) => mean));
   const session = await engine.load(graph);
-  const sums = layers.map(({ int8 }) => new Float64Array(int8.weight.tensor!.shape[1]!));
+  const sums = layers.map(({ mean }) => new Float64Array(mean.staticShape[0]!));
   let done = 0;
   try {
     for await (const feeds of batches) {
@@ -54,7 +57,7 @@ export async function correctBias(
 }
 
 /** How a layer without a bias is written with one, by the op of its product. */
-const withBias: { readonly [O in OpName]?: (b: Builder, layer: QuantizedLinear, bias: Value) => Value } = {
+const withBias: { readonly [O in OpName]?: (b: Builder, layer: QuantizedLayer, bias: Value) => Value } = {
   'com.microsoft.DynamicQuantizeMatMul': (b, { input, weight, weightScale }, bias) =>
     b.op('com.microsoft.DynamicQuantizeMatMul', [input, weight, weightScale, undefined, bias]),
   'com.microsoft.MatMulIntegerToFloat': (b, layer, bias) =>
@@ -62,7 +65,7 @@ const withBias: { readonly [O in OpName]?: (b: Builder, layer: QuantizedLinear, 
   MatMul: (b, { product }, bias) => b.op('Add', [b.op('MatMul', [product.input(0), product.input(1)]), bias]),
 };
 
-function setBias(graph: Graph, layer: QuantizedLinear, tensor: Tensor): void {
+function setBias(graph: Graph, layer: QuantizedLayer, tensor: Tensor): void {
   const { bias, product, output } = layer;
   if (bias) {
     if (bias.uses.length === 1) {
@@ -70,13 +73,17 @@ function setBias(graph: Graph, layer: QuantizedLinear, tensor: Tensor): void {
       return;
     }
     const own = graph.addConstant(graph.uniqueName(bias.name), tensor);
-    const [{ node, index }] = bias.uses.filter(({ node }) => node.outputs.includes(output)) as [
-      (typeof bias.uses)[number],
-    ];
+    const [{ node, index }] = bias.uses.filter(
+      ({ node }) => node === product || node.outputs.includes(output),
+    ) as [(typeof bias.uses)[number]];
     node.setInput(index, own);
     return;
   }
   const own = graph.addConstant(graph.uniqueName(`${layer.weight.name}_bias`), tensor);
+  if (product.op === 'Conv') {
+    product.setInput(2, own);
+    return;
+  }
   const made = rowOf(withBias, product)!(new Builder(graph, product), layer, own);
   replaceValue(graph, output, made);
   graph.removeDead();

@@ -33,7 +33,7 @@ export function quantizationFacts(record: Quantization): string[] {
 /** How many layers are named. */
 const shown = 3;
 
-function checkFacts({ check, drop, ignored = [] }: Quantization): string[] {
+function checkFacts({ check, drop, ignored = [], tooUneven = [] }: Quantization): string[] {
   const lines: string[] = [];
   if (drop) {
     lines.push(
@@ -47,6 +47,11 @@ function checkFacts({ check, drop, ignored = [] }: Quantization): string[] {
     lines.push(`layers that change most by themselves: ${named.join(', ')}`);
   }
   if (ignored.length > 0) lines.push(`left in float32: ${ignored.join(', ')}`);
+  if (tooUneven.length > 0) {
+    const named = tooUneven.slice(0, shown).join(', ');
+    const others = tooUneven.length > shown ? `, and ${tooUneven.length - shown} more` : '';
+    lines.push(`kernels left in float32, too uneven for int8: ${named}${others}`);
+  }
   return lines;
 }
 

@@ -9,7 +9,7 @@ import { onnxruntime } from '../runtime/onnxruntime.node.ts';
 import { runOnce } from '../runtime/session.ts';
 import { type BackendName, backends, numbersOf, weightKinds } from './backends.ts';
 import { quantizeDynamic } from './dynamic.ts';
-import { quantizedLinears } from './quantized-linear.ts';
+import { quantizedLayers } from './quantized-layer.ts';
 import { quantization } from './record.ts';
 import { pairBound } from './weight-pairs.ts';
 import { WeightQuantizer } from './weight-quantizer.ts';
@@ -56,8 +56,8 @@ const quantized = async (rows: number[][], rounding: WeightRounding) => {
     'w',
     Tensor.float32([rows.length, rows[0]!.length], new Float32Array(rows.flat())),
   );
-  const quantizer = new WeightQuantizer(onnxruntime, rounding);
-  const result = await quantizer.quantize({ weight, layout: 'out,in' });
+  const quantizer = new WeightQuantizer(onnxruntime);
+  const result = await quantizer.quantize({ weight, layout: 'out,in' }, rounding);
   await quantizer.dispose();
   return result;
 };
@@ -188,12 +188,12 @@ describe('quantizeDynamic', () => {
     expect(checkGraph(graph)).toEqual([]);
     const { reduceRange } = numbersOf({ backend, weights });
     const product = `com.microsoft.${reduceRange ? 'MatMulIntegerToFloat' : 'DynamicQuantizeMatMul'}`;
-    expect(quantizedLinears(graph).map((layer) => [layer.product.op, layer.weight.name])).toEqual([
+    expect(quantizedLayers(graph).map((layer) => [layer.product.op, layer.weight.name])).toEqual([
       [product, 'fc1.weight'],
       [product, 'fc2.weight'],
     ]);
     if (weights === 'safe') {
-      for (const { weight } of quantizedLinears(graph)) {
+      for (const { weight } of quantizedLayers(graph)) {
         expect(largestPair(weight.tensor!)).toBeLessThanOrEqual(pairBound);
       }
     }

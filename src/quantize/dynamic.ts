@@ -4,7 +4,7 @@ import type { Engine } from '../runtime/session.ts';
 import { type QuantizedActivation, reducedActivation } from './activation.ts';
 import { chosen, type NumberOptions, numbersOf } from './backends.ts';
 import { layersToQuantize, replaceLayers } from './layers.ts';
-import { fusedLinear } from './quantized-linear.ts';
+import { fusedLinear } from './quantized-layer.ts';
 import { assertFullPrecision, recordQuantization } from './record.ts';
 
 export interface DynamicOptions extends NumberOptions {
@@ -14,15 +14,16 @@ export interface DynamicOptions extends NumberOptions {
 }
 
 /**
- * A copy of the graph in which every Linear has int8 weights and finds the range of its activations at
+ * A copy of the graph in which every layer has int8 weights, and every Linear finds the range of its activations at
  * run time: `com.microsoft.DynamicQuantizeMatMul(x, weight int8 [in, out], scale, -, bias)`; with 7-bit
  * activations, which that op does not have, `com.microsoft.MatMulIntegerToFloat` behind the ops that find
- * and use such a range. Integer weights take the place, and the name, of the float ones; convolutions and
- * products of two activations stay in float32.
+ * and use such a range. Integer weights take the place, and the name, of the float ones; convolutions (which then multiply in
+ * float32, see `multipliesIntegers`) have their kernel behind a `Cast` and a `Mul`. Products of two activations stay in float32.
+ * A norm behind a convolution should be in it before (`foldNorms`).
  *
  * x is quantized as a whole, so results depend a little on what else is in the batch.
  *
- * @throws UserError when the backend is unknown, the model is quantized already, has no Linear to
+ * @throws UserError when the backend is unknown, the model is quantized already, has nothing to
  *   quantize, or has weights that are no numbers
  */
 export async function quantizeDynamic(
@@ -33,14 +34,13 @@ export async function quantizeDynamic(
   const numbers = numbersOf(choice);
   assertFullPrecision(source);
   const { graph } = source.clone();
-  const { layers, ignored } = layersToQuantize(graph, ignore);
+  const { layers, ignored } = layersToQuantize(graph, { ignore, weights: choice.weights });
   const reduced = new Map<Value, QuantizedActivation>();
-  const weightError = await replaceLayers(
+  const { weightError, kept } = await replaceLayers(
     engine,
     graph,
     layers,
-    numbers,
-    progress,
+    { scheme: 'dynamic', numbers, progress },
     (b, { input, bias }, { values, scale }) => {
       if (!numbers.reduceRange) {
         const operands = [input, values, scale];
@@ -51,6 +51,9 @@ export async function quantizeDynamic(
       return fusedLinear(b, activation, { weight: values, weightScale: scale, bias });
     },
   );
-  recordQuantization(graph, { dtype: 'int8', scheme: 'dynamic', ...chosen(choice), weightError, ignored });
+  recordQuantization(graph, {
+    ...{ dtype: 'int8', scheme: 'dynamic', ...chosen(choice), weightError, ignored },
+    tooUneven: kept.length ? kept : undefined,
+  });
   return graph;
 }

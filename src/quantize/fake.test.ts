@@ -43,7 +43,7 @@ describe.each(['dynamic', 'static'] as const)('a ViT of %s int8 numbers', (schem
 
   it.each(choices)('computes what int8 does: $backend, $weights weights', async (choice) => {
     const { graph } = model.clone();
-    const { layers } = layersToQuantize(graph, choice.ignore);
+    const { layers } = layersToQuantize(graph, choice);
     const calibrated = () =>
       calibratedRanges(onnxruntime, graph, layers, numbersOf(choice), { data: data() });
     const ranges = scheme === 'static' ? { ranges: await calibrated() } : {};
@@ -136,8 +136,8 @@ describe('gradients through the rounding', () => {
   it('of weights that cannot overflow go past the pairs too', async () => {
     const { dx, dWeight } = await linear({});
     const weight = new Graph().addConstant('w', Tensor.float32([outputs, inputs], torch.weight));
-    const quantizer = new WeightQuantizer(onnxruntime, numbersOf({}));
-    const { values, scale } = await quantizer.quantize({ weight, layout: 'out,in' });
+    const quantizer = new WeightQuantizer(onnxruntime);
+    const { values, scale } = await quantizer.quantize({ weight, layout: 'out,in' }, numbersOf({}));
     await quantizer.dispose();
     const [low, high] = [Math.min(...torch.x), Math.max(...torch.x)];
     const step = (high - low) / 255;

@@ -4,13 +4,15 @@ import type { Graph, Value } from '../graph/graph.ts';
 import { replaceValue } from '../graph/replace.ts';
 import { dataTypes, Tensor } from '../graph/tensor.ts';
 import { fullActivation, type QuantizedActivation } from './activation.ts';
-import { fusedLinear, type QuantizedLinear, quantizedLinears } from './quantized-linear.ts';
+import { convolved, dequantized, integerConvolution, widened } from './quantized-convolution.ts';
+import { fusedLinear, type QuantizedLayer, quantizedLayers } from './quantized-layer.ts';
 
 /**
- * Ways to write an int8 Linear in ONNX:
+ * Ways to write an int8 layer in ONNX:
  * - `fused`: one operator of ONNX Runtime's own (`com.microsoft`), the quickest there;
  * - `integer`: standard operators on integers, what runs anywhere and nobody has to recognize;
  * - `qdq`: quantize/dequantize pairs around a float product, which engines and converters fuse.
+ * Convolutions that multiply floats have their kernel as standard operators in each (`widened`, in `qdq` `dequantized`).
  */
 export const forms = ['fused', 'integer', 'qdq'] as const;
 export type Form = (typeof forms)[number];
@@ -19,19 +21,15 @@ export type Form = (typeof forms)[number];
  * Writes one layer before its old product and returns its result; undefined where it stands in that form
  * already.
  */
-type Writer = (
-  b: Builder,
-  layer: QuantizedLinear,
-  activation: () => QuantizedActivation,
-) => Value | undefined;
+type Writer = (b: Builder, layer: QuantizedLayer, activation: () => QuantizedActivation) => Value | undefined;
 
-const withBias = (b: Builder, product: Value, { bias }: QuantizedLinear): Value =>
+const withBias = (b: Builder, product: Value, { bias }: QuantizedLayer): Value =>
   bias ? b.op('Add', [product, bias]) : product;
 
 /** What the integer sums are multiplied by, a number an output channel or one for all. */
 function sumScale(
   b: Builder,
-  { weightScale }: QuantizedLinear,
+  { weightScale }: QuantizedLayer,
   { scale }: QuantizedActivation,
 ): Value | Tensor {
   if (!scale.isConstant) return b.op('Mul', [scale, weightScale]);
@@ -65,16 +63,46 @@ const writers: Record<Form, Writer> = {
   },
 };
 
+/** The same of a convolution. */
+const convolutionWriters: Record<Form, (b: Builder, layer: QuantizedLayer) => Value | undefined> = {
+  fused: (b, layer) => (layer.activation ? undefined : withKernel(b, layer, 'Mul', widened)),
+  integer: (b, layer) =>
+    layer.activation ? integerConvolution(b, layer) : withKernel(b, layer, 'Mul', widened),
+  qdq: (b, layer) => (layer.activation ? undefined : withKernel(b, layer, 'DequantizeLinear', dequantized)),
+};
+
+/**
+ * A copy of a graph in which convolutions of floats read their int8 kernels through `DequantizeLinear`, for files that the engine
+ * writes itself: it computes what `widened` writes, and the file would hold floats.
+ */
+export function withDequantizedKernels(source: Graph): Graph {
+  const { graph } = source.clone();
+  for (const layer of quantizedLayers(graph)) {
+    if (layer.product.op !== 'Conv' || layer.activation) continue;
+    const result = withKernel(new Builder(graph, layer.product), layer, 'DequantizeLinear', dequantized);
+    if (result) replaceValue(graph, layer.output, result);
+  }
+  graph.removeDead();
+  return graph;
+}
+
+/** A convolution of floats whose kernel is the result of `op`, as `write` writes it. */
+function withKernel(b: Builder, layer: QuantizedLayer, op: string, write: typeof widened): Value | undefined {
+  const { product, weight, weightScale } = layer;
+  if (product.input(1).producer?.op === op) return undefined;
+  return convolved(b, layer, product.input(0), write(b, { values: weight, scale: weightScale }));
+}
+
 /**
  * A copy of an int8 graph, as `quantizeDynamic` or `quantizeStatic` made it, in the form asked for. All
  * forms compute the same integers.
  *
- * @throws UserError when the graph has no int8 Linears in the form these passes write
+ * @throws UserError when the graph has no int8 layers in the form these passes write
  */
 export function toForm(source: Graph, form: Form): Graph {
   const { graph } = source.clone();
-  const layers = quantizedLinears(graph);
-  if (layers.length === 0) throw new UserError('the model has no int8 linear layers: quantize it first');
+  const layers = quantizedLayers(graph);
+  if (layers.length === 0) throw new UserError('the model has no int8 layers: quantize it first');
   const atRunTime = new Map<Value, QuantizedActivation>();
   for (const layer of layers) {
     const b = new Builder(graph, layer.product);
@@ -85,7 +113,8 @@ export function toForm(source: Graph, form: Form): Graph {
       atRunTime.set(input, found);
       return found;
     };
-    const result = writers[form](b, layer, activation);
+    const result =
+      layer.product.op === 'Conv' ? convolutionWriters[form](b, layer) : writers[form](b, layer, activation);
     if (result) replaceValue(graph, layer.output, result);
   }
   graph.removeDead();

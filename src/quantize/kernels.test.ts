@@ -9,7 +9,7 @@ import { onnxruntimeWeb } from '../runtime/onnxruntime-web.ts';
 import { type Engine, runOnce } from '../runtime/session.ts';
 import { quantizeDynamic } from './dynamic.ts';
 import { forms, toForm } from './forms.ts';
-import { quantizedLinears } from './quantized-linear.ts';
+import { quantizedLayers } from './quantized-layer.ts';
 import { quantizeStatic } from './static.ts';
 
 const [rows, width, channels] = [3, 67, 40];
@@ -56,7 +56,7 @@ const quantizers = {
 
 /** What the layer gives in integer arithmetic. */
 function expected(quantized: Graph): number[] {
-  const { weight, weightScale, bias } = quantizedLinears(quantized)[0]!;
+  const { weight, weightScale, bias } = quantizedLayers(quantized)[0]!;
   const w = weight.tensor!.data as Int8Array;
   const results: number[] = [];
   for (let row = 0; row < rows; row++) {

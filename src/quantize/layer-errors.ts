@@ -4,9 +4,10 @@ import { dataTypes, Tensor } from '../graph/tensor.ts';
 import { runInParts } from '../runtime/run-in-parts.ts';
 import type { Engine, Tensors } from '../runtime/session.ts';
 import { besideLayers } from './beside.ts';
+import { channelAxis } from './layer.ts';
 import type { Quantization } from './record.ts';
 
-/** What int8 does to one Linear on exact inputs. */
+/** What int8 does to one layer on exact inputs. */
 export interface LayerError {
   /** Of its weight. */
   readonly name: string;
@@ -23,7 +24,7 @@ export interface LayerError {
 }
 
 /**
- * Runs a float32 model once, and beside each Linear that is int8 in `quantized` the integers of that model on the same
+ * Runs a float32 model once, and beside each layer that is int8 in `quantized` the integers of that model on the same
  * inputs.
  * @param source the float32 graph that `quantized` was made from
  * @param record what was done to it
@@ -41,11 +42,11 @@ export async function layerErrors(
   const weights: Value[] = [];
   const rows: Value[] = [];
   for (const { layer, inputs, weights: integers, off } of besideLayers(b, quantized, record)) {
-    const { input, weight, layout, output } = layer;
+    const { input, weight, output } = layer;
     const numbers = [
       ...[off, output].map((value) => b.op('ReduceSumSquare', [value], { keepdims: 0 })),
       ...[input, inputs, integers].map((value) => nonZeros(b, value)),
-      ...extremes(b, input, weight.staticShape[layout === 'in,out' ? 0 : 1]!),
+      ...extremes(b, input, channelAxis(layer)),
     ].map((value) => b.op('Reshape', [value, Tensor.int64([1])]));
     weights.push(weight);
     rows.push(b.op('Concat', numbers, { axis: 0 }));
@@ -95,8 +96,10 @@ const nonZeros = (b: Builder, value: Value): Value =>
   b.op('ReduceL1', [b.op('Sign', [value])], { keepdims: 0 });
 
 /** The channel with the largest magnitude, that magnitude, and the median of all channels'. */
-function extremes(b: Builder, input: Value, channels: number): Value[] {
-  const flat = b.op('Reshape', [b.op('Abs', [input]), b.ints([-1, channels])]);
+function extremes(b: Builder, input: Value, axis: number): Value[] {
+  const channels = input.shape!.at(axis) as number;
+  const last = axis === -1 ? input : channelsLast(b, input);
+  const flat = b.op('Reshape', [b.op('Abs', [last]), b.ints([-1, channels])]);
   const largest = b.op('ReduceMax', [flat, b.ints([0])], { keepdims: 0 });
   const upper = b.node('TopK', [largest, b.ints([Math.ceil(channels / 2)])], { axis: 0 }, 2).output(0);
   const channel = b.op('ArgMax', [largest], { axis: 0, keepdims: 0 });
@@ -105,4 +108,10 @@ function extremes(b: Builder, input: Value, channels: number): Value[] {
     b.op('ReduceMax', [largest], { keepdims: 0 }),
     b.op('ReduceMin', [upper], { keepdims: 0 }),
   ];
+}
+
+/** Channels, axis 1 of an image, behind its places. */
+function channelsLast(b: Builder, image: Value): Value {
+  const places = image.shape!.slice(2).map((_, i) => i + 2);
+  return b.op('Transpose', [image], { perm: [0, ...places, 1] });
 }

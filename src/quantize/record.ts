@@ -25,6 +25,8 @@ export interface Quantization {
   compute?: 'float16' | 'float32';
   /** Weights that were left as they were. */
   ignored?: string[];
+  /** int8: kernels that stayed in float32, since int8 can't hold them. */
+  tooUneven?: string[];
   /** Norms whose channels were scaled into the next weights, by the names of their scales. */
   migrated?: string[];
   /** What is off on the average was taken from the biases. */
@@ -65,6 +67,7 @@ const recordSchema = z.looseObject({
   weights: z.enum(weightKinds).optional(),
   weightError: z.object({ relative: z.number(), plain: z.number() }).optional(),
   ignored: z.array(z.string()).optional(),
+  tooUneven: z.array(z.string()).optional(),
   migrated: z.array(z.string()).optional(),
   drop: z
     .looseObject({

@@ -1,11 +1,11 @@
 import { UserError } from '../common/errors.ts';
 import type { Graph } from '../graph/graph.ts';
-import { linears } from '../graph/linear.ts';
 import { type DataType, storedBytes, type Tensor } from '../graph/tensor.ts';
 import { noiseFeeds } from '../runtime/noise.ts';
 import { runInParts } from '../runtime/run-in-parts.ts';
 import type { Engine, Tensors } from '../runtime/session.ts';
 import { castTensors } from './cast.ts';
+import { layersOf } from './layer.ts';
 import { type LayerError, layerErrors } from './layer-errors.ts';
 import type { Quantization } from './record.ts';
 
@@ -160,14 +160,14 @@ async function collapse(
   return first ? `${outputs}; ${first} is the first layer that gives something else` : outputs;
 }
 
-/** The first Linear that gives something else in the quantized model than in its source, by its weight's name. */
+/** The first layer that gives something else in the quantized model than in its source, by its weight's name. */
 async function firstFar(
   engine: Engine,
   source: Graph,
   quantized: Graph,
   feeds: Tensors,
 ): Promise<string | undefined> {
-  const layers = linears(source).filter(({ output }) => quantized.find(output.name));
+  const layers = layersOf(source).filter(({ output }) => quantized.find(output.name));
   const watched = (of: Graph) => {
     const { graph } = of.clone();
     graph.outputs.splice(0, Infinity, ...layers.map(({ output }) => graph.find(output.name)!));

@@ -10,7 +10,7 @@ import { type BackendName, backends } from './backends.ts';
 import { calibrate } from './calibrate.ts';
 import { quantizeDynamic } from './dynamic.ts';
 import { type Observer, type ObserverName, observers } from './observers.ts';
-import { quantizedLinears } from './quantized-linear.ts';
+import { quantizedLayers } from './quantized-layer.ts';
 import { quantization } from './record.ts';
 import { quantizeStatic } from './static.ts';
 
@@ -107,7 +107,7 @@ describe('quantizeStatic', () => {
     const source = net();
     const graph = await quantizeStatic(onnxruntime, source, { backend, observer, data: stream() });
     expect(checkGraph(graph)).toEqual([]);
-    const layers = quantizedLinears(graph);
+    const layers = quantizedLayers(graph);
     expect(layers.map(({ weight }) => [weight.name, weight.dtype, weight.shape])).toEqual([
       ['gate.weight', 'int8', [16, 32]],
       ['value.weight', 'int8', [16, 32]],
@@ -143,7 +143,7 @@ describe('quantizeStatic', () => {
     });
     const floats = batches.flatMap((tensor) => [...tensor.floats]);
     const { scale, zeroPoint } = affine({ min: Math.min(...floats), max: Math.max(...floats) }, levels);
-    const { activation } = quantizedLinears(graph)[0]!;
+    const { activation } = quantizedLayers(graph)[0]!;
     expect(activation!.scale.tensor!.floats[0]).toBe(scale);
     expect(activation!.zeroPoint.tensor).toMatchObject({ dtype: 'uint8', shape: [] });
     expect(activation!.zeroPoint.tensor!.integers).toEqual([zeroPoint]);

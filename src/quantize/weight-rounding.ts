@@ -1,15 +1,19 @@
 import type { Builder } from '../graph/builder.ts';
 import type { Value } from '../graph/graph.ts';
-import type { Linear } from '../graph/linear.ts';
-import { Tensor } from '../graph/tensor.ts';
+import { elementCount, Tensor } from '../graph/tensor.ts';
 import type { Granularity } from './backends.ts';
-import { WeightPairs, withinInt8 } from './weight-pairs.ts';
+import type { Layer } from './layer.ts';
+import { pairBound, WeightPairs, withinInt8 } from './weight-pairs.ts';
 
 export interface WeightRounding {
   /** One scale for each output channel, or one for the whole matrix. */
   readonly granularity: Granularity;
   /** Whether neighbours that are multiplied as a pair keep within `pairBound`; for scales of channels. */
   readonly bounded: boolean;
+  /** Each number keeps within half of `pairBound`, whichever two are multiplied as a pair. */
+  readonly halved?: boolean;
+  /** Scales don't go below this, so that all-zero channels divide by something; default PyTorch's, float32 epsilon. */
+  readonly smallestScale?: number;
 }
 
 /** `columns ~ integers * scale`. */
@@ -20,19 +24,31 @@ export interface RoundedWeight {
   readonly scale: Value;
 }
 
-/** A weight as `[in, out]`, and that shape. */
+/** A weight as `[in, out]`, and that shape; all that a filter of a convolution holds is `in`. */
 export function columnsOf(
   b: Builder,
   weight: Value,
-  layout: Linear['layout'],
+  layout: Layer['layout'],
 ): readonly [Value, readonly [number, number]] {
-  const [rows, width] = weight.staticShape as [number, number];
-  if (layout === 'in,out') return [weight, [rows, width]];
-  return [b.op('Transpose', [weight], { perm: [1, 0] }), [width, rows]];
+  const [first, ...rest] = weight.staticShape as [number, number, ...number[]];
+  if (layout === 'in,out') return [weight, [first, rest[0]!]];
+  const size = elementCount(rest);
+  const rows = rest.length === 1 ? weight : b.op('Reshape', [weight, Tensor.int64([first, size])]);
+  return [b.op('Transpose', [rows], { perm: [1, 0] }), [size, first]];
 }
 
-/** Scales don't go below this (float32 epsilon), so that all-zero channels divide by something. */
-const smallestScale = 2 ** -23;
+/** `[in, out]` as a layer of that layout reads it in int8: filters as they were, matrices as they are. */
+export function fromColumns(
+  b: Builder,
+  columns: Value,
+  { weight, layout }: Pick<Layer, 'weight' | 'layout'>,
+): Value {
+  if (layout !== 'out,in,window') return columns;
+  return b.op('Reshape', [
+    b.op('Transpose', [columns], { perm: [1, 0] }),
+    Tensor.int64([...weight.staticShape]),
+  ]);
+}
 
 /**
  * Rounds a weight symmetrically to what int8 holds.
@@ -45,17 +61,22 @@ const smallestScale = 2 ** -23;
  * neighbours are rounded away from zero, the one that moved more goes back by one. (Cutting the few largest
  * pairs of a channel instead, at the scale of least squared error, gains 1 % of the error of normal weights.)
  *
+ * Halved: scale = max(m / 64, 2^-23), so that no number exceeds half of `pairBound`.
+ *
  * @param columns `[in, out]`
  */
 export function roundWeight(
   b: Builder,
   columns: Value,
   shape: readonly [number, number],
-  { granularity, bounded }: WeightRounding,
+  { granularity, bounded, halved, smallestScale = 2 ** -23 }: WeightRounding,
 ): RoundedWeight {
   const axes = Tensor.int64(granularity === 'channel' ? [0] : [0, 1]);
   const largest = b.op('ReduceMax', [b.op('Abs', [columns]), axes], { keepdims: 0 });
-  const plain = b.op('Max', [b.op('Div', [largest, b.scalar(127.5)]), b.scalar(smallestScale)]);
+  const plain = b.op('Max', [
+    b.op('Div', [largest, b.scalar(halved ? pairBound / 2 : 127.5)]),
+    b.scalar(smallestScale),
+  ]);
   if (!bounded) return { integers: b.op('Round', [withinInt8(b, columns, plain)]), scale: plain };
   const pairs = new WeightPairs(b, columns, shape);
   const scale = pairs.scale(plain);

@@ -14,7 +14,7 @@ import type { Settings } from './finetune-options.ts';
 /**
  * The int8 numbers that a training is for; undefined where it is for none. Static ranges are those of the model as it
  * is now, and stay.
- * @throws UserError when the model is quantized already or has no Linear to quantize, or static ranges have no images
+ * @throws UserError when the model is quantized already or has nothing to quantize, or static ranges have no images
  */
 export async function fakeQuantizationOf(
   engine: Engine,
@@ -24,7 +24,7 @@ export async function fakeQuantizationOf(
 ): Promise<FakeQuantization | undefined> {
   if (!qat) return undefined;
   assertFullPrecision(model);
-  const { layers } = layersToQuantize(model, ignore);
+  const { layers } = layersToQuantize(model, { ignore, weights });
   const choice = { backend, weights, assumeVnni, ignore };
   if (scheme === 'dynamic') return choice;
   if (!calibration) throw new UserError('training for static int8 needs images to find ranges on');

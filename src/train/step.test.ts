@@ -6,7 +6,7 @@ import { Graph } from '../graph/graph.ts';
 import { parameters, setParameters } from '../graph/parameters.ts';
 import { Tensor } from '../graph/tensor.ts';
 import { quantizeDynamic } from '../quantize/dynamic.ts';
-import { quantizedLinears } from '../quantize/quantized-linear.ts';
+import { quantizedLayers } from '../quantize/quantized-layer.ts';
 import { onnxruntime } from '../runtime/onnxruntime.node.ts';
 import { runOnce } from '../runtime/session.ts';
 import { initModel } from '../zoo/model.ts';
@@ -273,7 +273,7 @@ describe('training step', () => {
     graph.outputs.push(b.op('MatMul', [b.op('MatMul', [x, turned[0]]), turned[1]], {}, 'logits'));
     setParameters(graph, Object.keys(weights));
     const input = { pixels: filled([4, 2], (i) => Math.sin(i * 1.3)), targets };
-    const int8 = { ignore: ['first.*'], weights: 'torch' } as const;
+    const int8 = { ignore: ['first.*'] };
     const quantized = await quantizeDynamic(onnxruntime, graph, int8);
     const { logits } = await runOnce(onnxruntime, quantized, { pixel_values: input.pixels });
 
@@ -284,7 +284,7 @@ describe('training step', () => {
       return powers.map((power, k) => [power / total, targets.floats[3 * n + k]!] as const);
     });
     const loss = error.flat().reduce((sum, [p, target]) => sum - target * Math.log(p), 0) / 4;
-    const packed = quantizedLinears(quantized)[0]!;
+    const packed = quantizedLayers(quantized)[0]!;
     const w = (k: number, j: number) =>
       (packed.weight.tensor!.data as Int8Array)[3 * j + k]! * packed.weightScale.tensor!.floats[k]!;
 

@@ -3,6 +3,7 @@ import type { Graph, Value } from '../../graph/graph.ts';
 import { inferGraph } from '../../graph/infer.ts';
 import { argumentsOf } from '../../graph/schema/arguments.ts';
 import { type OpArguments, type OpName, rowOf } from '../../graph/schema/signature.ts';
+import { withDequantizedKernels } from '../../quantize/forms.ts';
 import { Lowering, type LoweringRule } from './lowering.ts';
 import { live, type Program } from './program.ts';
 import { tfliteLowering } from './rules.ts';
@@ -22,7 +23,8 @@ export function singleImage(source: Graph): Graph {
  * `[1, H, W, C]` in the file, numbers float32; an input of uint8 pixels stays as it is.
  * @throws UserError naming op and node when an op has no rule, or its rule can't express the node
  */
-export function lowerGraph(graph: Graph): Program {
+export function lowerGraph(source: Graph): Program {
+  const graph = withDequantizedKernels(source);
   const lowering = new Lowering(graph);
   const inputs = graph.inputs
     .filter((value) => !value.isConstant)

@@ -7,8 +7,9 @@ export interface FileTensor {
   readonly dtype: NumericType;
   readonly shape: readonly number[];
   readonly data?: Tensor;
-  /** Of int8 constants: one a row of the first axis. */
+  /** Of int8 constants: one a row of an axis, by default the first. */
   readonly scales?: Float32Array;
+  readonly scaledAxis?: number;
 }
 
 export interface Operator {

@@ -55,6 +55,8 @@ describe('exportTflite', () => {
       expect(inputs[1]!.scales).toHaveLength(inputs[1]!.shape[0]!);
       expect(options).toMatchObject({ asymmetricQuantizeInputs: true });
     }
+    const kernels = program.operators.filter(({ builtin }) => builtin === 'DEQUANTIZE');
+    expect(kernels.map(({ inputs: [kernel] }) => kernel)).toMatchObject([{ dtype: 'int8', scaledAxis: 0 }]);
     const dense = await exportTflite(onnxruntime, vit());
     const saved = dense.length - (await exportTflite(onnxruntime, graph)).length;
     // Three bytes an element, less a scale and a zero point of 12 bytes a row.

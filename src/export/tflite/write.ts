@@ -117,7 +117,7 @@ class Encoder {
     return offset(fields.operator.options, this.#table(written));
   }
 
-  #tensor({ name, dtype, shape, data, scales }: FileTensor): Offset {
+  #tensor({ name, dtype, shape, data, scales, scaledAxis = 0 }: FileTensor): Offset {
     const { tensor } = fields;
     const written = [
       offset(tensor.shape, this.#ints(shape)),
@@ -127,12 +127,12 @@ class Encoder {
       byte(tensor.hasRank, 1),
     ];
     data?.release();
-    if (scales) written.push(offset(tensor.quantization, this.#quantization(scales)));
+    if (scales) written.push(offset(tensor.quantization, this.#quantization(scales, scaledAxis)));
     return this.#table(written);
   }
 
   /** Symmetric: every zero point is 0. */
-  #quantization(scales: Float32Array): Offset {
+  #quantization(scales: Float32Array, axis: number): Offset {
     const { quantization } = fields;
     this.#b.startVector(4, scales.length, 4);
     for (const scale of scales.toReversed()) this.#b.addFloat32(scale);
@@ -140,7 +140,11 @@ class Encoder {
     this.#b.startVector(8, scales.length, 8);
     for (const _ of scales) this.#b.addInt64(0n);
     const zeros = this.#b.endVector();
-    return this.#table([offset(quantization.scale, units), offset(quantization.zeroPoint, zeros)]);
+    return this.#table([
+      offset(quantization.scale, units),
+      offset(quantization.zeroPoint, zeros),
+      int(quantization.dimension, axis),
+    ]);
   }
 
   #signature({ inputs, outputs }: Program): Offset {

@@ -1,11 +1,11 @@
 import type { Graph, Node } from '../../graph/graph.ts';
-import { matchQuantizedLinear } from '../../quantize/quantized-linear.ts';
+import { matchQuantizedLayer } from '../../quantize/quantized-layer.ts';
 
 /** The nodes that an int8 layer's operator stands for: what only they read, the packed layer holds. */
 export function packedNodes(graph: Graph): Set<Node> {
   const found = new Set<Node>();
   for (const node of graph.nodes) {
-    const layer = matchQuantizedLinear(graph, node);
+    const layer = matchQuantizedLayer(graph, node);
     if (!layer && node.op !== 'com.microsoft.DynamicQuantizeMatMul') continue;
     found.add(node);
     if (layer?.product.op !== 'MatMul') continue;

@@ -2,7 +2,7 @@ import type { Node } from '../../graph/graph.ts';
 import { type Linear, matchLinear } from '../../graph/linear.ts';
 import type { OpArguments } from '../../graph/schema/signature.ts';
 import { transposedPadding, windowOf } from '../../graph/schema/window.ts';
-import { matchQuantizedLinear } from '../../quantize/quantized-linear.ts';
+import { matchQuantizedLayer } from '../../quantize/quantized-layer.ts';
 import type { Lowering, LoweringRule, LoweringRules } from './lowering.ts';
 import { float, int, ints, none, type Operand, string } from './program.ts';
 import { quantizedLinear } from './rules-quantized.ts';
@@ -20,7 +20,7 @@ export function biasedLinear(node: Node, lower: Lowering): Operand | undefined {
   for (const input of [node.input(0), node.input(1)]) {
     const found = input.producer && matchLinear(lower.graph, input.producer);
     if (found?.bias && found.output === node.output()) return linear(found, lower, true);
-    const int8 = input.producer && matchQuantizedLinear(lower.graph, input.producer);
+    const int8 = input.producer && matchQuantizedLayer(lower.graph, input.producer);
     if (int8?.bias && int8.output === node.output()) return lower.tensor(input);
   }
   return undefined;
@@ -29,7 +29,7 @@ export function biasedLinear(node: Node, lower: Lowering): Operand | undefined {
 const matMul: LoweringRule<object> = (node, _args, lower) => {
   const found = matchLinear(lower.graph, node);
   if (found) return linear(found, lower, false);
-  const int8 = matchQuantizedLinear(lower.graph, node);
+  const int8 = matchQuantizedLayer(lower.graph, node);
   if (int8) return quantizedLinear(int8, lower);
   return lower.call('aten::matmul', [lower.tensor(node.input(0)), lower.tensor(node.input(1))]);
 };

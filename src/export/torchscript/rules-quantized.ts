@@ -3,7 +3,7 @@ import type { Node, Value } from '../../graph/graph.ts';
 import type { OpArguments } from '../../graph/schema/signature.ts';
 import { Tensor } from '../../graph/tensor.ts';
 import { leastScale } from '../../quantize/activation.ts';
-import { matchQuantizedLinear, type QuantizedLinear } from '../../quantize/quantized-linear.ts';
+import { matchQuantizedLayer, type QuantizedLayer } from '../../quantize/quantized-layer.ts';
 import { quantization } from '../../quantize/record.ts';
 import { transposedMatrix } from '../transposed-matrix.ts';
 import type { Lowering, LoweringRule, LoweringRules } from './lowering.ts';
@@ -41,7 +41,7 @@ function linearDynamic(
 }
 
 /** An int8 layer on quantized activations: of a range known beforehand, or of 7 bits found at run time. */
-export function quantizedLinear(layer: QuantizedLinear, lower: Lowering): Operand {
+export function quantizedLinear(layer: QuantizedLayer, lower: Lowering): Operand {
   const { scheme, reduceRange } = quantization(lower.graph) ?? {};
   if (scheme !== 'dynamic') return staticLinear(layer, lower);
   if (!reduceRange) {
@@ -52,7 +52,7 @@ export function quantizedLinear(layer: QuantizedLinear, lower: Lowering): Operan
 }
 
 const matMulIntegerToFloat: LoweringRule<object> = (node, _args, lower) => {
-  const layer = matchQuantizedLinear(lower.graph, node);
+  const layer = matchQuantizedLayer(lower.graph, node);
   if (!layer) throw lower.unsupported(node, 'only int8 layers on activations of QuantizeLinear are lowered');
   return quantizedLinear(layer, lower);
 };
@@ -64,7 +64,7 @@ const matMulIntegerToFloat: LoweringRule<object> = (node, _args, lower) => {
  * rows below them, cut off again behind the product, hold its ends. What is computed then are the
  * integers of `QuantizeLinear`, saturation included, under every engine and release, in float32.
  */
-function staticLinear(layer: QuantizedLinear, lower: Lowering): Operand {
+function staticLinear(layer: QuantizedLayer, lower: Lowering): Operand {
   const { product, input } = layer;
   const packed = packLinear(product, layer, lower);
   const rows = linearDynamic(boundedRows(layer, lower), packed, lower);
@@ -79,7 +79,7 @@ function staticLinear(layer: QuantizedLinear, lower: Lowering): Operand {
 }
 
 /** The layer's input as a matrix, clamped to its range, with the ends of the range below it. */
-function boundedRows({ product, input, activation }: QuantizedLinear, lower: Lowering): Operand {
+function boundedRows({ product, input, activation }: QuantizedLayer, lower: Lowering): Operand {
   const { quantized, scale, zeroPoint } = activation!;
   return lower.once(quantized, () => {
     const width = input.shape?.at(-1);

@@ -2,25 +2,29 @@ import type { Builder } from '../graph/builder.ts';
 import type { Graph, Node, Value } from '../graph/graph.ts';
 import { soleReader } from '../graph/patterns.ts';
 import { type OpName, rowOf } from '../graph/schema/signature.ts';
-import type { QuantizedActivation } from './activation.ts';
+import { type QuantizedActivation, quantizedInput } from './activation.ts';
+import { matchQuantizedConvolution } from './quantized-convolution.ts';
 
-/** A Linear in int8 as `quantizeDynamic` and `quantizeStatic` write it. */
-export interface QuantizedLinear {
+/** A layer in int8 as `quantizeDynamic` and `quantizeStatic` write it. */
+export interface QuantizedLayer {
   /**
-   * The node whose result the integer product is: DynamicQuantizeMatMul, MatMulIntegerToFloat, or MatMul on
+   * The node whose result the integer product is: DynamicQuantizeMatMul, MatMulIntegerToFloat, or MatMul or Conv on
    * dequantized operands.
    */
   readonly product: Node;
   /** float32, as it is before quantization. */
   readonly input: Value;
   /**
-   * The input's numbers where they are values of the graph, undefined where the product makes them itself.
+   * The input's numbers where they are values of the graph, undefined where the product makes them itself, or (a
+   * convolution) multiplies floats.
    * Scale and zero point are constants under the static scheme.
    */
   readonly activation: QuantizedActivation | undefined;
-  /** A constant, int8 `[in, out]`, zero point 0. */
+  /** The numbers of what a convolution gives on such an input. */
+  readonly result?: QuantizedActivation;
+  /** A constant, int8 `[in, out]`, of a convolution `[out, in / groups, ...window]`; zero point 0. */
   readonly weight: Value;
-  /** A constant, float32 `[out]` or a scalar. */
+  /** A constant, float32: a number an output channel, or a scalar. */
   readonly weightScale: Value;
   /** A constant, float32 `[out]`. */
   readonly bias: Value | undefined;
@@ -28,9 +32,9 @@ export interface QuantizedLinear {
   readonly output: Value;
 }
 
-type Rule = (graph: Graph, node: Node) => QuantizedLinear | undefined;
+type Rule = (graph: Graph, node: Node) => QuantizedLayer | undefined;
 
-/** The ops that can be the product of an int8 Linear, keyed by `Node.op`. */
+/** The ops that can be the product of an int8 layer, keyed by `Node.op`. */
 export const quantizedMatchers: { readonly [O in OpName]?: Rule } = {
   'com.microsoft.DynamicQuantizeMatMul': (_, product) => {
     const [weight, weightScale, zeroPoint, bias] = [1, 2, 3, 4].map((index) => product.inputs[index]);
@@ -69,32 +73,25 @@ export const quantizedMatchers: { readonly [O in OpName]?: Rule } = {
       output: bias ? add!.output() : product.output(),
     };
   },
+  Conv: matchQuantizedConvolution,
 };
 
-/** What a QuantizeLinear with these very parameters was given; undefined where the numbers come otherwise. */
-function quantizedInput({ quantized, scale, zeroPoint }: QuantizedActivation): Value | undefined {
-  const node = quantized.producer;
-  if (node?.op !== 'QuantizeLinear' || node.inputs[1] !== scale || node.inputs[2] !== zeroPoint)
-    return undefined;
-  return node.input(0);
-}
-
-/** The int8 Linear whose product this node is; undefined when it is none. */
-export function matchQuantizedLinear(graph: Graph, node: Node): QuantizedLinear | undefined {
+/** The int8 layer whose product this node is; undefined when it is none. */
+export function matchQuantizedLayer(graph: Graph, node: Node): QuantizedLayer | undefined {
   const match = rowOf(quantizedMatchers, node) as Rule | undefined;
   return match?.(graph, node);
 }
 
-/** Every int8 Linear of the graph, in order. */
-export function quantizedLinears(graph: Graph): QuantizedLinear[] {
-  return graph.nodes.flatMap((node) => matchQuantizedLinear(graph, node) ?? []);
+/** Every int8 layer of the graph, in order. */
+export function quantizedLayers(graph: Graph): QuantizedLayer[] {
+  return graph.nodes.flatMap((node) => matchQuantizedLayer(graph, node) ?? []);
 }
 
 /** An int8 Linear on quantized activations as one operator, and its result: float32, bias included. */
 export function fusedLinear(
   b: Builder,
   { quantized, scale, zeroPoint }: QuantizedActivation,
-  { weight, weightScale, bias }: Pick<QuantizedLinear, 'weight' | 'weightScale' | 'bias'>,
+  { weight, weightScale, bias }: Pick<QuantizedLayer, 'weight' | 'weightScale' | 'bias'>,
 ): Value {
   const operands = [quantized, weight, scale, weightScale, zeroPoint];
   return b.op('com.microsoft.MatMulIntegerToFloat', bias ? [...operands, undefined, bias] : operands);
