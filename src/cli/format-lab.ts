@@ -15,7 +15,7 @@ export function verdictText({ right, error }: Pick<ReportDeviceCell, 'right' | '
 export function cellLine(device: Device, cell: Cell): string | undefined {
   const [result] = deviceResults(device, [cell]).cells;
   if (!result) return undefined;
-  const where = `${device.name}: ${result.name} .${result.format}, ${result.how}`;
+  const where = `${device.name}: ${cell.variant.title} .${result.format}, ${result.how}`;
   if (!result.latencyMs) return `${where}: failed: ${result.failed}`;
   const { median, p95 } = result.latencyMs;
   return `${where}: ${formatMilliseconds(median)} (p95 ${formatMilliseconds(p95)}), ${verdictText(result)}`;

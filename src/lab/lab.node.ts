@@ -6,6 +6,7 @@ import { readReport, writeReport } from '../report/files.node.ts';
 import type { ReportDevice } from '../report/schema.ts';
 import { onnxruntime } from '../runtime/onnxruntime.node.ts';
 import { isInstalled } from './assets.node.ts';
+import { selfSigned } from './certificate.node.ts';
 import { deviceResults, withDevices } from './results.ts';
 import { runners } from './runners.ts';
 import { LabServer } from './server.node.ts';
@@ -18,6 +19,8 @@ export interface LabRunOptions {
   port: number;
   /** Serve every network, not this machine alone. */
   lan: boolean;
+  /** Plain HTTP for other devices too: nothing to be warned of, but one thread and no WebGPU there. */
+  http: boolean;
   /** Timed runs of each cell at most, and untimed ones before. */
   runs: number;
   warmup: number;
@@ -82,7 +85,8 @@ export async function runLab(sources: readonly string[], options: LabRunOptions)
   const addresses = options.lan ? lanAddresses() : [];
   const hosts = ['127.0.0.1', 'localhost', ...addresses];
   const listen = options.lan ? '0.0.0.0' : '127.0.0.1';
-  const server = await LabServer.open(session, { port: options.port, hosts, listen });
+  const certificate = options.lan && !options.http ? selfSigned(hosts) : undefined;
+  const server = await LabServer.open(session, { port: options.port, hosts, listen, certificate });
   try {
     const shown = addresses.length > 0 ? addresses : ['127.0.0.1'];
     options.opened({ addresses: shown.map((host) => server.address(host)), variants, leftOut });

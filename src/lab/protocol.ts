@@ -17,8 +17,8 @@ export interface Manifest {
 /** A variant without what only the server needs. */
 export interface ShownVariant {
   readonly id: string;
-  /** `int8, pruned` */
-  readonly name: string;
+  /** `int8`, `mine: int8` */
+  readonly title: string;
   readonly file: string;
   readonly format: 'onnx' | 'tflite';
   readonly bytes: number;

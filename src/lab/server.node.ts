@@ -1,10 +1,14 @@
 import { createHash, randomBytes, randomUUID, timingSafeEqual } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer as createSecureServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
+import { promisify } from 'node:util';
+import { gzip } from 'node:zlib';
 import type { z } from 'zod';
 import { UserError } from '../common/errors.ts';
 import { parseJsonAs } from '../common/json.ts';
 import { type Asset, assets } from './assets.node.ts';
+import type { Certificate } from './certificate.node.ts';
 import { ModelStore } from './model-store.node.ts';
 import { labPage } from './page/page.ts';
 import { goodbyeSchema, helloSchema, outcomeSchema } from './protocol.ts';
@@ -43,6 +47,8 @@ export interface LabServerOptions {
   readonly hosts: readonly string[];
   /** Where it listens: `127.0.0.1`, or `0.0.0.0` for every network. */
   readonly listen: string;
+  /** Of HTTPS; plain HTTP without. */
+  readonly certificate?: Certificate | undefined;
 }
 
 /**
@@ -58,6 +64,7 @@ export class LabServer {
   readonly #options: LabServerOptions;
   readonly #assets: Map<string, Asset>;
   readonly #models = new ModelStore();
+  readonly #compressed = new Map<string, Promise<Uint8Array>>();
   readonly #lines = new Set<ServerResponse>();
 
   private constructor(
@@ -79,7 +86,10 @@ export class LabServer {
    */
   static async open(session: LabSession, options: LabServerOptions): Promise<LabServer> {
     const table = assets(new Set(session.variants.map(({ format }) => format)));
-    const server = createServer({ requestTimeout: 60_000, headersTimeout: 20_000 });
+    const limits = { requestTimeout: 60_000, headersTimeout: 20_000 };
+    const server: Server = options.certificate
+      ? createSecureServer({ ...limits, ...options.certificate })
+      : createServer(limits);
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
       server.listen(options.port, options.listen, resolve);
@@ -92,7 +102,11 @@ export class LabServer {
 
   /** Where the page is for who reaches this machine as `host`. */
   address(host: string): string {
-    return `http://${host}:${this.port}/${this.token}/`;
+    return `${this.#scheme}://${host}:${this.port}/${this.token}/`;
+  }
+
+  get #scheme(): string {
+    return this.#options.certificate ? 'https' : 'http';
   }
 
   /** Tells the pages that the lab is over, and stops serving. */
@@ -135,7 +149,7 @@ export class LabServer {
     if (!path || !isSame(path[1]!, this.token)) throw new Refusal(404, 'nothing here');
     const name = path[2]!;
     if (request.method === 'POST') {
-      if (origin !== `http://${host}`) throw new Refusal(403, 'only the lab’s own page may send');
+      if (origin !== `${this.#scheme}://${host}`) throw new Refusal(403, 'only the lab’s own page may send');
       send(response, 'application/json', JSON.stringify(await this.#receive(name, request)));
       return;
     }
@@ -148,8 +162,21 @@ export class LabServer {
     else {
       const asset = this.#assets.get(name);
       if (!asset) throw new Refusal(404, 'nothing here');
-      send(response, asset.type, asset.content(), 'private, max-age=3600');
+      const cache = { 'cache-control': 'private, max-age=3600' };
+      if (/\bgzip\b/.test(String(request.headers['accept-encoding'] ?? '')))
+        send(response, asset.type, await this.#gzipped(name, asset), {
+          ...cache,
+          'content-encoding': 'gzip',
+        });
+      else send(response, asset.type, asset.content(), cache);
     }
+  }
+
+  /** Runtimes are tens of megabytes, a quarter of that compressed: phones fetch them once a cell. */
+  #gzipped(name: string, asset: Asset): Promise<Uint8Array> {
+    const known = this.#compressed.get(name) ?? compress(asset.content());
+    this.#compressed.set(name, known);
+    return known;
   }
 
   async #model(id: string, response: ServerResponse): Promise<void> {
@@ -193,17 +220,20 @@ export class LabServer {
   }
 }
 
+const compress = promisify<string | Uint8Array, Uint8Array>(gzip);
+
 function send(
   response: ServerResponse,
   type: string,
   content: string | Uint8Array,
-  cache = 'no-store',
+  more: Record<string, string> = {},
 ): void {
   response.writeHead(200, {
     ...headers,
     'content-type': type,
     'content-length': Buffer.byteLength(content),
-    'cache-control': cache,
+    'cache-control': 'no-store',
+    ...more,
   });
   response.end(content);
 }

@@ -26,6 +26,7 @@ function variant(id: string, values: number[]): Variant {
   return {
     id,
     name: id,
+    title: id,
     path,
     file: `${id}.onnx`,
     run: undefined,

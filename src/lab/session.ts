@@ -63,7 +63,7 @@ export class LabSession {
   manifest(): Manifest {
     return {
       ...this.options,
-      variants: this.variants.map(({ path, run, sha256, expectation, precision, ...shown }) => shown),
+      variants: this.variants.map(({ path, run, sha256, expectation, precision, name, ...shown }) => shown),
     };
   }
 

@@ -8,6 +8,8 @@ export interface Variant {
   readonly id: string;
   /** What it is, as stages are named: `dense`, `int8`; the file's name for one without a run. */
   readonly name: string;
+  /** For people, where several runs are measured: `mine: int8`. */
+  readonly title: string;
   readonly path: string;
   /** As reports name it: relative to the run, or as it was given. */
   readonly file: string;

@@ -44,12 +44,15 @@ export async function collectVariants(
 ): Promise<{ variants: Variant[]; leftOut: string[] }> {
   const variants: Variant[] = [];
   const leftOut: string[] = [];
+  const runs = sources.filter(isFolder).length;
   for (const source of sources) {
-    const many = sources.length > 1;
     const found = isFolder(source)
-      ? await fromRun(source, options, leftOut, many)
+      ? await fromRun(source, options, leftOut)
       : await fromFile(source, options, leftOut);
-    for (const variant of found) variants.push({ ...variant, id: `v${variants.length}` });
+    const prefix = runs > 1 && isFolder(source) ? `${basename(source)}: ` : '';
+    for (const variant of found) {
+      variants.push({ ...variant, id: `v${variants.length}`, title: prefix + variant.name });
+    }
   }
   if (variants.length === 0) {
     const why = leftOut.length > 0 ? ` (${leftOut.join('; ')})` : '';
@@ -68,9 +71,9 @@ const isFolder = (path: string): boolean => {
   }
 };
 
-type Found = Omit<Variant, 'id'>;
+type Found = Omit<Variant, 'id' | 'title'>;
 
-async function fromRun(run: string, options: Collecting, leftOut: string[], many: boolean): Promise<Found[]> {
+async function fromRun(run: string, options: Collecting, leftOut: string[]): Promise<Found[]> {
   const report = readReport(run);
   const listed = await filesOf(run, report, options, leftOut);
   const reference = trainedStage(report);
@@ -102,7 +105,7 @@ async function fromRun(run: string, options: Collecting, leftOut: string[], many
     const own = stage && stage !== truth ? await outputsIn(stage.file) : undefined;
     const sameScores = own?.card.scores === one.card.scores;
     found.push({
-      ...described(one, form, many ? `${basename(run)}: ${one.name}` : one.name),
+      ...described(one, form),
       run,
       samples: expected ? samples : samples.slice(0, 1),
       expectation: expected
@@ -124,12 +127,8 @@ async function fromRun(run: string, options: Collecting, leftOut: string[], many
 const nameOf = (report: Report, stage: Report['stages'][number]) =>
   stageRows(report).find((row) => row.stage === stage)?.name;
 
-const described = (
-  { card, ...one }: Listed,
-  input: Exclude<ReturnType<typeof inputForm>, string>,
-  name: string,
-) => ({
-  name,
+const described = ({ card, ...one }: Listed, input: Exclude<ReturnType<typeof inputForm>, string>) => ({
+  name: one.name,
   path: one.path,
   file: one.file,
   format: one.format,
@@ -214,14 +213,14 @@ async function fromFile(path: string, { engine }: Collecting, leftOut: string[])
   const format = formatOfFile(path)?.name;
   if (format !== 'onnx' && format !== 'tflite')
     throw new UserError(`${path} is neither a run directory nor an .onnx or .tflite file`);
-  const one = list(path, path, basename(path), format, leftOut);
+  const one = list(path, path, basename(path).slice(0, -format.length - 1), format, leftOut);
   if (!one) return [];
   const form = inputForm(one.card);
   if (typeof form === 'string') {
     leftOut.push(`${path}: ${form}`);
     return [];
   }
-  const base = { ...described(one, form, one.name), run: undefined };
+  const base = { ...described(one, form), run: undefined };
   const golden = one.card.golden?.image;
   if (format === 'tflite') {
     const expectation = goldenExpectation(one.card);

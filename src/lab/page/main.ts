@@ -14,6 +14,7 @@ const [status, bar] = [element('#status'), element<HTMLProgressElement>('progres
 function tell(text: string, bad = false): void {
   status.textContent = text;
   status.classList.toggle('bad', bad);
+  if (bad) document.body.dataset.ended = 'badly';
 }
 
 const show = (rows: readonly Row[]) => {
@@ -63,7 +64,7 @@ async function measureAll(plan: Manifest, device: Hello, rows: readonly Row[]): 
     for (const row of own) {
       if (over) return tell('The lab is over. What was measured is kept.', true);
       const cell = { device: id, variant: variant.id, runner: row.runner.id };
-      const at = `${variant.name}, ${variant.file}`;
+      const at = `${variant.title}, ${variant.file}`;
       row.state = { status: 'running' };
       show(rows);
       await outcome({ ...cell, status: 'begun' });
@@ -88,7 +89,7 @@ async function measureAll(plan: Manifest, device: Hello, rows: readonly Row[]): 
   goodbye(id);
   await awake?.release();
   tell('Done. The results are with the lab; this page can be closed.');
-  document.body.dataset.done = 'yes';
+  document.body.dataset.ended = 'done';
 }
 
 /** Measures a cell and hears from the lab whether its outputs are right. */

@@ -38,7 +38,7 @@ function tiles(rows: readonly Row[]): Markup {
   const cells = rows.filter(({ state }) => state.status !== 'off').length;
   const ended = rows.filter(({ state }) => state.status === 'measured' || state.status === 'failed').length;
   return html`<div class="tiles">
-<div class="tile"><span>fastest here</span><b>${fastest ? formatMilliseconds(fastest.result.median) : '–'}</b><span>${fastest && `${fastest.row.variant.name}, ${howOf(fastest.row)}`}</span></div>
+<div class="tile"><span>fastest here</span><b>${fastest ? formatMilliseconds(fastest.result.median) : '–'}</b><span>${fastest && `${fastest.row.variant.title}, ${howOf(fastest.row)}`}</span></div>
 <div class="tile"><span>measured</span><b>${ended} of ${cells}</b><span>${wrong > 0 && html`<span class="bad">${wrong} wrong</span>`}</span></div>
 </div>`;
 }
@@ -56,7 +56,7 @@ function plot(rows: readonly Row[]): Markup {
       .filter(Boolean)
       .join(' ');
     const width = `width: ${((100 * result.median) / slowest).toFixed(2)}%`;
-    return html`<li class="${kind}"><span>${row.variant.name}, ${howOf(row)}</span><b>${wrong && 'wrong, '}${formatMilliseconds(result.median)}</b><div><i style="${width}"></i></div></li>`;
+    return html`<li class="${kind}"><span>${row.variant.title}, ${howOf(row)}</span><b>${wrong && 'wrong, '}${formatMilliseconds(result.median)}</b><div><i style="${width}"></i></div></li>`;
   })}</ul>
 </section>`;
 }
@@ -71,7 +71,7 @@ function table(rows: readonly Row[]): Markup {
 <thead><tr><th scope="col">runtime</th><th scope="col">median</th>${columns.map((title) => html`<th scope="col" class="more">${title}</th>`)}</tr></thead>
 ${files.map((variant) => {
   const own = rows.filter((row) => row.variant === variant && row.state.status !== 'off');
-  return html`<tbody><tr><th scope="rowgroup" colspan="${columns.length + 2}">${variant.name} .${variant.format}<small>${formatBytes(variant.bytes)}, ${variant.file}</small></th></tr>${own.map(tableRow)}</tbody>`;
+  return html`<tbody><tr><th scope="rowgroup" colspan="${columns.length + 2}">${variant.title} .${variant.format}<small>${formatBytes(variant.bytes)}, ${variant.file}</small></th></tr>${own.map(tableRow)}</tbody>`;
 })}
 </table>
 ${notHere(rows)}

@@ -1,0 +1,106 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { findChromium } from '../src/lab/browser.node.ts';
+import {
+  exportModelFile,
+  loadModel,
+  onnxruntime,
+  optimizeModel,
+  prune,
+  quantize,
+  saveModel,
+  silent,
+} from '../src/node.ts';
+import { reportSchema } from '../src/report/schema.ts';
+import { pqv, pqvInterruptible, scratch } from './command.ts';
+
+const at = scratch();
+const run = () => at('run');
+
+beforeAll(async () => {
+  const recipe = {
+    model: 'examples/mnist_vit',
+    data: 'mnist',
+    evalSamples: 50,
+    runs: 2,
+    quantize: { dtype: 'int8' },
+    formats: ['onnx', 'tflite'],
+  };
+  await optimizeModel(recipe, run(), { resume: false, progress: silent });
+});
+
+it('serves until Ctrl-C, and ends well', async () => {
+  const lab = pqvInterruptible(['lab', run(), '--no-tflite']);
+  await expect.poll(lab.output, { timeout: 20_000 }).toMatch(/open http:\/\/127\.0\.0\.1:\d+\/[\w-]{22}\//);
+  const address = /open (\S+)/.exec(lab.output())![1]!;
+  expect((await fetch(address)).status).toBe(200);
+  lab.interrupt();
+  const { code, stdout } = await lab.finished;
+  expect([code, stdout]).toEqual([0, 'no device measured anything\n']);
+  await expect(fetch(address)).rejects.toThrow();
+});
+
+it.each([
+  [['nowhere'], /can't read nowhere: no such file or folder/],
+  [['examples/mnist_vit'], /report\.json/],
+  [['--runners', 'onnx-abacus', 'x.onnx'], /There is no runner onnx-abacus/],
+])('refuses %j in a line', async (args, message) => {
+  const { code, stderr } = await pqv('lab', ...args);
+  expect(code).toBe(2);
+  expect(stderr).toMatch(message);
+  expect(stderr.trim().split('\n')).toHaveLength(1);
+});
+
+describe.skipIf(!findChromium())('in a browser (needs a Chromium on the PATH, or PQV_CHROMIUM)', () => {
+  it('measures every file in every runtime, and reports it', async () => {
+    const { code, stdout, stderr } = await pqv(
+      'lab',
+      run(),
+      '--browser',
+      '--json',
+      '--runs',
+      '3',
+      '--warmup',
+      '3',
+    );
+    expect([code, stderr]).toEqual([0, expect.any(String)]);
+    const { devices } = JSON.parse(stdout);
+    expect(devices).toHaveLength(1);
+    const { cells, isolated } = devices[0];
+    expect(isolated).toBe(true);
+    const names = ['dense', 'int8'].flatMap((name) => [`${name} onnx`, `${name} tflite`]);
+    const found = cells.map(({ name, format }: { name: string; format: string }) => `${name} ${format}`);
+    expect([...new Set(found)].sort()).toEqual(names);
+    for (const cell of cells) {
+      expect(cell).toMatchObject({ right: true, latencyMs: { runs: 3 }, memoryBytes: expect.any(Number) });
+      expect(cell.error).toBeLessThan(cell.precision === 'fp32' ? 1e-5 : 0.05);
+      if (cell.format === 'tflite') expect(cell.delegated).toBe(true);
+    }
+    const report = reportSchema.parse(JSON.parse(readFileSync(at('run', 'report.json'), 'utf8')));
+    expect(report.devices).toEqual(devices);
+    expect(readFileSync(at('run', 'report.html'), 'utf8')).toContain('On devices');
+  });
+
+  it('marks a file wrong that computes something else than its run says', async () => {
+    const { graph } = await prune(onnxruntime, await loadModel('examples/mnist_vit'), { ratio: 0.5 });
+    const other = await quantize(onnxruntime, graph, { dtype: 'int8' });
+    await exportModelFile(onnxruntime, other, 'tflite', at('run', 'artifacts', 'model.tflite'));
+    const runner = ['--runners', 'tflite-wasm-1', '--no-tflite', '--runs', '3', '--warmup', '3'];
+    const { code, stdout } = await pqv('lab', run(), '--browser', ...runner);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/int8 \.tflite .*WRONG/);
+    const page = readFileSync(at('run', 'report.html'), 'utf8');
+    expect(page).toMatch(/<span class="bad">wrong<\/span>/);
+  });
+});
+
+it('takes models of any folder once they are exported', async () => {
+  saveModel(await loadModel('examples/mnist_vit'), at('model'));
+  const exported = await pqv('export', at('model'), '--format', 'onnx', '-o', at('single.onnx'));
+  expect(exported.code).toBe(0);
+  const lab = pqvInterruptible(['lab', at('single.onnx')]);
+  await expect.poll(lab.output, { timeout: 20_000 }).toMatch(/single: .*single\.onnx/);
+  lab.interrupt();
+  expect((await lab.finished).code).toBe(0);
+  expect(existsSync(at('lab'))).toBe(false);
+});
