@@ -83,7 +83,7 @@ function adviceLine({ device, best, dense, top1 }: Advice): Markup {
     than === undefined ? undefined : `${formatSpeedup(than)} as fast as the dense model’s best there`,
     top1 === undefined ? undefined : `top-1 ${formatPercent(top1)}`,
   ];
-  return html`<li><b>${device}</b> <code>${best.file}</code>: ${formatMilliseconds(best.latencyMs.median)}, ${facts
+  return html`<li><b>${device}</b>: <code>${best.file}</code>, ${formatMilliseconds(best.latencyMs.median)} with ${facts
     .filter((fact) => fact !== undefined)
     .join(', ')}.</li>`;
 }
