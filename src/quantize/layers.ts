@@ -57,8 +57,8 @@ export interface Replaced {
 }
 
 /**
- * A kernel of which rounding changes more (a share of its norm; 0.7 % is usual), or more of whose numbers become 0, stays in
- * float32, where only the weight would be stored in int8: one tap a channel is many times as large as the others, as where a
+ * A kernel of which rounding changes more (a share of its norm; 0.7 % is usual, twice that where it is `halved`), or more of whose
+ * numbers become 0, stays in float32: one tap a channel is many times as large as the others, as where a
  * branch that hands its input on was added.
  */
 const most = { error: 0.015, lost: 0.5 } as const;
@@ -92,8 +92,9 @@ export async function replaceLayers(
       let pack = packed.get(key);
       if (!pack) {
         const { values, scale, squares, lost } = await quantizer.quantize(layer, rounding);
-        const far = squares.error > most.error ** 2 * squares.weight;
-        if (!onIntegers && (far || lost > most.lost)) {
+        const allowed = most.error * (rounding.halved ? 2 : 1);
+        const far = squares.error > allowed ** 2 * squares.weight;
+        if (isConvolution(layer) && (far || lost > most.lost)) {
           kept.add(weight.name);
           continue;
         }

@@ -4,7 +4,7 @@ import type { Builder } from '../graph/builder.ts';
 import type { Graph, Value } from '../graph/graph.ts';
 import { Tensor } from '../graph/tensor.ts';
 import type { Engine } from '../runtime/session.ts';
-import { calibratedActivation, type QuantizedActivation } from './activation.ts';
+import { calibratedActivation, leastScale, type QuantizedActivation } from './activation.ts';
 import { type Affine, affine } from './affine.ts';
 import { chosen, type NumberOptions, type Numbers, numbersOf } from './backends.ts';
 import { type CalibrationData, calibrate } from './calibrate.ts';
@@ -144,5 +144,8 @@ export async function calibratedRanges(
   const names = [...new Set(values.map(({ name }) => name))];
   const watched = await calibrate(engine, graph, names, { data, observer, progress });
   const levels = reduceRange ? 127 : 255;
-  return new Map([...watched].map(([name, seen]) => [name, affine(seen.range(levels), levels)]));
+  // What a branch adds may be small beside PyTorch's smallest scale: 1e-5 of it, before a layer scale has learned.
+  const given = new Set(layers.filter(isConvolution).map(({ output }) => output.name));
+  const least = (name: string) => (given.has(name) ? leastScale : undefined);
+  return new Map([...watched].map(([name, seen]) => [name, affine(seen.range(levels), levels, least(name))]));
 }

@@ -8,6 +8,7 @@ import type { Report, ReportSample, ReportSearch } from './schema.ts';
 import {
   artifactToShip,
   backendRows,
+  notFaster,
   type Outcome,
   outcome,
   type StageRow,
@@ -37,7 +38,7 @@ export async function reportHtml(
 <h1>${title}</h1>
 </header>
 ${result && tiles(result)}
-${stagesSection(rows)}
+${stagesSection(rows, notFaster(report))}
 ${devicesSection(report)}
 ${figures('Accuracy against latency', 'Up is more accurate, left is faster; the line follows the stages.', [plots.accuracyAgainstLatency(rows)])}
 ${figures('Channels kept', 'How many of each layer’s channels pruning left.', [plots.channelsKept(report.channels ?? [])])}
@@ -102,7 +103,7 @@ const remarks: Record<string, (row: StageRow) => string | Markup | undefined> = 
 
 const capitalized = (text: string) => `${text.slice(0, 1).toUpperCase()}${text.slice(1)}`;
 
-function stagesSection(rows: readonly StageRow[]): Markup {
+function stagesSection(rows: readonly StageRow[], slower: string | undefined): Markup {
   const [firstColumn, ...columns] = stageColumns;
   const remark = (title: string, row: StageRow) => {
     const text = remarks[title]?.(row);
@@ -115,7 +116,9 @@ function stagesSection(rows: readonly StageRow[]): Markup {
     runs === undefined
       ? undefined
       : `Latency of one image, median of ${runs} runs; the models take turns, each in a process of its own.`,
-    ...rows.flatMap(({ stage }) => stage.notes ?? []).map((note) => `${capitalized(note)}.`),
+    ...[...rows.flatMap(({ stage }) => stage.notes ?? []), ...(slower ? [slower] : [])].map(
+      (note) => `${capitalized(note)}.`,
+    ),
   ];
   return html`<section>
 <h2>Stage by stage</h2>

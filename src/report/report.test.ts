@@ -102,6 +102,18 @@ describe('table', () => {
     expect(coloured.replaceAll(new RegExp(`${esc}\\[\\d+m`, 'g'), '')).toBe(stageTable(exampleReport()));
   });
 
+  it('says below, and on the page, where int8 was not faster than what it was made from', async () => {
+    const report = exampleReport();
+    report.machine = { ...report.machine, processorClass: 'x86, AVX2 without VNNI' };
+    const { p95, runs } = report.stages[3]!.latencyMs!;
+    report.stages[3]!.latencyMs = { median: 0.78, p95, runs };
+    const line =
+      'int8 is not faster than fp32 on this machine (x86, AVX2 without VNNI): 0.780 ms against 0.741 ms, 0.95x; its file is 0.29 of the size';
+    expect(stageTable(report).split('\n').at(-1)).toBe(line);
+    expect((await page(report)).body.textContent).toContain(line.replace('int8', 'Int8'));
+    expect((await page(exampleReport())).body.textContent).not.toContain('is not faster');
+  });
+
   it('puts a dash where nothing was measured', () => {
     const report = exampleReport();
     report.stages = [

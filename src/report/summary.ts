@@ -1,3 +1,4 @@
+import { formatMilliseconds, formatSpeedup } from './format.ts';
 import type { Report, ReportArtifact, ReportBackend, ReportStage } from './schema.ts';
 
 /** A stage with what only its neighbours tell. */
@@ -55,6 +56,19 @@ export interface BackendRow {
 /** The last float32 stage, from which every lower precision is made. */
 export const trainedStage = (report: Report): ReportStage | undefined =>
   report.stages.findLast(({ precision }) => precision === 'fp32');
+
+/** Where a lower precision took no less time than the float32 model it was made from: what it took, in words. */
+export function notFaster(report: Report): string | undefined {
+  const [before, after] = [trainedStage(report), report.stages.at(-1)];
+  if (!before?.latencyMs || !after?.latencyMs || after.precision === 'fp32') return undefined;
+  const [float, lower] = [before.latencyMs.median, after.latencyMs.median];
+  if (lower < float) return undefined;
+  const { processorClass } = report.machine;
+  const where = processorClass ? ` (${processorClass})` : '';
+  const took = `${formatMilliseconds(lower)} against ${formatMilliseconds(float)}`;
+  const size = `its file is ${(after.bytes / before.bytes).toFixed(2)} of the size`;
+  return `${after.precision} is not faster than fp32 on this machine${where}: ${took}, ${formatSpeedup(float / lower)}; ${size}`;
+}
 
 /** The backend comparison of a report in order; none when it was not asked for. */
 export function backendRows(report: Report): BackendRow[] {

@@ -7,7 +7,7 @@ import {
   formatSpeedup,
 } from './format.ts';
 import type { Report } from './schema.ts';
-import { type StageRow, stageRows } from './summary.ts';
+import { notFaster, type StageRow, stageRows } from './summary.ts';
 
 export interface TableOptions {
   /** ANSI colours; give them to terminals only. Default false. */
@@ -36,7 +36,7 @@ export const stageColumns: readonly { readonly title: string; readonly cell: (ro
   { title: 'peak memory', cell: ({ stage }) => orDash(stage.peakRssBytes, formatBytes) },
 ];
 
-/** What each stage of a run cost and gave, a line each, for a terminal of 80 columns. */
+/** What each stage of a run cost and gave, a line each, for a terminal of 80 columns; below, where int8 was not faster. */
 export function stageTable(report: Report, { colour = false }: TableOptions = {}): string {
   const paint = (text: string, style: Style | undefined): string =>
     colour && style ? `\u001b[${ansi[style][0]}m${text}\u001b[${ansi[style][1]}m` : text;
@@ -54,11 +54,13 @@ export function stageTable(report: Report, { colour = false }: TableOptions = {}
       .join('  ')
       .trimEnd();
   const speedupColumn = titles.indexOf('speedup');
+  const slower = notFaster(report);
   return [
     line(titles, () => 'bold'),
     paint(widths.map((width) => '─'.repeat(width)).join('  '), 'dim'),
     ...rows.map(({ cells, faster }) =>
       line(cells, (i) => (faster && i === speedupColumn ? 'green' : undefined)),
     ),
+    ...(slower ? [slower] : []),
   ].join('\n');
 }

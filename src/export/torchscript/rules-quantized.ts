@@ -177,10 +177,22 @@ const dynamicQuantizeLinear: LoweringRule<object> = (node, _args, lower) => {
   return [quantized(node, x, scale, zeroPoint, lower), scale, zeroPoint];
 };
 
-const dequantizeLinear: LoweringRule<OpArguments['DequantizeLinear']> = (node, args, lower) => {
-  checkLastAxis(node, args, lower);
+/** A constant scale for each place along the first axis, as it multiplies the tensor; undefined: it lies otherwise. */
+function scaleOfRows(node: Node, axis: number, lower: Lowering): Operand | undefined {
   const [input, scale, zero] = node.inputs;
+  const rank = lower.rank(node, input!);
+  if (zero || !scale?.tensor || scale.shape?.length !== 1 || normalizeAxis(axis, rank) !== 0 || rank === 1)
+    return undefined;
+  const column = [scale.tensor.size, ...Array.from({ length: rank - 1 }, () => 1)];
+  return lower.weight(`${scale.name}_column`, Tensor.float32(column, scale.tensor.floats));
+}
+
+const dequantizeLinear: LoweringRule<OpArguments['DequantizeLinear']> = (node, args, lower) => {
+  const [input, scale, zero] = node.inputs;
+  const column = args.block_size ? undefined : scaleOfRows(node, args.axis, lower);
+  if (!column) checkLastAxis(node, args, lower);
   const numbers = asFloat(lower.tensor(input!), lower);
+  if (column) return lower.call('aten::mul.Tensor', [numbers, column]);
   const shifted = zero
     ? lower.call('aten::sub.Tensor', [numbers, asFloat(lower.tensor(zero), lower)])
     : numbers;
