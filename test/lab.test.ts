@@ -1,4 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs';
+import { chromium } from 'playwright-core';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { findChromium } from '../src/lab/browser.node.ts';
 import {
@@ -79,6 +80,57 @@ describe.skipIf(!findChromium())('in a browser (needs a Chromium on the PATH, or
     const report = reportSchema.parse(JSON.parse(readFileSync(at('run', 'report.json'), 'utf8')));
     expect(report.devices).toEqual(devices);
     expect(readFileSync(at('run', 'report.html'), 'utf8')).toContain('On devices');
+  });
+
+  it('classifies pictures and what the camera sees, by keyboard too', async () => {
+    const lab = pqvInterruptible([
+      'lab',
+      run(),
+      '--runners',
+      'tflite-wasm-1',
+      '--runs',
+      '3',
+      '--warmup',
+      '3',
+    ]);
+    await expect.poll(lab.output, { timeout: 30_000 }).toMatch(/open \S+/);
+    const browser = await chromium.launch({
+      executablePath: findChromium()!,
+      args: [
+        '--no-sandbox',
+        '--disable-gpu',
+        '--use-fake-device-for-media-stream',
+        '--use-fake-ui-for-media-stream',
+      ],
+    });
+    try {
+      const page = await browser.newPage();
+      const complaints: string[] = [];
+      page.on('pageerror', ({ message }) => complaints.push(message));
+      await page.goto(/open (\S+)/.exec(lab.output())![1]!);
+      await page.locator('input[name=name]').fill('under test');
+      await page.keyboard.press('Tab');
+      await page.keyboard.press('Enter');
+      await page.locator('.pictures').click({ timeout: 60_000 });
+      const { samplesShown } = reportSchema.parse(JSON.parse(readFileSync(at('run', 'report.json'), 'utf8')));
+      const count = samplesShown!.length;
+      expect(count).toBeGreaterThan(5);
+      await expect.poll(() => page.locator('.samples li').count(), { timeout: 20_000 }).toBe(count);
+      expect(await page.locator('.samples li b').allTextContents()).toEqual(
+        samplesShown!.map(({ predicted }) => predicted),
+      );
+      await page.locator('.camera').click();
+      await expect
+        .poll(() => page.locator('.try [role=status]').textContent(), { timeout: 20_000 })
+        .toMatch(/^(\d \d+ %, ){2}\d \d+ % \(/);
+      expect(complaints).toEqual([]);
+    } finally {
+      await browser.close();
+    }
+    lab.interrupt();
+    const { code, stdout } = await lab.finished;
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^under test\n/);
   });
 
   it('marks a file wrong that computes something else than its run says', async () => {

@@ -7,6 +7,7 @@ import type { ReportDevice } from '../report/schema.ts';
 import { onnxruntime } from '../runtime/onnxruntime.node.ts';
 import { isInstalled } from './assets.node.ts';
 import { selfSigned } from './certificate.node.ts';
+import type { Manifest } from './protocol.ts';
 import { deviceResults, withDevices } from './results.ts';
 import { runners } from './runners.ts';
 import { LabServer } from './server.node.ts';
@@ -72,6 +73,7 @@ export async function runLab(sources: readonly string[], options: LabRunOptions)
       runs: options.runs,
       warmup: options.warmup,
       budget: options.seconds * 1000,
+      pictures: picturesOf(variants.find(({ run }) => run)?.run),
       runners: options.runners.length > 0 ? options.runners : runners.map(({ id }) => id),
     },
     {
@@ -112,6 +114,12 @@ export async function runLab(sources: readonly string[], options: LabRunOptions)
     reports: [...reports],
   };
 }
+
+/** The pictures that a run's report shows. */
+const picturesOf = (run: string | undefined): Manifest['pictures'] =>
+  (run === undefined ? [] : (readReport(run).samplesShown ?? [])).flatMap(({ thumbnail, label }) =>
+    thumbnail ? [{ image: thumbnail, label }] : [],
+  );
 
 /** Puts what devices measured into the reports of their runs. @returns the pages written */
 async function saveReports(session: LabSession, progress: Progress): Promise<string[]> {

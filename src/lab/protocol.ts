@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { InputForm } from './model-input.ts';
 import { runners } from './runners.ts';
+import type { Fit } from './variant.ts';
 
 /** What a page is told: the variants, what to try them on, and how long to measure. */
 export interface Manifest {
@@ -10,6 +11,8 @@ export interface Manifest {
   readonly runs: number;
   readonly warmup: number;
   readonly budget: number;
+  /** Small pictures to classify, as `data:` URIs, with what is on them. */
+  readonly pictures: readonly { readonly image: string; readonly label: string }[];
   /** Ids of the runners that are asked for. */
   readonly runners: readonly string[];
 }
@@ -27,6 +30,8 @@ export interface ShownVariant {
   /** Pixels in base64. */
   readonly samples: readonly { width: number; height: number; channels: number; pixels: string }[];
   readonly classNames: readonly string[] | null;
+  readonly scores: string | null;
+  readonly fit: Fit;
 }
 
 const line = (most: number) => z.string().max(most);

@@ -45,6 +45,8 @@ function variant(id: string, values: number[]): Variant {
     },
     output: 'y',
     classNames: null,
+    scores: 'logits',
+    fit: { cropPct: 1, cropMode: 'center' },
     samples: [],
     expectation: { samples: [{ values }], tolerance: 1e-3, from: 'the test' },
   };
@@ -53,7 +55,14 @@ function variant(id: string, values: number[]): Variant {
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), 'pqv-lab-'));
   left = [];
-  const options = { title: 'test', runs: 3, warmup: 1, budget: 1000, runners: runners.map(({ id }) => id) };
+  const options = {
+    title: 'test',
+    runs: 3,
+    warmup: 1,
+    budget: 1000,
+    pictures: [],
+    runners: runners.map(({ id }) => id),
+  };
   session = new LabSession([variant('v0', [3, 4]), variant('v1', [1, 0])], options, {
     left: (device, lost) => left.push({ device, lost }),
   });

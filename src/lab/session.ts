@@ -42,6 +42,7 @@ export interface LabOptions {
   readonly warmup: number;
   readonly budget: number;
   readonly runners: readonly string[];
+  readonly pictures: Manifest['pictures'];
 }
 
 /** Browsers that may take part in one lab. */

@@ -23,10 +23,20 @@ export interface Variant {
   readonly input: InputForm;
   readonly output: string;
   readonly classNames: readonly string[] | null;
+  /** What the output is: `logits`, `probabilities`, `features`. */
+  readonly scores: string | null;
+  /** How pictures meet the input's shape. */
+  readonly fit: Fit;
   /** What it is tried on. */
   readonly samples: readonly CardTiles[];
   /** null where nothing is known of what it must give. */
   readonly expectation: Expectation | null;
+}
+
+/** As timm crops: the picture resized to the input's size over `cropPct`, then cut. */
+export interface Fit {
+  readonly cropPct: number;
+  readonly cropMode: 'center' | 'squash' | 'border';
 }
 
 const tilesSchema = z.object({
@@ -56,7 +66,11 @@ export const cardSchema = z.object({
       layout: z.enum(['NCHW', 'NHWC']),
       scale: z.array(z.number()),
       offset: z.array(z.number()),
-      preprocessing: z.object({ inputSize: z.tuple([z.number(), z.number(), z.number()]) }),
+      preprocessing: z.object({
+        inputSize: z.tuple([z.number(), z.number(), z.number()]),
+        cropPct: z.number().gt(0),
+        cropMode: z.enum(['center', 'squash', 'border']),
+      }),
     })
     .nullable(),
   scores: z.string().nullable(),

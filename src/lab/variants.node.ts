@@ -138,6 +138,8 @@ const described = ({ card, ...one }: Listed, input: Exclude<ReturnType<typeof in
   input,
   output: card.outputs[0]!.name,
   classNames: card.classNames,
+  scores: card.scores,
+  fit: { cropPct: card.image!.preprocessing.cropPct, cropMode: card.image!.preprocessing.cropMode },
 });
 
 /** The files of a run that browsers load: its stages in order, then what leaves it; the same bytes once. */

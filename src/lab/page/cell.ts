@@ -10,7 +10,7 @@ import { textOfFloats, tilesOf } from '../text.ts';
 import { openLiteRt } from './litert.ts';
 import { watchMemory } from './memory.ts';
 import { openOnnxRuntime } from './onnxruntime.ts';
-import type { OpenRuntime } from './runtime.ts';
+import type { Opened, OpenRuntime } from './runtime.ts';
 
 export interface Job {
   readonly model: ArrayBuffer;
@@ -23,6 +23,8 @@ export interface Job {
   readonly budget: number;
   /** Address of the lab, with a slash at the end. */
   readonly base: string;
+  /** Measure; or run every input that is sent from then on, and answer each with its outputs. */
+  readonly purpose: 'measure' | 'serve';
 }
 
 export interface CellResult {
@@ -44,6 +46,7 @@ export type CellMessage =
   | { readonly type: 'ready' }
   | { readonly type: 'progress'; readonly done: number; readonly of: number }
   | { readonly type: 'measured'; readonly result: CellResult }
+  | { readonly type: 'outputs'; readonly outputs: Float32Array }
   | { readonly type: 'failed'; readonly reason: string };
 
 const runtimes: Record<Runner['runtime'], { open: OpenRuntime; files: string }> = {
@@ -54,18 +57,16 @@ const runtimes: Record<Runner['runtime'], { open: OpenRuntime; files: string }> 
 /** Fewer are no measurement, however long they take. */
 const leastRuns = 3;
 
+function opened({ model, variant, runner, threads, base }: Job): Promise<Opened> {
+  const { open, files } = runtimes[runner.runtime];
+  const { accelerator } = runner;
+  return open({ model: new Uint8Array(model), variant, accelerator, threads, files: `${base}${files}` });
+}
+
 async function measure(job: Job): Promise<CellResult> {
   const memory = watchMemory();
-  const { open, files } = runtimes[job.runner.runtime];
-  const { accelerator } = job.runner;
   const began = performance.now();
-  const model = await open({
-    model: new Uint8Array(job.model),
-    variant: job.variant,
-    accelerator,
-    threads: job.threads,
-    files: `${job.base}${files}`,
-  });
+  const model = await opened(job);
   const load = performance.now() - began;
   const inputs = job.variant.samples.map((sample) => inputOf(job.variant.input, tilesOf(sample)));
   const timed = async (i: number) => {
@@ -110,11 +111,28 @@ async function measure(job: Job): Promise<CellResult> {
 
 const say = (message: CellMessage) => self.postMessage(message);
 
+const failure = (error: unknown): CellMessage => ({
+  type: 'failed',
+  reason: String(error instanceof Error ? error.message : error).slice(0, 400),
+});
+
+async function serve(job: Job): Promise<void> {
+  const model = await opened(job);
+  self.onmessage = ({ data }: MessageEvent<Float32Array | Uint8Array>) => {
+    model.run(data).then(
+      (outputs) => say({ type: 'outputs', outputs }),
+      (error) => say(failure(error)),
+    );
+  };
+  say({ type: 'ready' });
+}
+
 self.onmessage = async ({ data }: MessageEvent<Job>) => {
   try {
-    say({ type: 'measured', result: await measure(data) });
+    if (data.purpose === 'serve') await serve(data);
+    else say({ type: 'measured', result: await measure(data) });
   } catch (error) {
-    say({ type: 'failed', reason: String(error instanceof Error ? error.message : error).slice(0, 400) });
+    say(failure(error));
   }
 };
 say({ type: 'ready' });

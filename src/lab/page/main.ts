@@ -4,6 +4,7 @@ import { introduction } from './abilities.ts';
 import { base, goodbye, hello, LabError, manifest, model, outcome } from './client.ts';
 import { type Row, rowsOf } from './rows.ts';
 import { runCell } from './run-cell.ts';
+import { tryIt } from './try-it.ts';
 import { factsMarkup, resultsMarkup } from './view.ts';
 
 const element = <E extends HTMLElement>(selector: string): E => document.querySelector<E>(selector)!;
@@ -89,6 +90,7 @@ async function measureAll(plan: Manifest, device: Hello, rows: readonly Row[]): 
   goodbye(id);
   await awake?.release();
   tell('Done. The results are with the lab; this page can be closed.');
+  tryIt(element('#try'), plan, rows);
   document.body.dataset.ended = 'done';
 }
 

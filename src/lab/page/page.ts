@@ -7,7 +7,7 @@ const ownStyle = `
 #device input { width: 100%; margin-top: 4px; padding: 10px 12px; border: 1px solid var(--axis); border-radius: 8px; background: var(--page); color: var(--text); font: inherit; }
 button { padding: 11px 20px; border: 0; border-radius: 8px; background: var(--accent); color: var(--surface); font: inherit; font-weight: 600; cursor: pointer; }
 button:disabled { opacity: 0.5; cursor: default; }
-:is(button, input, summary):focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; }
+:is(button, input, select):focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; }
 progress { width: 100%; height: 8px; accent-color: var(--accent); margin: 12px 0 0; }
 #status { margin: 12px 0 0; min-height: 1.5em; color: var(--muted); font-size: 14px; overflow-wrap: anywhere; }
 #status.bad { color: var(--bad); }
@@ -26,6 +26,15 @@ progress { width: 100%; height: 8px; accent-color: var(--accent); margin: 12px 0
 .cells tbody th small { display: block; overflow-wrap: anywhere; white-space: normal; }
 tr.now > * { color: var(--accent); } tr.off > * { color: var(--muted); } tr.bad > * { color: var(--bad); }
 tr.bad small { color: inherit; white-space: normal; overflow-wrap: anywhere; }
+.try label { color: var(--muted); font-size: 13px; }
+.try select { display: block; width: 100%; margin-top: 4px; padding: 10px 12px; border: 1px solid var(--axis); border-radius: 8px; background: var(--page); color: var(--text); font: inherit; font-size: 14px; }
+.buttons { display: flex; flex-wrap: wrap; gap: 8px; margin-top: 12px; }
+.try :is(button, .button) { padding: 9px 14px; border-radius: 8px; border: 1px solid var(--axis); background: none; color: var(--text); font-size: 14px; font-weight: 500; cursor: pointer; }
+.button:focus-within { outline: 3px solid var(--accent); outline-offset: 2px; }
+.button input { position: absolute; opacity: 0; width: 1px; height: 1px; }
+.try video { display: block; width: 100%; max-height: 320px; margin-top: 12px; border-radius: 8px; background: #000; }
+.try video[hidden] { display: none; }
+.try p[role=status] { margin: 12px 0; min-height: 1.5em; color: var(--text); font-size: 14px; }
 p.not { margin: 14px 0 0; }
 .less { display: none !important; }
 @media (max-width: 740px) { .more, .cells thead { display: none; } .less { display: block !important; } }
@@ -58,6 +67,7 @@ export const labPage = (title: string): string =>
 <p id="status" role="status">Looking at this browser…</p>
 <ul class="facts" id="facts"></ul>
 </section>
+<div id="try"></div>
 <div id="results"></div>
 <noscript><section><p>Measuring needs JavaScript.</p></section></noscript>
 </main>

@@ -8,7 +8,10 @@ const patience = 600_000;
  * Measures one cell in a worker of its own.
  * @throws Error with what the runtime said
  */
-export function runCell(job: Omit<Job, 'base'>, progress: (share: number) => void): Promise<CellResult> {
+export function runCell(
+  job: Omit<Job, 'base' | 'purpose'>,
+  progress: (share: number) => void,
+): Promise<CellResult> {
   const worker = new Worker(`${base}cell.js`);
   let timer = 0;
   return new Promise<CellResult>((resolve, reject) => {
@@ -23,10 +26,11 @@ export function runCell(job: Omit<Job, 'base'>, progress: (share: number) => voi
     worker.onerror = ({ message }) => reject(new Error(message || 'the runtime could not be started'));
     worker.onmessage = ({ data }: MessageEvent<CellMessage>) => {
       wait();
-      if (data.type === 'ready') worker.postMessage({ ...job, base } satisfies Job, [job.model]);
+      if (data.type === 'ready')
+        worker.postMessage({ ...job, base, purpose: 'measure' } satisfies Job, [job.model]);
       else if (data.type === 'progress') progress(data.done / data.of);
       else if (data.type === 'measured') resolve(data.result);
-      else reject(new Error(data.reason));
+      else if (data.type === 'failed') reject(new Error(data.reason));
     };
   }).finally(() => {
     clearTimeout(timer);
