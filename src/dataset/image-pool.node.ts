@@ -1,7 +1,7 @@
 import { createRequire } from 'node:module';
 import { Worker } from 'node:worker_threads';
 import { UserError } from '../common/errors.ts';
-import type { DataOptions } from './data-options.ts';
+import { type DataOptions, dataOptions } from './data-options.ts';
 import type { ImageLocation } from './dataset.ts';
 import type { ImagePool, Preparation } from './image-pool.ts';
 
@@ -81,7 +81,7 @@ export function imagePool(
   options: DataOptions,
   source: (index: number) => Promise<ImageLocation | Uint8Array>,
 ): ImagePool {
-  const setup: WorkerSetup = { ...preparation, options };
+  const setup: WorkerSetup = { ...preparation, options: dataOptions.parse(options) }; // of a caller's, no more than that
   const members = Array.from({ length: threads }, () => new ImageThread(setup));
   return {
     threads,

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { silent } from '../common/progress.ts';
 import { onnxruntime } from '../runtime/onnxruntime.node.ts';
 import type { Augmentation } from './augmentation.ts';
 import { openImageFolder } from './image-folder.node.ts';
@@ -40,8 +41,11 @@ beforeAll(async () => {
   }
 });
 
+/** Commands hand on all that they were told, functions among it. */
+const asCommandsDo = { maxPixels: 1e6, progress: silent };
+
 async function pass(threads: number): Promise<{ pixels: number[][]; unreadable: readonly string[] }> {
-  const { train } = await openImageFolder(folder);
+  const { train } = await openImageFolder(folder, asCommandsDo);
   const pool = threads > 0 ? train.pool!(threads, { preprocessing, augment }) : undefined;
   try {
     const options = { engine: onnxruntime, batchSize: 5, augment, pool, shuffle: { seed: 3, epoch: 1 } };
