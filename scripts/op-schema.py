@@ -20,7 +20,7 @@ Dropout DynamicQuantizeLinear Einsum Elu Equal Erf Exp Expand Flatten Floor Gath
 Gelu Gemm GlobalAveragePool GlobalMaxPool Greater GreaterOrEqual GroupNormalization HardSigmoid HardSwish Hardmax
 Identity InstanceNormalization IsInf IsNaN LayerNormalization LeakyRelu Less LessOrEqual Log LogSoftmax
 LpNormalization MatMul MatMulInteger Max MaxPool Mean Min Mish Mod Mul Multinomial Neg Not OneHot Or PRelu Pad
-Pow QLinearMatMul QuantizeLinear RMSNormalization RandomNormal RandomNormalLike RandomUniform
+Pow QLinearConv QLinearMatMul QuantizeLinear RMSNormalization RandomNormal RandomNormalLike RandomUniform
 RandomUniformLike Range Reciprocal ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin
 ReduceProd ReduceSum ReduceSumSquare Relu Reshape Resize RotaryEmbedding Round ScatterElements ScatterND Selu Shape Sigmoid
 Sign Sin Sinh Size Slice Softmax Softplus Softsign Split Sqrt Squeeze Sub Sum Swish Tan Tanh ThresholdedRelu Tile
@@ -38,6 +38,7 @@ CONTRIB = {
     ),
     "com.microsoft.BiasGelu": ("A B", "", "C"),
     "com.microsoft.BiasSoftmax": ("data bias", "axis:i=1 is_inner_broadcast:i", "output"),
+    "com.microsoft.DequantizeLinear": ("x x_scale x_zero_point?", "axis:i=1", "y"),
     "com.microsoft.DynamicQuantizeMatMul": ("A B b_scale b_zero_point? bias?", "", "Y"),
     "com.microsoft.FastGelu": ("X bias?", "", "Y"),
     "com.microsoft.FusedConv": (
@@ -68,6 +69,43 @@ CONTRIB = {
         "mask_filter_value:f=-10000 num_heads:i scale:f? unidirectional:i=0",
         "output present_key? present_value? qk?",
     ),
+    "com.microsoft.QAttention": (
+        "input weight bias input_scale weight_scale mask_index? input_zero_point? weight_zero_point? past?",
+        "do_rotary:i=0 mask_filter_value:f=-10000 num_heads:i scale:f? unidirectional:i=0",
+        "output present?",
+    ),
+    "com.microsoft.QGemm": (
+        "A a_scale a_zero_point B b_scale b_zero_point C? y_scale? y_zero_point?",
+        "alpha:f=1 transA:i=0 transB:i=0",
+        "Y",
+    ),
+    "com.microsoft.QLinearAdd": ("A A_scale A_zero_point? B B_scale B_zero_point? C_scale C_zero_point?", "", "C"),
+    "com.microsoft.QLinearAveragePool": (
+        "X x_scale x_zero_point? y_scale y_zero_point?",
+        "auto_pad:s=NOTSET ceil_mode:i=0 channels_last:i=0 count_include_pad:i=0 kernel_shape:I pads:I? strides:I?",
+        "Y",
+    ),
+    "com.microsoft.QLinearConcat": ("Y_scale Y_zero_point inputs*", "axis:i", "Y"),
+    "com.microsoft.QLinearGlobalAveragePool": (
+        "X x_scale x_zero_point y_scale y_zero_point",
+        "channels_last:i=0",
+        "Y",
+    ),
+    "com.microsoft.QLinearLeakyRelu": ("X X_scale X_zero_point? Y_scale Y_zero_point?", "alpha:f=0.01", "Y"),
+    "com.microsoft.QLinearMul": ("A A_scale A_zero_point? B B_scale B_zero_point? C_scale C_zero_point?", "", "C"),
+    "com.microsoft.QLinearReduceMean": (
+        "data data_scale data_zero_point? reduced_scale reduced_zero_point?",
+        "axes:I keepdims:i",
+        "reduced",
+    ),
+    "com.microsoft.QLinearSigmoid": ("X X_scale X_zero_point? Y_scale Y_zero_point?", "", "Y"),
+    "com.microsoft.QLinearSoftmax": ("X X_scale x_zero_point? y_scale y_zero_point", "axis:i=-1 opset:i", "Y"),
+    "com.microsoft.QLinearWhere": (
+        "condition X x_scale x_zero_point Y y_scale y_zero_point z_scale z_zero_point",
+        "",
+        "Z",
+    ),
+    "com.microsoft.QuantizeLinear": ("x y_scale y_zero_point?", "axis:i=1", "y"),
     "com.microsoft.QuickGelu": ("X", "alpha:f=1.702", "Y"),
     "com.microsoft.SkipSimplifiedLayerNormalization": (
         "input skip gamma bias?",

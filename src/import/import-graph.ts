@@ -1,5 +1,6 @@
 import { eliminateIdentities, movementIdentities } from '../graph/eliminate-identities.ts';
 import type { Graph } from '../graph/graph.ts';
+import { inferGraph } from '../graph/infer.ts';
 import { nameBatch } from './batch.ts';
 import { batchExpansion } from './batch-expansion.ts';
 import { blockedChannels } from './blocked-channels.ts';
@@ -12,6 +13,9 @@ import { operatorSet } from './operator-set.ts';
 import { ownFills } from './own-fills.ts';
 import { parameterNames } from './parameter-names.ts';
 import type { ImportContext, ImportOptions, ImportPass } from './pass.ts';
+import { foreignQuantization } from './quantized/note.ts';
+import { quantized } from './quantized/quantized.ts';
+import { storedLinears } from './quantized/stored-linear.ts';
 import { activation } from './recognize/activation.ts';
 import { flatGathers } from './recognize/flat-gather.ts';
 import { layerNorm } from './recognize/layer-norm.ts';
@@ -36,6 +40,7 @@ const passes: readonly ImportPass[] = [
   trainingLeftovers,
   computedInFloat32,
   blockedChannels,
+  (graph) => void quantized(graph),
   expandFused,
   nameBatch,
   foldShapes,
@@ -54,6 +59,7 @@ const passes: readonly ImportPass[] = [
   partsToSplit,
   scores,
   linear,
+  storedLinears,
   fixedSums,
   parameterNames,
   ownFills,
@@ -71,5 +77,21 @@ export const isForeign = (graph: Graph): boolean =>
 export function importGraph(graph: Graph, options: ImportOptions = {}): string[] {
   const context: ImportContext = { options, notes: [] };
   for (const pass of passes) pass(graph, context);
+  return context.notes;
+}
+
+/**
+ * Brings what another tool did to the numbers in a file of ours to our form, in place; the rest of it is in that. One that we
+ * quantized stays as it is.
+ * @returns notes for the user, a line each
+ */
+export function quantizedSince(graph: Graph): string[] {
+  const context: ImportContext = { options: {}, notes: [] };
+  if (graph.metadata.has('pqv.quantization') || foreignQuantization(graph)) return context.notes;
+  computedInFloat32(graph, context);
+  const found = quantized(graph);
+  if (!found && context.notes.length === 0) return context.notes;
+  inferGraph(graph);
+  storedLinears(graph);
   return context.notes;
 }

@@ -22,6 +22,14 @@ const slotsOf: { readonly [O in OpName]?: Slots } = {
   ...rowsFor('Conv ConvTranspose LayerNormalization InstanceNormalization GroupNormalization', affine),
   ...rowsFor('RMSNormalization SimplifiedLayerNormalization PRelu', [undefined, 'weight']),
   BatchNormalization: [undefined, 'weight', 'bias', 'running_mean', 'running_var'],
+  'com.microsoft.DynamicQuantizeMatMul': [undefined, 'weight', undefined, undefined, 'bias'],
+};
+
+/** Where ops read the scales of integers, which are no parameters of their own, keyed by `Node.op`. */
+const scales: { readonly [O in OpName]?: readonly number[] } = {
+  ...rowsFor('QuantizeLinear DequantizeLinear', [1]),
+  'com.microsoft.DynamicQuantizeMatMul': [2],
+  'com.microsoft.MatMulIntegerToFloat': [2, 3],
 };
 
 const running = new Set(['running_mean', 'running_var']);
@@ -34,6 +42,8 @@ interface Place {
   readonly node: Node;
   readonly index: number;
   readonly slot: string;
+  /** What computes with it: the node, or one behind it. */
+  readonly layer: Node;
 }
 
 /**
@@ -64,13 +74,16 @@ export function parameterNames(graph: Graph): void {
   }
   for (const value of graph.constants.values()) {
     if (done.has(value) || !value.dtype?.startsWith('float') || graph.inputs.includes(value)) continue;
-    if (!given(value.name)) continue;
+    if (!given(value.name) || isScale(value)) continue;
     const isBuffer = listed?.buffers.has(value.name) || untrained.test(value.name);
     (isBuffer ? kept : trained).push(value.name);
   }
   setParameters(graph, trained);
   setBuffers(graph, kept);
 }
+
+const isScale = ({ uses }: Value): boolean =>
+  uses.length > 0 && uses.every(({ node, index }) => rowOf(scales, node)?.includes(index) ?? false);
 
 /** The constants that each layer reads. */
 function layers(graph: Graph): Place[][] {
@@ -82,23 +95,36 @@ function layers(graph: Graph): Place[][] {
 }
 
 const placesOf = (node: Node, slots: Slots): Place[] =>
-  slots.flatMap((slot, index) => (slot && node.inputs[index]?.isConstant ? [{ node, index, slot }] : []));
+  slots.flatMap((slot, index) => {
+    const place = slot && storedAt(node, index);
+    return place ? [{ ...place, slot, layer: node }] : [];
+  });
+
+/** Where a constant is read that a node is given, by itself or as the integers that it was rounded to. */
+function storedAt(node: Node, index: number): Pick<Place, 'node' | 'index'> | undefined {
+  const value = node.inputs[index];
+  if (value?.isConstant) return { node, index };
+  const stored = value?.producer?.op === 'DequantizeLinear' ? value.producer : undefined;
+  return stored?.input(0).isConstant ? { node: stored, index: 0 } : undefined;
+}
 
 function linearPlaces(graph: Graph, node: Node): Place[] {
   const turn = node.input(1).producer;
-  if (!permutes(turn, [1, 0]) || !turn.input(0).isConstant) return [];
-  const places: Place[] = [{ node: turn, index: 0, slot: 'weight' }];
+  const turned = permutes(turn, [1, 0]);
+  const stored = turned ? storedAt(turn, 0) : storedAt(node, 1);
+  if (!stored || (stored.node === node && !turned)) return [];
+  const places: Place[] = [{ ...stored, slot: 'weight', layer: turned ? turn : node }];
   const add = soleReader(graph, node.output());
   const bias = add?.op === 'Add' ? otherOperand(add, node.output()) : undefined;
-  const channels = turn.input(0).shape![0];
+  const channels = stored.node.input(stored.index).shape![turned ? 0 : 1];
   if (bias?.isConstant && bias.shape?.length === 1 && bias.shape[0] === channels) {
-    places.push({ node: add!, index: add!.inputs.indexOf(bias), slot: 'bias' });
+    places.push({ node: add!, index: add!.inputs.indexOf(bias), slot: 'bias', layer: add! });
   }
   return places;
 }
 
 function moduleOfLayer(places: readonly Place[], given: (name: string) => boolean): string | undefined {
-  const computed = places.flatMap(({ node }) => moduleOf(node.output().name) ?? [])[0];
+  const computed = places.flatMap(({ layer }) => moduleOf(layer.output().name) ?? [])[0];
   if (computed !== undefined) return computed;
   for (const { node, index, slot } of places) {
     const { name } = node.input(index);

@@ -7,6 +7,7 @@ import { areNamed } from '../dataset/class-order.ts';
 import type { Dataset } from '../dataset/dataset.ts';
 import type { Graph } from '../graph/graph.ts';
 import type { Kept } from '../prune/apply.ts';
+import { assertFullPrecision } from '../quantize/record.ts';
 import { assertLoads } from '../runtime/loads.ts';
 import type { Engine } from '../runtime/session.ts';
 import {
@@ -73,6 +74,7 @@ export async function finetune(
     ...rest
   }: FinetuneModelOptions,
 ): Promise<FinetuneResult> {
+  assertFullPrecision(model, 'train');
   const { threads, augment, teacher, kept, evaluate, ...input } = rest;
   const { samples, ...options } = validated(finetuneModelOptions, input);
   const chooses = options.best || options.patience !== undefined;

@@ -1,7 +1,7 @@
 import type { Graph } from '../graph/graph.ts';
 import { findGroups, type LeftWhole } from '../prune/groups.ts';
 import { type GroupSummary, groupsSummary } from '../prune/prune.ts';
-import { quantizationTitle } from '../quantize/describe.ts';
+import { type QuantizationFields, quantizationFields, quantizationTitle } from '../quantize/describe.ts';
 import { quantization } from '../quantize/record.ts';
 import { describeModel, type ModelDescription } from '../zoo/describe.ts';
 import { type Capabilities, capabilities } from './capabilities.ts';
@@ -10,6 +10,8 @@ import { type Capabilities, capabilities } from './capabilities.ts';
 export type Inspection = ModelDescription & {
   /** What was done to its numbers, in words; null for one in full precision. */
   precision: string | null;
+  /** The same in fields; null for a model in full precision. */
+  quantized: QuantizationFields | null;
   can: Capabilities;
   groups?: GroupSummary[];
   /** With `groups`: layers that no channel can be taken out of, and why. */
@@ -31,6 +33,7 @@ export async function inspect(model: Graph, options: { groups?: boolean } = {}):
   return {
     ...(await describeModel(model)),
     precision: record ? quantizationTitle(record) : null,
+    quantized: record ? quantizationFields(record) : null,
     can: capabilities(model),
     ...(options.groups ? { groups: groupsSummary(model), leftWhole: [...findGroups(model).leftWhole] } : {}),
   };

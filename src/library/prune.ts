@@ -5,6 +5,7 @@ import type { Graph } from '../graph/graph.ts';
 import { evidenceOf } from '../prune/importance.ts';
 import type { LatencyMeter } from '../prune/latency-table.ts';
 import { type PruneOptions, type PruneResult, pruneOptions, prune as prunePass } from '../prune/prune.ts';
+import { assertFullPrecision } from '../quantize/record.ts';
 import { assertLoads } from '../runtime/loads.ts';
 import type { Engine } from '../runtime/session.ts';
 import { remember } from '../zoo/model-info.ts';
@@ -51,6 +52,7 @@ export async function prune(
   model: Graph,
   { data, scores, latency, seed, threads, progress, ...input }: PruneModelOptions,
 ): Promise<PruneResult> {
+  assertFullPrecision(model, 'prune');
   const options = validated(pruneModelOptions, input);
   const { samples, ...pass } = options;
   const looked = looksAtImages(options, scores !== undefined) ? data : undefined;

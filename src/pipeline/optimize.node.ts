@@ -9,6 +9,7 @@ import { benchmark } from '../measure/latency.node.ts';
 import { describeMachine } from '../measure/machine.node.ts';
 import { loadOnnx } from '../onnx/file.node.ts';
 import type { Kept } from '../prune/apply.ts';
+import { assertFullPrecision, type Change } from '../quantize/record.ts';
 import { readReport, writeReport } from '../report/files.node.ts';
 import type { Report, ReportStage } from '../report/schema.ts';
 import { stageTable } from '../report/table.ts';
@@ -27,7 +28,7 @@ import { finetuningOf, type Recipe, recipeOf } from './recipe.node.ts';
 import { recipeText } from './recipe-file.node.ts';
 import { fingerprint, RunDirectory } from './run-directory.node.ts';
 import { keptIn } from './stages/prune.node.ts';
-import { stepsOf } from './steps.node.ts';
+import { type Step, stepsOf } from './steps.node.ts';
 import { searched } from './sweep/search.node.ts';
 import { version } from './version.node.ts';
 
@@ -67,6 +68,13 @@ export async function optimizeModel(
   return withDirectory(directory, () => run(recipe, directory, options));
 }
 
+/** What is done to a model by the step of a name. */
+const changes: Partial<Record<Step['name'], Change>> = {
+  pruned: 'prune',
+  finetuned: 'train',
+  quantized: 'quantize',
+};
+
 async function run(
   asked: Recipe,
   directory: string,
@@ -76,11 +84,13 @@ async function run(
   const context = localContext({ threads, seed, progress, signal, watcher });
   const source = await openModel(asked.model, { ...asked, progress });
   assertClassifier(source);
+  const searches = !asked.prune && (asked.maxDrop !== undefined || asked.targetBytes !== undefined);
+  if (searches) assertFullPrecision(source, 'prune');
+  for (const { name } of stepsOf(asked)) if (changes[name]) assertFullPrecision(source, changes[name]);
   assertMatches('quantize.ignore', asked.quantize.ignore, [...source.constants.keys()]); // not after hours of training
   const data = await openModelData(source, asked.data, progress, asked);
   const runs = new RunDirectory(directory, resume);
   const content = [version, modelDigest(source), await data.dataset.version?.()];
-  const searches = !asked.prune && (asked.maxDrop !== undefined || asked.targetBytes !== undefined);
   const { recipe, search } = searches
     ? await searched(asked, { context, dense: source, data }, runs, content)
     : { recipe: asked, search: undefined };

@@ -1,14 +1,75 @@
-import { exactOn, numbersOf } from './backends.ts';
+import type { ForeignQuantization } from '../import/quantized/note.ts';
+import { exactOn, type Numbers, numbersOf } from './backends.ts';
 import type { Quantization } from './record.ts';
+
+/** What is known of the numbers of a quantized model. */
+const numbersIn = (record: Quantization): Numbers => {
+  const { foreign } = record;
+  if (!foreign) return numbersOf(record);
+  const granularity = foreign.granularity === 'matrix' ? 'tensor' : 'channel';
+  return { granularity, bounded: foreign.sevenBits, reduceRange: false };
+};
 
 const percent = (share: number): string => `${(100 * share).toFixed(2)} %`;
 
 /** What was done to a model's numbers in a few words: `int8 dynamic, x86, a scale a channel`. */
 export function quantizationTitle(record: Quantization): string {
   if (record.dtype === 'fp16') return record.compute === 'float32' ? 'fp16 weights, fp32 arithmetic' : 'fp16';
+  if (record.foreign) return foreignTitle(record.foreign);
   const { granularity } = numbersOf(record);
   const scales = granularity === 'channel' ? 'a scale a channel' : 'a scale a weight matrix';
   return [`int8 ${record.scheme}`, record.backend, scales].filter(Boolean).join(', ');
+}
+
+/** What was done to a model's numbers, for programs. */
+export interface QuantizationFields {
+  dtype: Quantization['dtype'];
+  /** `weights`: activations are in floating point; null for FP16. */
+  scheme: 'dynamic' | 'static' | 'weights' | null;
+  /** Who quantized it, where the file tells. */
+  by: string | null;
+  /** How the file has it, where another tool wrote it. */
+  format: ForeignQuantization['format'] | null;
+  /** Types of the integers that stand for weights and for activations. */
+  weights: readonly string[];
+  activations: readonly string[];
+  /** What has a scale of its own; null for FP16. */
+  scales: ForeignQuantization['granularity'] | null;
+}
+
+/** What was done to a model's numbers, in fields. */
+export function quantizationFields(record: Quantization): QuantizationFields {
+  const { dtype, scheme, foreign } = record;
+  const weights = foreign?.format === 'weights only' ? 'weights' : null;
+  if (foreign) {
+    const { tool, format, weights: types, activations, granularity } = foreign;
+    const given = { weights: types, activations, scales: granularity };
+    return { dtype, scheme: scheme ?? weights, by: tool ?? null, format, ...given };
+  }
+  const ours = { dtype, by: 'pqv-mobile', format: null };
+  if (dtype === 'fp16') return { ...ours, scheme: null, weights: ['float16'], activations: [], scales: null };
+  const scales = numbersOf(record).granularity === 'tensor' ? 'matrix' : 'channel';
+  return { ...ours, scheme: scheme ?? 'dynamic', weights: ['int8'], activations: ['uint8'], scales };
+}
+
+const grains = { channel: 'a scale a channel', matrix: 'a scale a weight matrix', block: 'a scale a block' };
+
+/** `int8 static (QDQ), by onnxruntime's quantizer, int8 weights, a scale a channel, uint8 activations`. */
+function foreignTitle({ format, tool, weights, activations, granularity }: ForeignQuantization): string {
+  const ways = {
+    QDQ: 'static (QDQ)',
+    QOperator: 'static (QOperator)',
+    dynamic: 'dynamic',
+    'weights only': 'weights only',
+  };
+  return [
+    `int8 ${ways[format]}`,
+    tool && `by ${tool}`,
+    weights.length > 0 && `${weights.join(' and ')} weights, ${grains[granularity]}`,
+    activations.length > 0 && `${activations.join(' and ')} activations`,
+  ]
+    .filter(Boolean)
+    .join(', ');
 }
 
 /** What the choice of int8 numbers cost, and where they hold, a line each. */
@@ -26,7 +87,7 @@ export function quantizationFacts(record: Quantization): string[] {
       `weights: rounding changes ${percent(relative)} of their norm; plain scales for each channel ${percent(plain)}`,
     );
   }
-  lines.push(`exact on ${exactOn(numbersOf(record), scheme)}`);
+  lines.push(`exact on ${exactOn(numbersIn(record), scheme)}`);
   return lines;
 }
 
@@ -59,6 +120,6 @@ function checkFacts({ check, drop, ignored = [], tooUneven = [] }: Quantization)
 export function quantizationWarning(record: Quantization): string | undefined {
   const { dtype, scheme = 'dynamic' } = record;
   if (dtype !== 'int8') return undefined;
-  const where = exactOn(numbersOf(record), scheme);
+  const where = exactOn(numbersIn(record), scheme);
   return where === 'every processor' ? undefined : `int8 sums are exact on ${where}`;
 }

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { UserError } from '../common/errors.ts';
 import { parseJsonAs } from '../common/json.ts';
 import type { Graph } from '../graph/graph.ts';
+import { type ForeignQuantization, foreignQuantization } from '../import/quantized/note.ts';
 import { type BackendName, backends, type WeightKind, weightKinds } from './backends.ts';
 import type { WeightError } from './layers.ts';
 
@@ -35,6 +36,8 @@ export interface Quantization {
   check?: CheckRecord;
   /** Where a drop was allowed: what it is. */
   drop?: DropRecord;
+  /** Another tool did it: what its file was like. Then backend, observer and rounding are not known. */
+  foreign?: ForeignQuantization;
 }
 
 /** What a quantized model loses against float32, measured on images, and what stayed in float32 for that. */
@@ -98,26 +101,45 @@ const integerOps = new Set([
   'ConvInteger',
   'QLinearMatMul',
   'QLinearConv',
+  'com.microsoft.QGemm',
 ]);
 
-/** How the graph was quantized by us; undefined when it was not. */
+/** How the graph was quantized, by us or by another tool; undefined when it was not. */
 export function quantization(graph: Graph): Quantization | undefined {
   const text = graph.metadata.get(key);
-  return text === undefined
-    ? undefined
-    : (parseJsonAs(recordSchema, text, `the model's note "${key}"`) as Quantization);
+  if (text !== undefined) return parseJsonAs(recordSchema, text, `the model's note "${key}"`) as Quantization;
+  const foreign = foreignQuantization(graph);
+  if (!foreign) return undefined;
+  const { format } = foreign;
+  if (format === 'weights only') return { dtype: 'int8', foreign };
+  return { dtype: 'int8', scheme: format === 'dynamic' ? 'dynamic' : 'static', foreign };
 }
 
 export function recordQuantization(graph: Graph, record: Quantization): void {
   graph.metadata.set(key, JSON.stringify(record));
 }
 
-/** @throws UserError when the graph already has lowered precision, ours or another tool's */
-export function assertFullPrecision(graph: Graph): void {
+/** What is done to models in full precision alone. */
+export type Change = 'quantize' | 'prune' | 'train';
+
+/**
+ * @param to what is to be done with it, for the message
+ * @throws UserError when the graph already has lowered precision, ours or another tool's
+ */
+export function assertFullPrecision(graph: Graph, to: Change = 'quantize'): void {
   const record = quantization(graph);
   const integer = graph.nodes.find((node) => integerOps.has(node.op));
   const half = [...graph.constants.values()].find((value) => value.dtype === 'float16');
   if (!record && !integer && !half) return;
-  const found = record?.dtype ?? (integer ? integer.label : `float16 ${half!.name}`);
-  throw new UserError(`the model is already quantized (${found}); quantize the float32 model it came from`);
+  const found = record ? foundIn(record) : integer ? integer.label : `float16 ${half!.name}`;
+  throw new UserError(`the model is already quantized (${found}); ${remedies[to]}`);
 }
+
+const remedies: Record<Change, string> = {
+  quantize: 'quantize the float32 model it came from',
+  prune: 'pruning comes before quantization: prune the float32 model it came from',
+  train: 'training comes before quantization: finetune the float32 model it came from',
+};
+
+const foundIn = ({ dtype, foreign }: Quantization): string =>
+  foreign ? [dtype, foreign.format, foreign.tool && `by ${foreign.tool}`].filter(Boolean).join(', ') : dtype;

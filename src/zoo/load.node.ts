@@ -4,7 +4,7 @@ import { indexEnding, openCheckpoint, readText } from '../checkpoint/open.node.t
 import { UserError } from '../common/errors.ts';
 import { nearestNames } from '../common/near-names.ts';
 import type { Graph } from '../graph/graph.ts';
-import { importGraph, isForeign } from '../import/import-graph.ts';
+import { importGraph, isForeign, quantizedSince } from '../import/import-graph.ts';
 import { loadOnnx } from '../onnx/file.node.ts';
 import { outOfAppForm } from './app-form.ts';
 import { type CheckpointOptions, modelOfCheckpoint } from './checkpoint-model.ts';
@@ -114,6 +114,7 @@ function openOnnx(path: string, { inputSize, progress }: ModelReading): Graph {
   }
   if (!isForeign(graph)) {
     outOfAppForm(graph);
+    for (const line of quantizedSince(graph)) progress?.note(line);
     return graph;
   }
   for (const line of importGraph(graph, { inputSize: parsedInputSize(inputSize) })) progress?.note(line);

@@ -2,7 +2,7 @@ import { readCheckpoint } from '../checkpoint/read-checkpoint.ts';
 import { inMemory } from '../checkpoint/safetensors.ts';
 import { UserError } from '../common/errors.ts';
 import type { Graph } from '../graph/graph.ts';
-import { importGraph, isForeign } from '../import/import-graph.ts';
+import { importGraph, isForeign, quantizedSince } from '../import/import-graph.ts';
 import { readOnnx } from '../onnx/read.ts';
 import type { ExternalData } from '../onnx/tensor-proto.ts';
 import { outOfAppForm } from './app-form.ts';
@@ -99,7 +99,10 @@ function readOnnxFile(
     if (isForeign(graph)) {
       for (const line of importGraph(graph)) say(line);
       noteForeign(graph, beside, say);
-    } else outOfAppForm(graph);
+    } else {
+      outOfAppForm(graph);
+      for (const line of quantizedSince(graph)) say(line);
+    }
     return graph;
   } catch (error) {
     if (error instanceof UserError) throw new UserError(`${name}: ${error.message}`);

@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { UserError } from '../../common/errors.ts';
 import { validated } from '../../common/options.ts';
 import { evaluate } from '../../measure/accuracy.ts';
+import { assertFullPrecision } from '../../quantize/record.ts';
 import { presetLine, withPreset } from '../../train/presets.ts';
 import { JobPrepared } from '../../train/torchrun/torchrun.node.ts';
 import { isClassifier } from '../../zoo/model-info.ts';
@@ -44,6 +45,7 @@ export async function finetuneModel(
   const preset = presetLine(input);
   if (preset) progress.note(preset);
   const graph = await openModel(reference, command);
+  assertFullPrecision(graph, 'train');
   const data = await openModelData(graph, command.data, progress, command);
   const { resume, prepareOnly } = command;
   if (prepareOnly && options.engine !== 'torchrun') {

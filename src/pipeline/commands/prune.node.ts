@@ -3,6 +3,7 @@ import type { GoneBranch } from '../../prune/branches.ts';
 import type { PruningCheck } from '../../prune/check.ts';
 import type { LatencyReport } from '../../prune/latency-budget.ts';
 import type { GroupSummary } from '../../prune/prune.ts';
+import { assertFullPrecision } from '../../quantize/record.ts';
 import type { BlockShape } from '../../zoo/blocks-of.ts';
 import { describeModel } from '../../zoo/describe.ts';
 import { saveModel } from '../../zoo/save.node.ts';
@@ -47,6 +48,7 @@ export async function pruneModel(
   if (output !== undefined) assertElsewhere(reference, output);
   const context = localContext(command);
   const graph = await openModel(reference, command);
+  assertFullPrecision(graph, 'prune');
   const before = sizeOf(graph);
   const data = await openStageData(pruneStage, options, graph, command);
   const pruned = await prunedBy({ context, graph, options, data });

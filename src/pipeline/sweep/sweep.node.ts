@@ -6,6 +6,7 @@ import { validated } from '../../common/options.ts';
 import { sayingOnce, silent } from '../../common/progress.ts';
 import { type BenchmarkFile, benchmark } from '../../measure/latency.node.ts';
 import { describeMachine } from '../../measure/machine.node.ts';
+import { assertFullPrecision } from '../../quantize/record.ts';
 import { chosen } from '../../report/sweep/budget.ts';
 import { sweepCsv } from '../../report/sweep/csv.ts';
 import { sweepPage } from '../../report/sweep/page.ts';
@@ -74,6 +75,7 @@ async function run(
   const { progress, signal, seed, threads } = context;
   const dense = await openModel(reference, command);
   assertClassifier(dense);
+  assertFullPrecision(dense, 'prune');
   const data = await openModelData(dense, command.data, progress, command);
   const ground: SweepGround = { context, dense, data, options };
   const { samples, evalSamples, headDims, dtypes } = options;

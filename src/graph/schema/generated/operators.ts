@@ -84,6 +84,7 @@ export interface OpArguments {
   PRelu: {};
   Pad: { readonly axes: readonly number[] | Value | undefined; readonly mode: string; readonly pads: readonly number[] | Value; readonly value: number | Value };
   Pow: {};
+  QLinearConv: { readonly auto_pad: string; readonly dilations: readonly number[] | undefined; readonly group: number; readonly kernel_shape: readonly number[] | undefined; readonly pads: readonly number[] | undefined; readonly strides: readonly number[] | undefined };
   QLinearMatMul: {};
   QuantizeLinear: { readonly axis: number; readonly block_size: number; readonly output_dtype: number; readonly precision: number; readonly saturate: number };
   RMSNormalization: { readonly axis: number; readonly epsilon: number; readonly stash_type: number };
@@ -141,6 +142,7 @@ export interface OpArguments {
   'com.microsoft.Attention': { readonly do_rotary: number; readonly mask_filter_value: number; readonly num_heads: number; readonly qkv_hidden_sizes: readonly number[] | undefined; readonly scale: number | undefined; readonly unidirectional: number };
   'com.microsoft.BiasGelu': {};
   'com.microsoft.BiasSoftmax': { readonly axis: number; readonly is_inner_broadcast: number };
+  'com.microsoft.DequantizeLinear': { readonly axis: number };
   'com.microsoft.DynamicQuantizeMatMul': {};
   'com.microsoft.FastGelu': {};
   'com.microsoft.FusedConv': { readonly activation: string | undefined; readonly activation_params: readonly number[] | undefined; readonly auto_pad: string; readonly dilations: readonly number[] | undefined; readonly group: number; readonly kernel_shape: readonly number[] | undefined; readonly pads: readonly number[] | undefined; readonly strides: readonly number[] | undefined };
@@ -149,6 +151,19 @@ export interface OpArguments {
   'com.microsoft.Gelu': {};
   'com.microsoft.MatMulIntegerToFloat': {};
   'com.microsoft.MultiHeadAttention': { readonly mask_filter_value: number; readonly num_heads: number; readonly scale: number | undefined; readonly unidirectional: number };
+  'com.microsoft.QAttention': { readonly do_rotary: number; readonly mask_filter_value: number; readonly num_heads: number; readonly scale: number | undefined; readonly unidirectional: number };
+  'com.microsoft.QGemm': { readonly alpha: number; readonly transA: number; readonly transB: number };
+  'com.microsoft.QLinearAdd': {};
+  'com.microsoft.QLinearAveragePool': { readonly auto_pad: string; readonly ceil_mode: number; readonly channels_last: number; readonly count_include_pad: number; readonly kernel_shape: readonly number[]; readonly pads: readonly number[] | undefined; readonly strides: readonly number[] | undefined };
+  'com.microsoft.QLinearConcat': { readonly axis: number };
+  'com.microsoft.QLinearGlobalAveragePool': { readonly channels_last: number };
+  'com.microsoft.QLinearLeakyRelu': { readonly alpha: number };
+  'com.microsoft.QLinearMul': {};
+  'com.microsoft.QLinearReduceMean': { readonly axes: readonly number[]; readonly keepdims: number };
+  'com.microsoft.QLinearSigmoid': {};
+  'com.microsoft.QLinearSoftmax': { readonly axis: number; readonly opset: number };
+  'com.microsoft.QLinearWhere': {};
+  'com.microsoft.QuantizeLinear': { readonly axis: number };
   'com.microsoft.QuickGelu': { readonly alpha: number };
   'com.microsoft.SkipLayerNormalization': { readonly epsilon: number };
   'com.microsoft.SkipSimplifiedLayerNormalization': { readonly epsilon: number };
@@ -236,6 +251,7 @@ export const operators: { [O in keyof OpArguments]: readonly (readonly [number, 
   PRelu: [[1, 'X slope', '', 'Y']],
   Pad: [[2, 'data', 'mode:s=constant pads:I value:f=0', 'output'], [11, 'data pads:I value:f?', 'mode:s=constant', 'output'], [18, 'data pads:I value:f? axes:I?', 'mode:s=constant', 'output']],
   Pow: [[7, 'X Y', '', 'Z']],
+  QLinearConv: [[10, 'x x_scale x_zero_point w w_scale w_zero_point y_scale y_zero_point B?', 'auto_pad:s=NOTSET dilations:I? group:i=1 kernel_shape:I? pads:I? strides:I?', 'y']],
   QLinearMatMul: [[10, 'a a_scale a_zero_point b b_scale b_zero_point y_scale y_zero_point', '', 'y']],
   QuantizeLinear: [[10, 'x y_scale y_zero_point?', '', 'y'], [13, 'x y_scale y_zero_point?', 'axis:i=1', 'y'], [19, 'x y_scale y_zero_point?', 'axis:i=1 saturate:i=1', 'y'], [21, 'x y_scale y_zero_point?', 'axis:i=1 block_size:i=0 output_dtype:i=0 saturate:i=1', 'y'], [23, 'x y_scale y_zero_point?', 'axis:i=1 block_size:i=0 output_dtype:i=0 precision:i=0 saturate:i=1', 'y']],
   RMSNormalization: [[23, 'X scale', 'axis:i=-1 epsilon:f=1e-05 stash_type:i=1', 'Y']],
@@ -293,6 +309,7 @@ export const operators: { [O in keyof OpArguments]: readonly (readonly [number, 
   'com.microsoft.Attention': [[1, 'input weights bias? mask_index? past? attention_bias? past_sequence_length?', 'do_rotary:i=0 mask_filter_value:f=-10000 num_heads:i qkv_hidden_sizes:I? scale:f? unidirectional:i=0', 'output present?']],
   'com.microsoft.BiasGelu': [[1, 'A B', '', 'C']],
   'com.microsoft.BiasSoftmax': [[1, 'data bias', 'axis:i=1 is_inner_broadcast:i', 'output']],
+  'com.microsoft.DequantizeLinear': [[1, 'x x_scale x_zero_point?', 'axis:i=1', 'y']],
   'com.microsoft.DynamicQuantizeMatMul': [[1, 'A B b_scale b_zero_point? bias?', '', 'Y']],
   'com.microsoft.FastGelu': [[1, 'X bias?', '', 'Y']],
   'com.microsoft.FusedConv': [[1, 'X W B? Z?', 'activation:s? activation_params:F? auto_pad:s=NOTSET dilations:I? group:i=1 kernel_shape:I? pads:I? strides:I?', 'Y']],
@@ -301,6 +318,19 @@ export const operators: { [O in keyof OpArguments]: readonly (readonly [number, 
   'com.microsoft.Gelu': [[1, 'X', '', 'Y']],
   'com.microsoft.MatMulIntegerToFloat': [[1, 'A B a_scale b_scale a_zero_point? b_zero_point? bias?', '', 'Y']],
   'com.microsoft.MultiHeadAttention': [[1, 'query key? value? bias? key_padding_mask? attention_bias? past_key? past_value? past_sequence_length? cache_indirection?', 'mask_filter_value:f=-10000 num_heads:i scale:f? unidirectional:i=0', 'output present_key? present_value? qk?']],
+  'com.microsoft.QAttention': [[1, 'input weight bias input_scale weight_scale mask_index? input_zero_point? weight_zero_point? past?', 'do_rotary:i=0 mask_filter_value:f=-10000 num_heads:i scale:f? unidirectional:i=0', 'output present?']],
+  'com.microsoft.QGemm': [[1, 'A a_scale a_zero_point B b_scale b_zero_point C? y_scale? y_zero_point?', 'alpha:f=1 transA:i=0 transB:i=0', 'Y']],
+  'com.microsoft.QLinearAdd': [[1, 'A A_scale A_zero_point? B B_scale B_zero_point? C_scale C_zero_point?', '', 'C']],
+  'com.microsoft.QLinearAveragePool': [[1, 'X x_scale x_zero_point? y_scale y_zero_point?', 'auto_pad:s=NOTSET ceil_mode:i=0 channels_last:i=0 count_include_pad:i=0 kernel_shape:I pads:I? strides:I?', 'Y']],
+  'com.microsoft.QLinearConcat': [[1, 'Y_scale Y_zero_point inputs*', 'axis:i', 'Y']],
+  'com.microsoft.QLinearGlobalAveragePool': [[1, 'X x_scale x_zero_point y_scale y_zero_point', 'channels_last:i=0', 'Y']],
+  'com.microsoft.QLinearLeakyRelu': [[1, 'X X_scale X_zero_point? Y_scale Y_zero_point?', 'alpha:f=0.01', 'Y']],
+  'com.microsoft.QLinearMul': [[1, 'A A_scale A_zero_point? B B_scale B_zero_point? C_scale C_zero_point?', '', 'C']],
+  'com.microsoft.QLinearReduceMean': [[1, 'data data_scale data_zero_point? reduced_scale reduced_zero_point?', 'axes:I keepdims:i', 'reduced']],
+  'com.microsoft.QLinearSigmoid': [[1, 'X X_scale X_zero_point? Y_scale Y_zero_point?', '', 'Y']],
+  'com.microsoft.QLinearSoftmax': [[1, 'X X_scale x_zero_point? y_scale y_zero_point', 'axis:i=-1 opset:i', 'Y']],
+  'com.microsoft.QLinearWhere': [[1, 'condition X x_scale x_zero_point Y y_scale y_zero_point z_scale z_zero_point', '', 'Z']],
+  'com.microsoft.QuantizeLinear': [[1, 'x y_scale y_zero_point?', 'axis:i=1', 'y']],
   'com.microsoft.QuickGelu': [[1, 'X', 'alpha:f=1.702', 'Y']],
   'com.microsoft.SkipLayerNormalization': [[1, 'input skip gamma beta? bias?', 'epsilon:f=0.00001', 'output mean? inv_std_var? input_skip_bias_sum?']],
   'com.microsoft.SkipSimplifiedLayerNormalization': [[1, 'input skip gamma bias?', 'epsilon:f=0.00001', 'output mean? inv_std_var? input_skip_bias_sum?']],
