@@ -143,15 +143,16 @@ export { exportTorchScript } from './export/torchscript/script.ts';
 export { optimizeForOrt } from './optimize/optimize.ts';
 export { optimizeForTorch } from './optimize/optimize-for-torch.ts';
 export type { SensitivityOptions } from './prune/accumulate.ts';
+export type { CoupledAxis, GroupDescription } from './prune/describe-groups.ts';
 export type { GroupSlice, Members, PruningGroup } from './prune/group.ts';
 export {
   findGroups,
   type Grouping,
   type GroupOptions,
   groupOptions,
-  type LeftWhole,
 } from './prune/groups.ts';
 export { type Importance, importances, scoredParameters } from './prune/importance.ts';
+export type { LeftWhole } from './prune/left-whole.ts';
 export type { Role } from './prune/roles.ts';
 export { meanSquaredGradients, summedGradients } from './prune/sensitivity.ts';
 export type { QuantizedActivation } from './quantize/activation.ts';

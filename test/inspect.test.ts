@@ -1,5 +1,5 @@
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
-import { beforeAll, expect, it } from 'vitest';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { Builder } from '../src/graph/builder.ts';
 import { Graph } from '../src/graph/graph.ts';
 import { Tensor } from '../src/graph/tensor.ts';
@@ -110,9 +110,55 @@ it('takes the preprocessing and the names of the classes from the files beside a
   expect(broken).toMatchObject({ code: 2, stderr: expect.stringMatching(/config\.json is not JSON/) });
 });
 
-it('--groups lists what stays whole, and why', async () => {
-  expect(await pqv('init', ...tinyArgs, '-o', at('whole'))).toMatchObject({ code: 0 });
-  const { stdout } = await pqv('inspect', at('whole'), '--groups');
-  expect(stdout).toMatch(/^left whole +why$/m);
-  expect(stdout).toMatch(/^head +the model returns what it makes$/m);
+describe('--groups', () => {
+  it('tells blocks that are alike once, and with --all each', async () => {
+    const { stdout } = await pqv('inspect', at('model'), '--groups');
+    expect(stdout).toMatch(/^group +times +each +MACs each +share$/m);
+    expect(stdout).toMatch(/^blocks\.0-1\.mlp\.fc1 +2 +\d+ channels +[\d.]+ k +[\d.]+ %$/m);
+    expect(stdout).toMatch(/^blocks\.0-1\.attn\.qkv +2 +\d+ heads? x \d+ dimensions /m);
+    expect(stdout).toMatch(
+      /^ {2}made by +patch_embed\.proj\.weight\[0\], blocks\.0-1\.attn\.proj\.weight\[0\], /m,
+    );
+    const { stdout: all } = await pqv('inspect', at('model'), '--groups', '--all');
+    expect(all).toMatch(/^blocks\.1\.mlp\.fc1 +1 +/m);
+    expect(all).not.toMatch(/blocks\.0-1\.mlp\.fc1 /);
+  });
+
+  it('names what stays, and why', async () => {
+    const { stdout } = await pqv('inspect', at('model'), '--groups');
+    expect(stdout).toMatch(/^stays whole +what +why$/m);
+    expect(stdout).toMatch(/^head +\d+ outputs +the model returns what it makes \(logits\)$/m);
+    const foreignGroups = await pqv('inspect', at('foreign.onnx'), '--groups');
+    expect(foreignGroups.stdout).toMatch(/^second +10 outputs +.*\(.+\)$/m);
+  });
+
+  it('as JSON has each group with fields that stay', async () => {
+    const { groups, leftWhole, macs } = JSON.parse(
+      (await pqv('inspect', at('model'), '--groups', '--json')).stdout,
+    );
+    const [embedding] = groups;
+    expect(Object.keys(embedding).sort()).toEqual(
+      'constraints couples headDims heads kept kind macs macsShare name parameters pattern residual units'.split(
+        ' ',
+      ),
+    );
+    expect(embedding.macs).toBeCloseTo(embedding.macsShare * macs, 3);
+    expect(Object.keys(embedding.couples[0]).sort()).toEqual([
+      'axis',
+      'indices',
+      'length',
+      'parameter',
+      'role',
+    ]);
+    expect(Object.keys(leftWhole[0]).sort()).toEqual(['at', 'channels', 'kind', 'name', 'side', 'why']);
+  });
+
+  it('--html writes a page that needs nothing else', async () => {
+    expect(await pqv('inspect', at('model'), '--html', at('groups.html'))).toMatchObject({ code: 0 });
+    const page = readFileSync(at('groups.html'), 'utf8');
+    expect(page).toContain('default-src &#39;none&#39;');
+    expect(page).not.toMatch(/<script|https?:/);
+    const folder = await pqv('inspect', at('model'), '--html', at('model'));
+    expect(folder).toMatchObject({ code: 2, stderr: expect.stringMatching(/can't write .*model/) });
+  });
 });

@@ -4,16 +4,19 @@ import { formatBytes } from '../report/format.ts';
 import { preprocessingLine } from '../zoo/model-info.ts';
 import { columns, count } from './columns.ts';
 import { gmacs } from './format.ts';
+import { formatGroups } from './format-groups.ts';
 
-/** What a model is, its blocks, and what can be done with it. */
-export function formatInspection(found: Inspection): string {
+/**
+ * What a model is, its blocks, and what can be done with it.
+ * @param all every group of channels by itself
+ */
+export function formatInspection(found: Inspection, all = false): string {
   const sections = [
     `${found.architecture ?? 'imported graph'}${found.className ? ` (timm's ${found.className})` : ''}`,
     aligned(facts(found)),
     found.blocks.length ? blockTable(found.blocks) : undefined,
     aligned(abilities(found)),
-    found.groups ? groupTable(found.groups) : undefined,
-    found.leftWhole?.length ? leftWholeTable(found.leftWhole) : undefined,
+    ...formatGroups(found, all),
   ];
   return sections
     .filter((section) => section !== undefined)
@@ -80,18 +83,6 @@ function blockTable(blocks: Inspection['blocks']): string {
     ]),
   );
 }
-
-const groupTable = (groups: NonNullable<Inspection['groups']>): string =>
-  columns(
-    ['group', 'kind', 'units', 'tensors'],
-    groups.map(({ name, kind, units, parameters }) => [name, kind, count(units), count(parameters.length)]),
-  );
-
-const leftWholeTable = (layers: NonNullable<Inspection['leftWhole']>): string =>
-  columns(
-    ['left whole', 'why'],
-    layers.map(({ name, why }) => [name, why]),
-  );
 
 const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
 

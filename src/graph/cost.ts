@@ -98,20 +98,40 @@ export const uncountedNodes = (graph: Graph): Node[] =>
     return values.some(({ shape }) => !shape || shape.some(isUnknown));
   });
 
+/** Multiply-accumulates of each node that has any, and for how many images at a time. */
+function counted(graph: Graph, shapeOf: ShapeOf): { macs: Map<Node, number>; images: number } {
+  const first = graph.inputs.find((input) => !input.isConstant)?.shape?.[0];
+  const macs = new Map<Node, number>();
+  for (const node of runningNodes(graph)) {
+    const rule = rowOf(costRules, node) as CostRule<OpName> | undefined;
+    if (!rule) continue;
+    try {
+      macs.set(node, rule(node, argumentsOf(node), shapeOf));
+    } catch (error) {
+      throw contradiction(node, error);
+    }
+  }
+  return { macs, images: typeof first === 'number' ? first : 1 };
+}
+
 /**
  * Multiply-accumulates of one forward pass of one image; of a model that takes several at a time, what there is for each.
  * @param shapeOf the shapes to count with; default: those that were inferred
  */
 export function countMacs(graph: Graph, shapeOf: ShapeOf = (value) => value.shape): number {
-  const images = graph.inputs.find((input) => !input.isConstant)?.shape?.[0];
-  const total = runningNodes(graph).reduce((total, node) => {
-    const rule = rowOf(costRules, node) as CostRule<OpName> | undefined;
-    if (!rule) return total;
-    try {
-      return total + rule(node, argumentsOf(node), shapeOf);
-    } catch (error) {
-      throw contradiction(node, error);
-    }
-  }, 0);
-  return typeof images === 'number' ? total / images : total;
+  const { macs, images } = counted(graph, shapeOf);
+  return [...macs.values()].reduce((total, one) => total + one, 0) / images;
+}
+
+/**
+ * Multiply-accumulates of the nodes that have fewer with other shapes, for one image.
+ * @param shapesOf other shapes, a row each
+ */
+export function macsThatChange(graph: Graph, shapesOf: readonly ShapeOf[]): number[] {
+  const { macs, images } = counted(graph, (value) => value.shape);
+  return shapesOf.map((shapeOf) => {
+    const changed = counted(graph, shapeOf).macs;
+    const sum = [...macs].reduce((total, [node, one]) => total + (changed.get(node)! < one ? one : 0), 0);
+    return sum / images;
+  });
 }

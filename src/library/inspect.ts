@@ -1,6 +1,6 @@
 import type { Graph } from '../graph/graph.ts';
-import { findGroups, type LeftWhole } from '../prune/groups.ts';
-import { type GroupSummary, groupsSummary } from '../prune/prune.ts';
+import { describeGroups, type GroupDescription } from '../prune/describe-groups.ts';
+import type { LeftWhole } from '../prune/left-whole.ts';
 import { type QuantizationFields, quantizationFields, quantizationTitle } from '../quantize/describe.ts';
 import { quantization } from '../quantize/record.ts';
 import { describeModel, type ModelDescription } from '../zoo/describe.ts';
@@ -13,8 +13,8 @@ export type Inspection = ModelDescription & {
   /** The same in fields; null for a model in full precision. */
   quantized: QuantizationFields | null;
   can: Capabilities;
-  groups?: GroupSummary[];
-  /** With `groups`: layers that no channel can be taken out of, and why. */
+  groups?: GroupDescription[];
+  /** With `groups`: outputs and inputs of layers and heads that can't go, and why. */
   leftWhole?: LeftWhole[];
 };
 
@@ -35,6 +35,6 @@ export async function inspect(model: Graph, options: { groups?: boolean } = {}):
     precision: record ? quantizationTitle(record) : null,
     quantized: record ? quantizationFields(record) : null,
     can: capabilities(model),
-    ...(options.groups ? { groups: groupsSummary(model), leftWhole: [...findGroups(model).leftWhole] } : {}),
+    ...(options.groups ? describeGroups(model) : {}),
   };
 }

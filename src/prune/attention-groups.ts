@@ -1,6 +1,17 @@
+import type { Dependencies } from './dependency.ts';
 import type { GroupMaker, HeadDims, PruningGroup } from './group.ts';
 import { Labels } from './labels.ts';
 import { type Box, product } from './layout.ts';
+
+/** The boxes, each once. */
+export function distinctBoxes({ layouts }: Dependencies): Box[] {
+  const seen = new Set<Int32Array>();
+  return layouts.boxes.filter((box) => {
+    if (seen.has(box.labels)) return false;
+    seen.add(box.labels);
+    return true;
+  });
+}
 
 /** Boxes that share elements or outer indices belong to one attention. */
 export function connectBoxes(boxes: readonly Box[], labels: Labels): Box[][] {
@@ -145,7 +156,7 @@ export function headGroups(boxes: readonly Box[], maker: GroupMaker, labels: Lab
 }
 
 /** Representatives of outer indices, those of one axis together, over all boxes. */
-function outerAxes(boxes: readonly Box[], labels: Labels): Set<number>[] {
+export function outerAxes(boxes: readonly Box[], labels: Labels): Set<number>[] {
   const axes: Set<number>[] = [];
   for (const axis of boxes.flatMap((box) => box.outer)) {
     if (!axis) continue;

@@ -7,6 +7,7 @@ import { type DependencyContext, type DependencyRule, pinInputs } from './depend
 import { dependencyRules } from './dependency-rules/rules.ts';
 import { axisFactor, type Layout } from './layout.ts';
 import { Layouts } from './layouts.ts';
+import { causeOf, given, type PinCause, returned } from './pin-causes.ts';
 
 const floats = new Set(['float32', 'float16', 'bfloat16', 'float64']);
 
@@ -16,8 +17,6 @@ export interface Dependencies {
   layout(value: Value): Layout;
   /** Constants with labelled axes, in the order of their first use. */
   readonly constants: readonly Value[];
-  /** Constants of which the graph's outputs have channels. */
-  readonly returned: ReadonlySet<Value>;
   /** Ops without a dependency rule, whose inputs were pinned. */
   readonly unknownOps: readonly string[];
 }
@@ -25,6 +24,23 @@ export interface Dependencies {
 class Sweep extends Layouts implements DependencyContext {
   readonly known = new Map<Value, Layout>();
   readonly constants: Value[] = [];
+  /** Why computed values have no channels. */
+  readonly #without = new Map<Value, PinCause>();
+
+  /** What pins channels in a node is either the node itself, or what another operand lacks channels for. */
+  causeAt(node: Node, own: PinCause): PinCause {
+    if (own.kind === 'softmax' || own.kind === 'opaque') return own;
+    for (const input of node.inputs) {
+      const cause = input && this.#without.get(input);
+      if (cause) return cause;
+    }
+    return own;
+  }
+
+  /** Notes of a value without channels why. */
+  noteWithout(value: Value, cause: PinCause): void {
+    if (floats.has(value.dtype ?? '') && this.layout(value).length === 0) this.#without.set(value, cause);
+  }
 
   layout(value: Value | undefined): Layout {
     if (!value) return [];
@@ -34,14 +50,6 @@ class Sweep extends Layouts implements DependencyContext {
       this.known.set(value, layout);
     }
     return layout;
-  }
-
-  /** The constants that share labels, which are free as yet, with some values. */
-  constantsOf(values: readonly Value[]): Set<Value> {
-    const rootsOf = (value: Value) =>
-      this.layout(value).flatMap(({ labels }) => Array.from(labels, (label) => this.labels.find(label)));
-    const roots = new Set(values.flatMap(rootsOf).filter((root) => !this.labels.isPinned(root)));
-    return new Set(this.constants.filter((value) => rootsOf(value).some((root) => roots.has(root))));
   }
 
   /** A constant's axes are free; inputs and what shapes are made of have no channels. */
@@ -63,20 +71,27 @@ class Sweep extends Layouts implements DependencyContext {
 export function findDependencies(graph: Graph, units: 'elements' | 'wholes' = 'elements'): Dependencies {
   const sweep = new Sweep(units);
   const unknownOps = new Set<string>();
+  for (const input of graph.inputs) if (!input.isConstant) sweep.noteWithout(input, given(input));
   for (const node of graph.nodes) {
     const rule = rowOf(dependencyRules, node) as DependencyRule<OpArguments[OpName]> | undefined;
-    const known = rule && hasShapes(node) && subgraphs(node).length === 0;
+    const shapes = hasShapes(node);
+    const known = rule && shapes && subgraphs(node).length === 0;
     if (!rule) unknownOps.add(node.op);
+    const cause = sweep.causeAt(node, causeOf(node, { rule: rule !== undefined, shapes }));
+    sweep.labels.cause = cause;
     const layouts = known ? applied(rule, node, sweep) : pinInputs(node, sweep);
     node.outputs.forEach((output, i) => {
-      if (output) sweep.known.set(output, floats.has(output.dtype ?? '') ? (layouts[i] ?? []) : []);
+      if (!output) return;
+      sweep.known.set(output, floats.has(output.dtype ?? '') ? (layouts[i] ?? []) : []);
+      sweep.noteWithout(output, cause);
     });
     for (const captured of capturedValues(node)) sweep.pin(sweep.layout(captured));
   }
-  const returned = sweep.constantsOf(graph.outputs);
-  for (const output of graph.outputs) sweep.pin(sweep.layout(output));
+  for (const output of graph.outputs) {
+    sweep.labels.cause = returned(output);
+    sweep.pin(sweep.layout(output));
+  }
   return {
-    returned,
     layouts: sweep,
     layout: (value) => sweep.layout(value),
     constants: sweep.constants,

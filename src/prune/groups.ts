@@ -1,12 +1,12 @@
 import { z } from 'zod';
 import { validated } from '../common/options.ts';
 import type { Graph, Value } from '../graph/graph.ts';
-import { linears } from '../graph/linear.ts';
-import { connectBoxes, headDimGroups, headGroups } from './attention-groups.ts';
+import { connectBoxes, distinctBoxes, headDimGroups, headGroups } from './attention-groups.ts';
 import { type Dependencies, findDependencies } from './dependency.ts';
 import { GroupMaker, type HeadDims, headDimKinds, type PruningGroup } from './group.ts';
 import { Labels } from './labels.ts';
 import type { Box } from './layout.ts';
+import { type LeftWhole, leftWhole } from './left-whole.ts';
 import { rolesOf } from './roles.ts';
 
 /** Which channels are chosen together. */
@@ -24,15 +24,8 @@ export interface Grouping {
   readonly groups: readonly PruningGroup[];
   /** Ops without a dependency rule: the channels they read are in no group. */
   readonly unknownOps: readonly string[];
-  /** Layers none of whose outputs is in a group. */
+  /** What of layers is in no group, and why. */
   readonly leftWhole: readonly LeftWhole[];
-}
-
-/** A layer that no channel can be taken out of, and why. */
-export interface LeftWhole {
-  /** Its weight's name, less `.weight`. */
-  readonly name: string;
-  readonly why: 'the model returns what it makes' | 'what reads it can lose no channel';
 }
 
 /** The prunable groups of a graph. Shapes must have been inferred. The classifier's outputs are in none. */
@@ -46,24 +39,11 @@ export function findGroups(graph: Graph, options: GroupOptions = {}): Grouping {
     ...wholeGroups(wholes, new GroupMaker(wholes, roleOf)),
   ];
   const found = groups.filter(hasProducer).sort(byPlace(elements.constants));
-  return { groups: found, unknownOps: elements.unknownOps, leftWhole: leftWhole(graph, found, elements) };
-}
-
-/** Linears and convolutions that no group has an output of. */
-function leftWhole(graph: Graph, groups: readonly PruningGroup[], { returned }: Dependencies): LeftWhole[] {
-  const cut = new Set(
-    groups.flatMap(({ slices }) =>
-      slices.filter(({ role }) => role === 'output').map(({ parameter }) => parameter),
-    ),
-  );
-  const convolutions = graph.nodes.filter(({ op }) => op === 'Conv').map((node) => node.input(1));
-  const weights = new Set([...convolutions, ...linears(graph).map(({ weight }) => weight)]);
-  return [...weights]
-    .filter((weight) => weight.isConstant && !cut.has(weight))
-    .map((weight) => ({
-      name: weight.name.replace(/\.weight$/, ''),
-      why: returned.has(weight) ? 'the model returns what it makes' : 'what reads it can lose no channel',
-    }));
+  return {
+    groups: found,
+    unknownOps: elements.unknownOps,
+    leftWhole: leftWhole(found, elements, wholes, roleOf),
+  };
 }
 
 function elementGroups(dependencies: Dependencies, maker: GroupMaker, headDims: HeadDims): PruningGroup[] {
@@ -110,14 +90,4 @@ function channelGroups(maker: GroupMaker, taken: ReadonlySet<number>): PruningGr
       roots.map((root) => [root]),
     ),
   );
-}
-
-/** The boxes, each once. */
-function distinctBoxes({ layouts }: Dependencies): Box[] {
-  const seen = new Set<Int32Array>();
-  return layouts.boxes.filter((box) => {
-    if (seen.has(box.labels)) return false;
-    seen.add(box.labels);
-    return true;
-  });
 }

@@ -1,48 +1,39 @@
+import type { PinCause } from './pin-causes.ts';
+import { UnionFind } from './union-find.ts';
+
 /**
  * Labels say which indices of which axes live and die together. Each is an integer in a union-find;
- * label 0 is the pinned one: what is united with it is never pruned.
+ * label 0 is the pinned one: what is united with it is never pruned. Beside it is kept which labels met each
+ * other, whether pinned or not, so that of what can't be pruned the cause is found.
  */
 export class Labels {
   static readonly pinned = 0;
-  #parent = new Int32Array(1 << 14);
-  #count = 1;
+  readonly #united = new UnionFind();
+  readonly #met = new UnionFind();
+  readonly #pins = new Map<PinCause, Set<number>>();
+  /** What is the cause of all that is pinned from here on. */
+  cause: PinCause | undefined;
 
   /** How many labels there are. */
   get count(): number {
-    return this.#count;
+    return this.#united.count;
   }
 
   /** `length` new labels. */
   fresh(length: number): Int32Array {
-    if (this.#count + length > this.#parent.length) {
-      const larger = new Int32Array(2 * (this.#count + length));
-      larger.set(this.#parent);
-      this.#parent = larger;
-    }
-    const made = new Int32Array(length);
-    for (let i = 0; i < length; i++) {
-      this.#parent[this.#count] = this.#count;
-      made[i] = this.#count++;
-    }
-    return made;
+    this.#met.fresh(length);
+    return this.#united.fresh(length);
   }
 
   /** The representative of a label's component. */
   find(label: number): number {
-    const parent = this.#parent;
-    let at = label;
-    while (parent[at] !== at) {
-      parent[at] = parent[parent[at]!]!;
-      at = parent[at]!;
-    }
-    return at;
+    return this.#united.find(label);
   }
 
   unite(a: number, b: number): void {
-    const x = this.find(a);
-    const y = this.find(b);
-    if (x < y) this.#parent[y] = x;
-    else this.#parent[x] = y;
+    this.#united.unite(a, b);
+    if (a !== Labels.pinned && b !== Labels.pinned) this.#met.unite(a, b);
+    else if (a !== b) this.#blame(a + b);
   }
 
   uniteAll(a: ArrayLike<number>, b: ArrayLike<number>): void {
@@ -55,5 +46,21 @@ export class Labels {
 
   isPinned(label: number): boolean {
     return this.find(label) === Labels.pinned;
+  }
+
+  /** Why some labels are pinned, the first cause first; empty when none is. */
+  causes(labels: Iterable<number>): PinCause[] {
+    const asked = new Set(Array.from(labels, (label) => this.#met.find(label)));
+    return [...this.#pins].flatMap(([cause, pinned]) => {
+      for (const label of pinned) if (asked.has(this.#met.find(label))) return [cause];
+      return [];
+    });
+  }
+
+  #blame(label: number): void {
+    if (!this.cause) return;
+    const pinned = this.#pins.get(this.cause);
+    if (pinned) pinned.add(this.#met.find(label));
+    else this.#pins.set(this.cause, new Set([this.#met.find(label)]));
   }
 }

@@ -20,7 +20,7 @@ import { findGroups } from './groups.ts';
 import { plannedMacs } from './mac-target.ts';
 import { maskedGraph } from './masked.ts';
 import { type Plan, planPruning } from './plan.ts';
-import { groupsSummary, prune } from './prune.ts';
+import { prune, summarize } from './prune.ts';
 import { Removal } from './removal.ts';
 
 const small: ModelArgs = {
@@ -155,6 +155,8 @@ describe('removing units computes what the model does with them masked', () => {
     await expectExact(graph, 'free', ['channels', 'headDims', 'heads']);
   });
 });
+
+const groupsSummary = (graph: Graph) => summarize(findGroups(graph), new Map());
 
 describe('groups', () => {
   const kinds = (args: ModelArgs) =>
@@ -312,7 +314,7 @@ it('says which layers stay whole, and why', async () => {
   const { kept } = await prune(onnxruntime, graph, { ratio: 0.5 }, undefined, progress);
   expect(Object.keys(kept).sort()).toEqual(['first.weight', 'second.weight']);
   expect(notes).toEqual([
-    'left whole: second: what reads it can lose no channel',
+    'left whole: second: Hardmax is over them',
     'left whole: head: the model returns what it makes',
   ]);
 });

@@ -12,10 +12,11 @@ import { checkPruned, type PruningCheck } from './check.ts';
 import { compensations } from './compensate.ts';
 import { compensated } from './compensated.ts';
 import type { PruningGroup } from './group.ts';
-import { findGroups, type Grouping, groupOptions, type LeftWhole } from './groups.ts';
+import { findGroups, type Grouping, groupOptions } from './groups.ts';
 import { importanceOptions } from './importance.ts';
 import type { LatencyReport } from './latency-budget.ts';
 import type { LatencyMeter } from './latency-table.ts';
+import type { LeftWhole } from './left-whole.ts';
 import { type Plan, planOptions } from './plan.ts';
 import { planNotes, someOf } from './plan-notes.ts';
 import { assertNamesGroups } from './ranking.ts';
@@ -178,18 +179,16 @@ export async function prune(
 /** Layers that stay whole, a line a reason. */
 function leftWholeNotes(layers: readonly LeftWhole[]): string[] {
   const byReason = new Map<string, string[]>();
-  for (const { name, why } of layers) byReason.set(why, [...(byReason.get(why) ?? []), name]);
+  for (const { name, side, why } of layers) {
+    if (side === 'outputs') byReason.set(why, [...(byReason.get(why) ?? []), name]);
+  }
   return [...byReason].map(([why, names]) => {
     return `left whole: ${someOf(names)}: ${why}`;
   });
 }
 
-/** What can be pruned: every group, with everything kept. Shapes must have been inferred. */
-export function groupsSummary(graph: Graph): GroupSummary[] {
-  return summarize(findGroups(graph), new Map());
-}
-
-const summarize = ({ groups }: Grouping, plan: Plan): GroupSummary[] =>
+/** Every group, and what a plan keeps of it. */
+export const summarize = ({ groups }: Grouping, plan: Plan): GroupSummary[] =>
   groups.map((group) => {
     const units = group.size / group.scopeCount;
     return {

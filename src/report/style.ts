@@ -59,6 +59,22 @@ figure svg { display: block; max-width: 100%; height: auto; color: var(--muted);
 code { font: 13px/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: 3px 20px; margin: 0; font-size: 14px; }
 dt { color: var(--muted); } dd { margin: 0; overflow-wrap: anywhere; }
+.legend { display: flex; flex-wrap: wrap; gap: 4px 18px; margin: 0 0 14px; padding: 0; list-style: none; font-size: 13px; color: var(--muted); }
+.legend li { display: flex; align-items: center; gap: 6px; } .legend .chip { min-width: 12px; height: 12px; padding: 0; }
+.residual { --group: var(--accent); } .channels { --group: var(--good); } .headDims { --group: var(--second); } .heads { --group: var(--muted); }
+.chip { display: inline-block; min-width: 26px; padding: 0 6px; border-radius: 99px; background: var(--group); color: var(--surface); font-size: 12px; line-height: 20px; font-weight: 600; text-align: center; text-decoration: none; font-variant-numeric: tabular-nums; }
+a.chip:hover, a.chip:focus-visible, summary:focus-visible { outline: 2px solid var(--text); outline-offset: 2px; }
+.groups details { border-top: 1px solid var(--grid); scroll-margin-top: 12px; } .groups details:target { background: color-mix(in srgb, var(--accent) 9%, transparent); }
+.groups summary { display: grid; grid-template-columns: max-content minmax(0, 1fr) max-content max-content; gap: 2px 12px; align-items: center; padding: 10px 0; cursor: pointer; list-style: none; font-size: 14px; }
+.groups summary::-webkit-details-marker { display: none; }
+.groups summary b { overflow-wrap: anywhere; } .groups summary > span:not(.chip, .share) { color: var(--muted); font-size: 13px; }
+.groups data { min-width: 84px; text-align: right; font-variant-numeric: tabular-nums; }
+.groups data::after { content: ' \\25b8'; color: var(--muted); } .groups [open] data::after { content: ' \\25be'; }
+.share { position: relative; grid-column: 1 / -1; height: 6px; border-radius: 3px; background: var(--grid); overflow: hidden; }
+.share i { position: absolute; inset: 0 auto 0 0; background: var(--group); } .share i:first-child { opacity: 0.4; }
+.groups dl { padding: 2px 0 14px 38px; font-size: 13px; } .groups dd code { display: inline-block; margin-right: 6px; font-size: 12px; overflow-wrap: anywhere; }
+.sides :is(th, td) { white-space: normal; overflow-wrap: anywhere; padding-top: 6px; padding-bottom: 6px; } .sides td { min-width: 64px; } .sides td > * + * { margin-left: 4px; }
+.sides tbody th { font: 13px/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; } .stays { color: var(--muted); font-size: 13px; }
 footer { margin-top: 20px; color: var(--muted); font-size: 13px; }
 @media (max-width: 740px) {
   .wide { display: none; } .narrow { display: block; }
@@ -77,6 +93,10 @@ footer { margin-top: 20px; color: var(--muted); font-size: 13px; }
   .stacked tbody td { display: flex; justify-content: space-between; align-items: baseline; gap: 6px; padding: 2px 0; border: 0; }
   .stacked tbody td::before { content: attr(data-label); color: var(--muted); font-size: 13px; }
   .stacked tbody td small { display: none; }
+}
+@media (max-width: 560px) {
+  .groups summary { grid-template-columns: max-content minmax(0, 1fr) max-content; } .groups summary > span:not(.chip, .share) { grid-column: 2; grid-row: 2; } .groups data { grid-row: 1; grid-column: 3; }
+  .groups dl { padding-left: 0; grid-template-columns: 1fr; gap: 2px; } .groups dt { margin-top: 6px; }
 }
 @media print { body { background: none; } section, .tile { break-inside: avoid; } }
 `;
