@@ -36,11 +36,20 @@ const onnxruntimeFiles = [
  */
 export function assets(formats: ReadonlySet<string>): Map<string, Asset> {
   const table = new Map<string, Asset>();
-  for (const [name, path] of ownModules('lab/page/main.js', 'lab/page/cell.js')) {
+  for (const [name, path] of ownModules(
+    'lab/page/main.js',
+    'lab/page/cell.js',
+    'lab/page/timing-worker.js',
+  )) {
     table.set(`code/${name}`, fileAsset(path, types.js));
   }
   // LiteRT.js loads its code by importScripts, which a module worker has not; a classic one may import modules.
-  table.set('cell.js', { type: types.js, content: () => "import('./code/lab/page/cell.js');\n" });
+  for (const [name, module] of [
+    ['cell.js', 'cell.js'],
+    ['timing.js', 'timing-worker.js'],
+  ]) {
+    table.set(name!, { type: types.js, content: () => `import('./code/lab/page/${module}');\n` });
+  }
   if (formats.has('onnx')) addOnnxRuntime(table);
   if (formats.has('tflite')) addLiteRt(table);
   return table;

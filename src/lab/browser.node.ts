@@ -64,7 +64,7 @@ export async function measureInBrowser(address: string, { webgpu, signal }: Brow
     const stopped = new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve()));
     await page.goto(`${address}#measure`);
     await page
-      .waitForFunction(() => document.body.dataset.ended ?? document.querySelector('#results *'), null, {
+      .waitForFunction(() => document.body.dataset.ended ?? document.body.dataset.begun, null, {
         timeout: startWithin,
       })
       .catch(() => {

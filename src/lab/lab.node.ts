@@ -1,4 +1,3 @@
-import { networkInterfaces } from 'node:os';
 import { UserError } from '../common/errors.ts';
 import type { Progress } from '../common/progress.ts';
 import { withDirectory } from '../pipeline/directory-lock.node.ts';
@@ -6,22 +5,15 @@ import { readReport, writeReport } from '../report/files.node.ts';
 import type { ReportDevice } from '../report/schema.ts';
 import { onnxruntime } from '../runtime/onnxruntime.node.ts';
 import { isInstalled } from './assets.node.ts';
-import { selfSigned } from './certificate.node.ts';
 import type { Manifest } from './protocol.ts';
 import { deviceResults, withDevices } from './results.ts';
 import { runners } from './runners.ts';
-import { LabServer } from './server.node.ts';
+import { type Serving, serving } from './serving.node.ts';
 import { type Device, type LabListener, LabSession } from './session.ts';
 import type { Variant } from './variant.ts';
 import { collectVariants } from './variants.node.ts';
 
-export interface LabRunOptions {
-  /** 0: any that is free. */
-  port: number;
-  /** Serve every network, not this machine alone. */
-  lan: boolean;
-  /** Plain HTTP for other devices too: nothing to be warned of, but one thread and no WebGPU there. */
-  http: boolean;
+export interface LabRunOptions extends Omit<Serving, 'opened'> {
   /** Timed runs of each cell at most, and untimed ones before. */
   runs: number;
   warmup: number;
@@ -32,13 +24,9 @@ export interface LabRunOptions {
   /** Also write `.tflite` files of stages that have none. */
   tflite: boolean;
   progress: Progress;
-  /** Ends the lab. */
-  signal: AbortSignal;
   /** Told when the page can be opened, with its addresses. */
-  opened(lab: { addresses: string[]; variants: readonly Variant[]; leftOut: string[] }): void;
+  opened(lab: { addresses: readonly string[]; variants: readonly Variant[]; leftOut: string[] }): void;
   listener: LabListener;
-  /** What to do while it is open; the lab ends when that is done, or at the signal where there is none. */
-  meanwhile?(address: string): Promise<void>;
 }
 
 export interface LabResult {
@@ -55,7 +43,7 @@ export interface LabResult {
  * @throws UserError when there is nothing to measure, the port is taken, or a runtime is not installed
  */
 export async function runLab(sources: readonly string[], options: LabRunOptions): Promise<LabResult> {
-  const { progress, signal, listener } = options;
+  const { progress, listener } = options;
   const tflite = options.tflite && isInstalled('@litertjs/core');
   const { variants, leftOut } = await collectVariants(sources, { engine: onnxruntime, progress, tflite });
   const reports = new Set<string>();
@@ -73,6 +61,7 @@ export async function runLab(sources: readonly string[], options: LabRunOptions)
       runs: options.runs,
       warmup: options.warmup,
       budget: options.seconds * 1000,
+      timing: null,
       pictures: picturesOf(variants.find(({ run }) => run)?.run),
       runners: options.runners.length > 0 ? options.runners : runners.map(({ id }) => id),
     },
@@ -84,21 +73,12 @@ export async function runLab(sources: readonly string[], options: LabRunOptions)
       },
     },
   );
-  const addresses = options.lan ? lanAddresses() : [];
-  const hosts = ['127.0.0.1', 'localhost', ...addresses];
-  const listen = options.lan ? '0.0.0.0' : '127.0.0.1';
-  const certificate = options.lan && !options.http ? selfSigned(hosts) : undefined;
-  const server = await LabServer.open(session, { port: options.port, hosts, listen, certificate });
   try {
-    const shown = addresses.length > 0 ? addresses : ['127.0.0.1'];
-    options.opened({ addresses: shown.map((host) => server.address(host)), variants, leftOut });
-    const ended = new Promise<void>((resolve) => {
-      if (signal.aborted) resolve();
-      signal.addEventListener('abort', () => resolve());
+    await serving(session, {
+      ...options,
+      opened: (addresses) => options.opened({ addresses, variants, leftOut }),
     });
-    await (options.meanwhile ? Promise.race([options.meanwhile(server.address('127.0.0.1')), ended]) : ended);
   } finally {
-    await server.close();
     await save();
   }
   return {
@@ -145,13 +125,3 @@ const resultsFor = (device: Device, run: string): ReportDevice =>
     device,
     [...device.cells.values()].filter(({ variant }) => variant.run === run),
   );
-
-/** This machine's addresses in the networks it is in. @throws UserError when it is in none */
-function lanAddresses(): string[] {
-  const found = Object.values(networkInterfaces())
-    .flatMap((each) => each ?? [])
-    .filter(({ family, internal }) => family === 'IPv4' && !internal)
-    .map(({ address }) => address);
-  if (found.length === 0) throw new UserError('this machine is in no network that a phone could reach it by');
-  return found;
-}

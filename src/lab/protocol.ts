@@ -13,6 +13,8 @@ export interface Manifest {
   readonly budget: number;
   /** Small pictures to classify, as `data:` URIs, with what is on them. */
   readonly pictures: readonly { readonly image: string; readonly label: string }[];
+  /** Graphs are handed out to be timed, for a latency table: on so many threads. */
+  readonly timing: 'one' | 'many' | null;
   /** Ids of the runners that are asked for. */
   readonly runners: readonly string[];
 }
@@ -85,6 +87,20 @@ export const outcomeSchema = z.discriminatedUnion('status', [
 ]);
 export type Outcome = z.output<typeof outcomeSchema>;
 export type Measured = Extract<Outcome, { status: 'measured' }>;
+
+/** A timing handed in, that there can be none, or neither; and the question what is next. */
+export const nextSchema = z.object({
+  device: z.uuid(),
+  failed: line(500).optional(),
+  result: z
+    .object({
+      id: z.number().int().min(1),
+      times: z.array(z.array(milliseconds.gt(0)).min(1).max(200)).max(64),
+      engine: line(60),
+      threads: z.number().int().min(1).max(4096),
+    })
+    .optional(),
+});
 
 export const goodbyeSchema = z.object({ device: z.uuid() });
 

@@ -47,8 +47,10 @@ export interface Abilities {
 }
 
 /** Threads that a runner takes on a device. */
-export const threadsOf = ({ threads }: Runner, { cores }: Pick<Abilities, 'cores'>): number =>
-  threads === 'one' ? 1 : Math.max(1, Math.min(4, cores));
+export const threadsOf = (
+  { threads }: Pick<Runner, 'threads'>,
+  { cores }: Pick<Abilities, 'cores'>,
+): number => (threads === 'one' ? 1 : Math.max(1, Math.min(4, cores)));
 
 /** Why a runner can do nothing on a device; undefined where it can. */
 export function obstacle(runner: Runner, abilities: Abilities): string | undefined {

@@ -9,15 +9,19 @@ import { UserError } from '../common/errors.ts';
 import { parseJsonAs } from '../common/json.ts';
 import { type Asset, assets } from './assets.node.ts';
 import type { Certificate } from './certificate.node.ts';
+import type { DeviceTimer } from './device-timer.ts';
 import { ModelStore } from './model-store.node.ts';
 import { labPage } from './page/page.ts';
-import { goodbyeSchema, helloSchema, outcomeSchema } from './protocol.ts';
+import { goodbyeSchema, helloSchema, nextSchema, outcomeSchema } from './protocol.ts';
 import { changed, type LabSession } from './session.ts';
 
 /** Bytes of one message; what a device tells of a cell is far less. */
 const longestMessage = 1 << 20;
 /** Pages that may hold a line open at once. */
 const mostLines = 1000;
+
+/** Milliseconds that a question may stay unanswered. */
+const longestWait = 20_000;
 
 /** Isolated, so that WebAssembly has threads; nothing from anywhere else, and nobody may frame it. */
 const headers = {
@@ -47,6 +51,8 @@ export interface LabServerOptions {
   readonly hosts: readonly string[];
   /** Where it listens: `127.0.0.1`, or `0.0.0.0` for every network. */
   readonly listen: string;
+  /** Who hands out graphs to be timed. */
+  readonly timer?: DeviceTimer | undefined;
   /** Of HTTPS; plain HTTP without. */
   readonly certificate?: Certificate | undefined;
 }
@@ -85,7 +91,8 @@ export class LabServer {
    * @throws UserError when the port is taken, or a runtime is not installed
    */
   static async open(session: LabSession, options: LabServerOptions): Promise<LabServer> {
-    const table = assets(new Set(session.variants.map(({ format }) => format)));
+    const formats = session.variants.map(({ format }) => format);
+    const table = assets(new Set(options.timer ? [...formats, 'onnx' as const] : formats));
     const limits = { requestTimeout: 60_000, headersTimeout: 20_000 };
     const server: Server = options.certificate
       ? createSecureServer({ ...limits, ...options.certificate })
@@ -159,7 +166,11 @@ export class LabServer {
       send(response, 'application/json', JSON.stringify(this.#session.manifest()));
     else if (name === 'line') this.#hold(request, response);
     else if (name.startsWith('model/')) await this.#model(name.slice('model/'.length), response);
-    else {
+    else if (name.startsWith('graph/')) {
+      const bytes = this.#options.timer?.bytes(name);
+      if (!bytes) throw new Refusal(404, 'nothing here');
+      send(response, 'application/octet-stream', bytes);
+    } else {
       const asset = this.#assets.get(name);
       if (!asset) throw new Refusal(404, 'nothing here');
       const cache = { 'cache-control': 'private, max-age=3600' };
@@ -202,7 +213,19 @@ export class LabServer {
       this.#session.leave((await read(goodbyeSchema)).device);
       return {};
     }
+    const { timer } = this.#options;
+    if (name === 'next' && timer) return this.#next(timer, await read(nextSchema));
     throw new Refusal(404, 'nothing here');
+  }
+
+  async #next(timer: DeviceTimer, { device, result, failed }: z.output<typeof nextSchema>): Promise<unknown> {
+    if (!this.#session.devices.has(device)) throw new Refusal(404, 'no such device; load the page again');
+    if (failed !== undefined) {
+      timer.lost(device, `the device could not time the graphs: ${failed}`);
+      return 'done';
+    }
+    if (result) timer.take(device, result);
+    return timer.next(device, longestWait);
   }
 
   /** A line that a device holds open while it is there. */

@@ -61,6 +61,7 @@ beforeEach(async () => {
     warmup: 1,
     budget: 1000,
     pictures: [],
+    timing: null,
     runners: runners.map(({ id }) => id),
   };
   session = new LabSession([variant('v0', [3, 4]), variant('v1', [1, 0])], options, {

@@ -43,6 +43,7 @@ export interface LabOptions {
   readonly budget: number;
   readonly runners: readonly string[];
   readonly pictures: Manifest['pictures'];
+  readonly timing: Manifest['timing'];
 }
 
 /** Browsers that may take part in one lab. */

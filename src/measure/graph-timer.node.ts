@@ -46,7 +46,7 @@ export class GraphTimer {
         signal?.throwIfAborted();
         if (this.#loaded[i] === graph) continue;
         const path = join(this.#scratch, `${i}.onnx`);
-        await this.#write(graph, path);
+        await writeShipped(graph, path, this.#settings);
         this.#workers[i] ??= new LatencyWorker(onnxruntimeFiles.command(), path);
         await this.#workers[i].ask<'load'>({ op: 'load', path, threads, batch: 1 });
         await this.#workers[i].ask<'run'>({ op: 'run', untimed: warmup, timed: 0 });
@@ -67,17 +67,21 @@ export class GraphTimer {
     }
   }
 
-  async #write(graph: Graph, path: string): Promise<void> {
-    const { engine, precision } = this.#settings;
-    const ships =
-      precision === 'int8' && linears(graph).length > 0 ? await quantizeDynamic(engine, graph) : graph;
-    await onnxFormat.write({ engine, graph: ships, path, options: {} });
-  }
-
   async close(): Promise<void> {
     process.off('exit', this.#kill);
     this.#settings.signal?.removeEventListener('abort', this.#kill);
     await Promise.all(this.#workers.map((worker) => worker.stop()));
     rmSync(this.#scratch, { recursive: true, force: true });
   }
+}
+
+/** Writes a float graph as it would ship: quantized where that is the precision, laid out by our passes. */
+export async function writeShipped(
+  graph: Graph,
+  path: string,
+  { engine, precision }: { engine: Engine; precision: Precision },
+): Promise<void> {
+  const ships =
+    precision === 'int8' && linears(graph).length > 0 ? await quantizeDynamic(engine, graph) : graph;
+  await onnxFormat.write({ engine, graph: ships, path, options: {} });
 }

@@ -1,5 +1,10 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import { UserError } from '../../common/errors.ts';
+import type { Progress } from '../../common/progress.ts';
 import { runners } from '../../lab/runners.ts';
+import type { Serving } from '../../lab/serving.node.ts';
+import type { LabListener } from '../../lab/session.ts';
+import { type Precision, precisions } from '../../prune/latency-table.ts';
 import { formatBytes } from '../../report/format.ts';
 import { cellLine, formatLab } from '../format-lab.ts';
 import {
@@ -22,15 +27,23 @@ interface Options extends CommonOptions {
   seconds: number;
   runners: string[];
   tflite: boolean;
+  latencyTable?: string;
+  precision: Precision;
 }
 
 export function labCommand(): Command {
-  const lab = command(
-    'lab',
-    'Let phones and browsers measure the files of a run: serves a page, and gathers what they find.',
-    ['pqv lab runs/mine --lan', 'pqv lab runs/mine model.tflite --runs 100'],
-  )
-    .argument('<runs...>', 'run directories of pqv optimize; single .onnx and .tflite files')
+  const about =
+    'Let phones and browsers measure the files of a run: serves a page, and gathers what they find.';
+  const lab = command('lab', about, [
+    'pqv lab runs/mine --lan',
+    'pqv lab runs/mine --browser --json',
+    'pqv lab runs/mine model.tflite --runs 100',
+    'pqv lab deit/ --lan --latency-table phone.json',
+  ])
+    .argument(
+      '<runs...>',
+      'run directories of pqv optimize; single .onnx and .tflite files; with --latency-table a model',
+    )
     .option('--lan', 'let other devices in, not only browsers of this machine')
     .option(
       '--http',
@@ -40,66 +53,114 @@ export function labCommand(): Command {
     .option('--port <n>', 'port to serve at; 0: any that is free', parse.integer(0, 65535), 0)
     .option('--runs <n>', 'timed runs of each file in each runtime at most', parse.integer(3, 100_000), 50)
     .option('--warmup <n>', 'runs before timing starts', parse.integer(1, 10_000), 15)
-    .option(
-      '--seconds <n>',
-      'how long the timed runs may take, and those before them',
-      parse.integer(1, 3600),
-      20,
-    )
+    .option('--seconds <n>', 'how long the timed runs may take, and those before', parse.integer(1, 3600), 20)
     .addOption(
       new Option('--runners <list>', `ways to run the files: ${runners.map(({ id }) => id).join(', ')}`)
         .argParser(runnerList)
         .default([], 'all'),
     )
-    .option('--no-tflite', 'only files that are there: write no .tflite files of stages that have none');
+    .option('--no-tflite', 'only files that are there: write no .tflite files of stages that have none')
+    .option(
+      '--latency-table <file>',
+      'have one device time the pieces of a model, for pqv prune --latency-table; a table that is there is added to',
+    )
+    .addOption(
+      new Option('--precision <name>', 'with --latency-table: of the model that ships')
+        .choices(precisions)
+        .default('int8'),
+    );
   return withCommonOptions(lab).action(async (sources: string[], options: Options) => {
-    warnUnused(lab, { http: !options.lan && '--lan' });
-    const [{ runLab }, { qrCode }] = await Promise.all([
-      import('../../lab/lab.node.ts'),
-      import('../../lab/qr-code.ts'),
-    ]);
+    warnUnused(lab, {
+      http: !options.lan && '--lan',
+      precision: options.latencyTable === undefined && '--latency-table',
+    });
     const progress = await progressFor(options);
-    const controller = new AbortController();
-    const stop = () => {
-      if (controller.signal.aborted) process.exit(130);
-      controller.abort();
-    };
-    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, stop);
+    const { qrCode } = await import('../../lab/qr-code.ts');
+    const at = serving(options, progress, qrCode);
+    if (options.latencyTable !== undefined)
+      return table(sources, options.latencyTable, options, progress, at);
+    const { runLab } = await import('../../lab/lab.node.ts');
     const result = await runLab(sources, {
       ...options,
-      lan: options.lan === true,
-      http: options.http === true,
+      ...at,
       progress,
-      signal: controller.signal,
       opened({ addresses, variants, leftOut }) {
         for (const line of leftOut) progress.note(`left out: ${line}`);
-        for (const { name, file, bytes } of variants)
-          progress.note(`${name}: ${file}, ${formatBytes(bytes)}`);
-        if (options.lan && process.stderr.isTTY) progress.note(`\n${qrCode(addresses[0]!)}`);
-        if (!options.browser)
-          process.stderr.write(`\nopen ${addresses.join(' or ')}\nCtrl-C ends the lab\n\n`);
+        for (const { title, file, bytes } of variants)
+          progress.note(`${title}: ${file}, ${formatBytes(bytes)}`);
+        at.opened(addresses);
       },
-      ...(options.browser && { meanwhile: inBrowser(options, controller.signal) }),
-      listener: {
-        joined: ({ name }) => progress.note(`${name} is here`),
-        cell(device, cell) {
-          const line = cellLine(device, cell);
-          if (line) progress.note(line);
-        },
-        left: ({ name }, lost) =>
-          progress.note(lost ? `${name} left before ${lost.variant.title} was measured` : `${name} is done`),
-      },
+      listener: listener(progress),
     });
     print(options, result, () => [formatLab(result.devices), ...result.reports].join('\n\n'));
   });
 }
 
-function inBrowser({ runners: wanted }: Options, signal: AbortSignal) {
-  const webgpu = runners.some(({ id, accelerator }) => accelerator === 'webgpu' && wanted.includes(id));
-  return async (address: string): Promise<void> => {
-    const { measureInBrowser } = await import('../../lab/browser.node.ts');
-    await measureInBrowser(address, { webgpu, signal });
+/** Where it is served, until Ctrl-C; the second one ends it at once. */
+function serving(options: Options, progress: Progress, qrCode: (text: string) => string): Serving {
+  const controller = new AbortController();
+  const stop = () => {
+    if (controller.signal.aborted) process.exit(130);
+    controller.abort();
   };
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, stop);
+  const { signal } = controller;
+  const { lan = false, http = false, browser, port, runners: wanted } = options;
+  return {
+    port,
+    lan,
+    http,
+    signal,
+    opened(addresses) {
+      if (browser) return;
+      if (lan && process.stderr.isTTY) progress.note(`\n${qrCode(addresses[0]!)}`);
+      process.stderr.write(`\nopen ${addresses.join(' or ')}\nCtrl-C ends the lab\n\n`);
+    },
+    ...(browser && {
+      async visit(address: string) {
+        const { measureInBrowser } = await import('../../lab/browser.node.ts');
+        const webgpu = runners.some(({ id, accelerator }) => accelerator === 'webgpu' && wanted.includes(id));
+        await measureInBrowser(address, { webgpu, signal });
+      },
+    }),
+  };
+}
+
+const listener = (progress: Progress): LabListener => ({
+  joined: ({ name }) => progress.note(`${name} is here`),
+  cell(device, cell) {
+    const line = cellLine(device, cell);
+    if (line) progress.note(line);
+  },
+  left: ({ name }, lost) =>
+    progress.note(lost ? `${name} left before ${lost.variant.title} was measured` : `${name} is done`),
+});
+
+async function table(
+  [model, ...more]: string[],
+  file: string,
+  options: Options,
+  progress: Progress,
+  at: Serving,
+): Promise<void> {
+  if (more.length > 0) throw new UserError('--latency-table takes one model, whose pieces are timed');
+  const { measureTable } = await import('../../lab/table.node.ts');
+  const threads = options.runners.includes('onnx-wasm-1') ? 'one' : 'many';
+  const { precision } = options;
+  const result = await measureTable(model!, {
+    ...at,
+    file,
+    precision,
+    threads,
+    progress,
+    listener: listener(progress),
+  });
+  print(
+    options,
+    result,
+    () =>
+      `${file}: ${result.points} times of ${result.pieces} pieces on ${result.device}, ${result.engine}, ${result.threads} threads`,
+  );
 }
 
 function runnerList(text: string): string[] {

@@ -1,3 +1,4 @@
+import type { TimingTask } from '../device-timer.ts';
 import type { Manifest, Outcome, OutcomeAnswer } from '../protocol.ts';
 
 /** Address of the lab, with a slash at the end. */
@@ -26,15 +27,19 @@ export const hello = async (body: unknown): Promise<{ device: string; name: stri
 
 export const outcome = async (body: Outcome): Promise<OutcomeAnswer> => (await ask('outcome', body)).json();
 
+/** Hands in a timing, and asks for what is to be timed next. */
+export const next = async (body: unknown): Promise<TimingTask | 'done' | 'wait'> =>
+  (await ask('next', body)).json();
+
 export const goodbye = (device: string): boolean =>
   navigator.sendBeacon(
     `${base}goodbye`,
     new Blob([JSON.stringify({ device })], { type: 'application/json' }),
   );
 
-/** The bytes of a model, told of as they come. */
-export async function model(id: string, progress: (bytes: number) => void): Promise<ArrayBuffer> {
-  const response = await ask(`model/${id}`);
+/** The bytes of a model below the lab's address, told of as they come. */
+export async function model(path: string, progress: (bytes: number) => void): Promise<ArrayBuffer> {
+  const response = await ask(path);
   const reader = response.body!.getReader();
   const pieces: Uint8Array[] = [];
   let length = 0;

@@ -1,9 +1,11 @@
 /** The page of the lab: introduces this device, measures cell by cell, and sends what comes of each. */
 import type { Hello, Manifest, Outcome } from '../protocol.ts';
+import { threadsOf } from '../runners.ts';
 import { introduction } from './abilities.ts';
 import { base, goodbye, hello, LabError, manifest, model, outcome } from './client.ts';
 import { type Row, rowsOf } from './rows.ts';
 import { runCell } from './run-cell.ts';
+import { timeAll } from './timing.ts';
 import { tryIt } from './try-it.ts';
 import { factsMarkup, resultsMarkup } from './view.ts';
 
@@ -30,11 +32,16 @@ async function begin(): Promise<void> {
   const rows = rowsOf(plan, device);
   field.value = device.name;
   element('#facts').innerHTML = factsMarkup(device).text;
-  show(rows);
+  if (!plan.timing) show(rows);
   const todo = rows.filter(({ state }) => state.status === 'waiting');
-  if (todo.length === 0) return tell('Nothing here can be measured by this browser.', true);
-  tell(`${todo.length} measurements, one after the other. Keep this page in front.`);
+  if (!plan.timing && todo.length === 0) return tell('Nothing here can be measured by this browser.', true);
+  tell(
+    plan.timing
+      ? 'Pieces of a model are timed here, a few minutes. Keep this page in front.'
+      : `${todo.length} measurements, one after the other. Keep this page in front.`,
+  );
   field.disabled = button.disabled = false;
+  document.body.dataset.begun = 'yes';
   form.addEventListener('submit', (event) => {
     event.preventDefault();
     field.disabled = button.disabled = true;
@@ -57,6 +64,11 @@ async function measureAll(plan: Manifest, device: Hello, rows: readonly Row[]): 
     line.close();
   });
   const awake = await keepAwake();
+  if (plan.timing) {
+    const threads = plan.timing === 'one' || !device.isolated ? 1 : threadsOf({ threads: 'many' }, device);
+    await timeAll(id, threads, (graphs) => tell(`${graphs} graphs timed`));
+    return farewell(line, id, awake);
+  }
   bar.hidden = false;
   const todo = rows.filter(({ state }) => state.status === 'waiting');
   for (const variant of plan.variants) {
@@ -70,7 +82,7 @@ async function measureAll(plan: Manifest, device: Hello, rows: readonly Row[]): 
       show(rows);
       await outcome({ ...cell, status: 'begun' });
       try {
-        bytes ??= await model(variant.id, (length) =>
+        bytes ??= await model(`model/${variant.id}`, (length) =>
           tell(`${at}: ${Math.round((100 * length) / variant.bytes)} % loaded`),
         );
         tell(at);
@@ -86,11 +98,15 @@ async function measureAll(plan: Manifest, device: Hello, rows: readonly Row[]): 
       show(rows);
     }
   }
-  line.close();
+  tryIt(element('#try'), plan, rows);
+  await farewell(line, id, awake);
+}
+
+async function farewell(line: EventSource, id: string, awake: WakeLockSentinel | undefined): Promise<void> {
   goodbye(id);
+  line.close();
   await awake?.release();
   tell('Done. The results are with the lab; this page can be closed.');
-  tryIt(element('#try'), plan, rows);
   document.body.dataset.ended = 'done';
 }
 

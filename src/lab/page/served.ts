@@ -15,7 +15,7 @@ export class ServedModel {
   /** @throws Error with what the runtime said */
   static async open(row: Row): Promise<ServedModel> {
     const { variant, runner, threads } = row;
-    const bytes = await model(variant.id, () => {});
+    const bytes = await model(`model/${variant.id}`, () => {});
     const served = new ServedModel(row, new Worker(`${base}cell.js`));
     const job: Job = {
       model: bytes,
