@@ -171,8 +171,8 @@ describe('a job', () => {
     expect(new Set(int8.names.values())).toEqual(new Set(plain.names.values()));
     const code = ({ archive }: { archive: Iterable<Uint8Array> }) =>
       Buffer.concat([...archive]).toString('latin1');
-    // An activation and a weight, each with what it stands for, for each of the Linears.
-    expect(code(int8).match(/torch\.detach/g)?.length).toBe(4 * 5);
+    // An activation and a weight, each with what it stands for, for each of the Linears, and the kernel of the patches.
+    expect(code(int8).match(/torch\.detach/g)?.length).toBe(4 * 5 + 2);
     expect(code(plain)).not.toContain('torch.detach');
   });
 
