@@ -1,5 +1,6 @@
 import { deviceResults } from '../lab/results.ts';
 import type { Cell, Device } from '../lab/session.ts';
+import { offBy } from '../report/devices.ts';
 import { formatMilliseconds } from '../report/format.ts';
 import type { ReportDevice, ReportDeviceCell } from '../report/schema.ts';
 import { columns } from './columns.ts';
@@ -7,7 +8,7 @@ import { columns } from './columns.ts';
 /** How far outputs are off, and what that means. */
 export function verdictText({ right, error }: Pick<ReportDeviceCell, 'right' | 'error'>): string {
   if (right === null || right === undefined) return 'not checked';
-  const off = typeof error === 'number' ? `${(100 * error).toPrecision(2)} % off` : 'no numbers';
+  const off = typeof error === 'number' ? `${offBy(error)} off` : offBy(error);
   return right ? off : `WRONG, ${off}`;
 }
 
@@ -16,7 +17,7 @@ export function cellLine(device: Device, cell: Cell): string | undefined {
   const [result] = deviceResults(device, [cell]).cells;
   if (!result) return undefined;
   const where = `${device.name}: ${cell.variant.title} .${result.format}, ${result.how}`;
-  if (!result.latencyMs) return `${where}: failed: ${result.failed}`;
+  if (!result.latencyMs) return `${where}: failed: ${result.failed ?? 'nothing'}`;
   const { median, p95 } = result.latencyMs;
   return `${where}: ${formatMilliseconds(median)} (p95 ${formatMilliseconds(p95)}), ${verdictText(result)}`;
 }
@@ -35,6 +36,6 @@ const row = (cell: ReportDeviceCell): string[] => [
   cell.how,
   ...(cell.latencyMs
     ? [cell.latencyMs.median, cell.latencyMs.p95, cell.firstMs ?? 0].map(formatMilliseconds)
-    : ['failed', '', '']),
-  cell.latencyMs ? verdictText(cell) : '',
+    : ['-', '-', '-']),
+  cell.failed === undefined ? verdictText(cell) : `failed: ${cell.failed}`,
 ];

@@ -32,7 +32,7 @@ const graphicsTolerance = 2e-2;
 export function judge(
   found: readonly ArrayLike<number>[],
   { samples, tolerance }: Expectation,
-  accelerator: Runner['accelerator'],
+  accelerator: Runner['accelerator'] | 'cpu',
 ): Verdict {
   let off = 0;
   let norm = 0;

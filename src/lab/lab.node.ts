@@ -5,6 +5,7 @@ import { readReport, writeReport } from '../report/files.node.ts';
 import type { ReportDevice } from '../report/schema.ts';
 import { onnxruntime } from '../runtime/onnxruntime.node.ts';
 import { isInstalled } from './assets.node.ts';
+import { type EmulatedName, emulated, runsEmulated } from './emulate.node.ts';
 import type { Manifest } from './protocol.ts';
 import { deviceResults, withDevices } from './results.ts';
 import { runners } from './runners.ts';
@@ -50,7 +51,9 @@ export async function runLab(sources: readonly string[], options: LabRunOptions)
   let saving = Promise.resolve();
   const save = (): Promise<void> => {
     saving = saving.then(async () => {
-      for (const page of await saveReports(session, progress)) reports.add(page);
+      const devices = [...session.devices.values()];
+      const of = (run: string) => devices.map((device) => resultsFor(device, run));
+      for (const page of await saveReports(variants, of, progress)) reports.add(page);
     });
     return saving;
   };
@@ -82,17 +85,37 @@ export async function runLab(sources: readonly string[], options: LabRunOptions)
     await save();
   }
   return {
-    variants: variants.map(({ name, file, format, precision, bytes }) => ({
-      name,
-      file,
-      format,
-      precision,
-      bytes,
-    })),
+    variants: variants.map(shown),
     leftOut,
     devices: [...session.devices.values()].map((device) => deviceResults(device)),
     reports: [...reports],
   };
+}
+
+const shown = ({ name, file, format, precision, bytes }: Variant): LabResult['variants'][number] => ({
+  name,
+  file,
+  format,
+  precision,
+  bytes,
+});
+
+/**
+ * What the `.onnx` files of runs compute on an emulated processor; part of each run's report as a device is.
+ * @throws UserError when there is nothing to run, or nothing to run it with
+ */
+export async function emulateLab(
+  sources: readonly string[],
+  name: EmulatedName,
+  { progress, signal }: { progress: Progress; signal: AbortSignal },
+): Promise<LabResult> {
+  const collected = await collectVariants(sources, { engine: onnxruntime, progress, tflite: false });
+  const variants = collected.variants.filter(runsEmulated);
+  const { device, of } = await emulated(name, variants, { progress, signal });
+  const cellsOf = (run: string) => device.cells.filter((cell) => of.get(cell)!.run === run);
+  const resultsOf = (run: string) => [{ ...device, cells: cellsOf(run) }];
+  const reports = await saveReports(variants, resultsOf, progress);
+  return { variants: variants.map(shown), leftOut: collected.leftOut, devices: [device], reports };
 }
 
 /** The pictures that a run's report shows. */
@@ -102,11 +125,14 @@ const picturesOf = (run: string | undefined): Manifest['pictures'] =>
   );
 
 /** Puts what devices measured into the reports of their runs. @returns the pages written */
-async function saveReports(session: LabSession, progress: Progress): Promise<string[]> {
-  const runs = new Set(session.variants.flatMap(({ run }) => run ?? []));
+async function saveReports(
+  variants: readonly Variant[],
+  resultsOf: (run: string) => readonly ReportDevice[],
+  progress: Progress,
+): Promise<string[]> {
   const pages: string[] = [];
-  for (const run of runs) {
-    const results = [...session.devices.values()].map((device) => resultsFor(device, run));
+  for (const run of new Set(variants.flatMap(({ run }) => run ?? []))) {
+    const results = resultsOf(run);
     if (results.every(({ cells }) => cells.length === 0)) continue;
     try {
       await withDirectory(run, async () => {

@@ -89,13 +89,22 @@ function adviceLine({ device, best, dense, top1 }: Advice): Markup {
 }
 
 function cellMarkup({ latencyMs, right, error, failed }: ReportDeviceCell): Markup {
-  if (!latencyMs) return html`<span class="bad" title="${failed ?? ''}">failed</span>`;
+  if (failed !== undefined) return html`<span class="bad" title="${failed}">failed</span>`;
   if (right === false) return html`<span class="bad">wrong</span><small>${offBy(error)} off</small>`;
   const off = right === true ? `${offBy(error)} off` : 'not checked';
-  return html`${formatMilliseconds(latencyMs.median)}<small>${off}</small>`;
+  return html`${latencyMs ? formatMilliseconds(latencyMs.median) : 'right'}<small>${off}</small>`;
 }
 
-function factsOf({ cores, memoryGigabytes, gpu, isolated, relaxedSimd, measuredAt }: ReportDevice): string {
+function factsOf({
+  cores,
+  memoryGigabytes,
+  gpu,
+  isolated,
+  relaxedSimd,
+  emulated,
+  measuredAt,
+}: ReportDevice): string {
+  if (emulated) return `results only, no times, ${measuredAt.slice(0, 10)}`;
   return [
     `${cores} core${cores === 1 ? '' : 's'}`,
     memoryGigabytes === undefined ? undefined : `${memoryGigabytes} GB`,

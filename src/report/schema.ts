@@ -117,7 +117,7 @@ const deviceCellSchema = z.looseObject({
   runtime: z.string(),
   /** For people: `LiteRT.js, WASM, 4 threads`. */
   how: z.string(),
-  accelerator: z.enum(['wasm', 'webgpu']),
+  accelerator: z.enum(['wasm', 'webgpu', 'cpu']),
   threads: count.optional(),
   latencyMs: latencySchema.optional(),
   /** Milliseconds of the first run, and of loading the file before it. */
@@ -146,6 +146,8 @@ const deviceSchema = z.looseObject({
   /** Cross-origin isolated; without it WebAssembly has one thread. */
   isolated: z.boolean(),
   relaxedSimd: z.boolean(),
+  /** Only what it computes is real; it has no times. */
+  emulated: z.boolean().optional(),
   measuredAt: z.string(),
   cells: z.array(deviceCellSchema),
 });

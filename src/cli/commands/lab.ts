@@ -1,6 +1,8 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { UserError } from '../../common/errors.ts';
 import type { Progress } from '../../common/progress.ts';
+import { type EmulatedName, emulations } from '../../lab/emulate.node.ts';
+import type { LabResult } from '../../lab/lab.node.ts';
 import { runners } from '../../lab/runners.ts';
 import type { Serving } from '../../lab/serving.node.ts';
 import type { LabListener } from '../../lab/session.ts';
@@ -27,6 +29,7 @@ interface Options extends CommonOptions {
   seconds: number;
   runners: string[];
   tflite: boolean;
+  emulate?: EmulatedName;
   latencyTable?: string;
   precision: Precision;
 }
@@ -38,6 +41,7 @@ export function labCommand(): Command {
     'pqv lab runs/mine --lan',
     'pqv lab runs/mine --browser --json',
     'pqv lab runs/mine model.tflite --runs 100',
+    'pqv lab runs/mine --emulate cortex-a76',
     'pqv lab deit/ --lan --latency-table phone.json',
   ])
     .argument(
@@ -60,6 +64,12 @@ export function labCommand(): Command {
         .default([], 'all'),
     )
     .option('--no-tflite', 'only files that are there: write no .tflite files of stages that have none')
+    .addOption(
+      new Option(
+        '--emulate <cpu>',
+        'what the .onnx files compute on another processor, by qemu; results only, its times mean nothing',
+      ).choices(Object.keys(emulations)),
+    )
     .option(
       '--latency-table <file>',
       'have one device time the pieces of a model, for pqv prune --latency-table; a table that is there is added to',
@@ -79,7 +89,11 @@ export function labCommand(): Command {
     const at = serving(options, progress, qrCode);
     if (options.latencyTable !== undefined)
       return table(sources, options.latencyTable, options, progress, at);
-    const { runLab } = await import('../../lab/lab.node.ts');
+    const { emulateLab, runLab } = await import('../../lab/lab.node.ts');
+    if (options.emulate) {
+      const result = await emulateLab(sources, options.emulate, { progress, signal: at.signal });
+      return print(options, result, () => labText(result));
+    }
     const result = await runLab(sources, {
       ...options,
       ...at,
@@ -92,9 +106,11 @@ export function labCommand(): Command {
       },
       listener: listener(progress),
     });
-    print(options, result, () => [formatLab(result.devices), ...result.reports].join('\n\n'));
+    print(options, result, () => labText(result));
   });
 }
+
+const labText = ({ devices, reports }: LabResult): string => [formatLab(devices), ...reports].join('\n\n');
 
 /** Where it is served, until Ctrl-C; the second one ends it at once. */
 function serving(options: Options, progress: Progress, qrCode: (text: string) => string): Serving {
