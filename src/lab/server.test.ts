@@ -270,6 +270,21 @@ describe('the lab', () => {
     }
   });
 
+  it('lets no device write to the terminal but text', async () => {
+    const device = await join_('\u001b[2J\u202ephone\n');
+    expect(session.devices.get(device)!.name).toMatch(/^\\u001b\[2J\\u202ephone$/);
+    const failed = {
+      device,
+      variant: 'v0',
+      runner: 'onnx-wasm-1',
+      status: 'failed',
+      reason: 'a\u001b]0;b\u0007',
+    };
+    expect((await post('outcome', failed)).status).toBe(200);
+    const [cell] = session.devices.get(device)!.cells.values();
+    expect(cell!.state).toMatchObject({ reason: 'a\\u001b]0;b\\u0007' });
+  });
+
   it('knows a page that is loaded again', async () => {
     const device = await join_('mine');
     await post('outcome', measured(device, [3, 4]));

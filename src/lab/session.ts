@@ -1,4 +1,5 @@
 import { UserError } from '../common/errors.ts';
+import { printable } from '../common/printable.ts';
 import { judge, type Verdict } from './judge.ts';
 import type { Hello, Manifest, Measured, Outcome, OutcomeAnswer } from './protocol.ts';
 import { type Runner, runners } from './runners.ts';
@@ -77,7 +78,7 @@ export class LabSession {
       this.leave(before.id);
       this.devices.delete(before.id);
     }
-    const name = this.#freeName(hello.name.trim() || 'a device');
+    const name = this.#freeName(printable(hello.name.trim()) || 'a device');
     const device: Device = {
       id,
       name,
@@ -147,8 +148,9 @@ export const changed = 'the file was changed after the lab began; start the lab 
 
 function stateOf(outcome: Outcome, variant: Variant, { accelerator }: Runner): Cell['state'] {
   if (outcome.status === 'begun') return { status: 'begun' };
-  if (outcome.status === 'failed') return { status: 'failed', reason: outcome.reason };
+  if (outcome.status === 'failed') return { status: 'failed', reason: printable(outcome.reason) };
   const { device, variant: _, runner, status, outputs, ...figures } = outcome;
+  figures.version = printable(figures.version);
   if (!variant.expectation) return { status, figures, verdict: null };
   const found = outputs.map((text) => floatsOf(text) ?? new Float32Array());
   return { status, figures, verdict: judge(found, variant.expectation, accelerator) };

@@ -85,6 +85,9 @@ export const cardSchema = z.object({
 });
 export type Card = z.output<typeof cardSchema>;
 
+/** Values of an input at most, whatever a card says. */
+const mostPixels = 2 ** 26;
+
 /** How the file takes an image; a text says why a browser can't be given one. */
 export function inputForm({ image, inputs }: Card): InputForm | string {
   const [{ name, dtype, shape } = { name: '', dtype: null, shape: [] }, ...others] = inputs;
@@ -92,6 +95,9 @@ export function inputForm({ image, inputs }: Card): InputForm | string {
   if (dtype !== 'float32' && dtype !== 'uint8') return `its input is ${dtype ?? 'of an unknown type'}`;
   const dims = shape.map((length, axis) => (axis === 0 && typeof length === 'string' ? 1 : Number(length)));
   const size = image.preprocessing.inputSize;
+  if (size.reduce((product, one) => product * one, 1) > mostPixels)
+    return 'its input is larger than any picture';
+  if (image.scale.length !== size[0] || image.offset.length !== size[0]) return 'its card does not fit it';
   const [, ...rest] = dims;
   const laidOut = image.layout === 'NCHW' ? size : [size[1], size[2], size[0]];
   if (`${rest}` !== `${laidOut}`) return `its input is ${shape.join(' x ')}`;

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, statSync } from 'node:fs';
-import { basename, join, relative } from 'node:path';
+import { existsSync, mkdirSync, readFileSync, realpathSync, statSync } from 'node:fs';
+import { basename, join, relative, resolve, sep } from 'node:path';
 import { UserError } from '../common/errors.ts';
-import { fileError } from '../common/files.node.ts';
+import { fileError, refuseDevices } from '../common/files.node.ts';
 import { parseJsonAs } from '../common/json.ts';
 import type { Progress } from '../common/progress.ts';
 import { cardOf, exportModelFile } from '../export/export-file.node.ts';
@@ -162,6 +162,10 @@ async function filesOf(
       others.push(file);
       continue;
     }
+    if (!isInside(run, file)) {
+      leftOut.push(`${file}: it is not in the run's folder`);
+      continue;
+    }
     const one = list(join(run, file), file, name, format, leftOut);
     if (one && !listed.some(({ sha256 }) => sha256 === one.sha256)) listed.push(one);
   }
@@ -169,6 +173,13 @@ async function filesOf(
   if (options.tflite) listed.push(...(await written(run, report, listed, options, leftOut)));
   const order = stageRows(report).map(({ name }) => name);
   return listed.sort((a, b) => order.indexOf(a.name) - order.indexOf(b.name));
+}
+
+/** Whether a file that a report names is in the run's folder, links followed; one that is not there is nowhere. */
+function isInside(run: string, file: string): boolean {
+  const path = join(run, file);
+  const [folder, place] = [realpathSync(run), existsSync(path) ? realpathSync(path) : resolve(path)];
+  return place.startsWith(folder + sep) || place.startsWith(resolve(run) + sep);
 }
 
 /** `.tflite` files of stages that have none. */
@@ -256,6 +267,7 @@ function list(
     leftOut.push(`${file}: it is gone`);
     return undefined;
   }
+  refuseDevices(path);
   const card = readCard(path);
   if (!card) {
     leftOut.push(`${file}: it has no card, ${basename(cardOf(path))}; export it anew`);

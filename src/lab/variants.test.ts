@@ -1,4 +1,4 @@
-import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { beforeAll, expect, it } from 'vitest';
 import { scratch } from '../../test/command.ts';
 import { silent } from '../common/progress.ts';
@@ -94,6 +94,25 @@ it('leaves out a file that is not what its card says', async () => {
   await expect(collectVariants([path], collecting)).rejects.toThrow(/it has no card, other\.onnx\.json/);
   copyFileSync(at('run', 'quantized', 'deploy.onnx.json'), `${path}.json`);
   await expect(collectVariants([path], collecting)).rejects.toThrow(/not the file that its card describes/);
+});
+
+it('leaves out what a report names outside of its run', async () => {
+  mkdirSync(at('stranger'));
+  const stage = (file: string) => ({
+    stage: 'dense' as const,
+    precision: 'fp32' as const,
+    parameters: 1,
+    macs: 1,
+    bytes: 1,
+    file,
+  });
+  symlinkSync(at('run', 'dense', 'deploy.onnx'), at('stranger', 'linked.onnx'));
+  const stages = ['../run/dense/deploy.onnx', 'linked.onnx'].map(stage);
+  const machine = { cpu: 'test', threads: 1, engine: 'test' };
+  await writeReport(at('stranger'), { model: 'mnist', recipe: {}, machine, stages, artifacts: [] });
+  await expect(collectVariants([at('stranger')], collecting)).rejects.toThrow(
+    /deploy\.onnx: it is not in the run's folder; linked\.onnx: it is not in the run's folder/,
+  );
 });
 
 it.each([
