@@ -63,6 +63,11 @@ CONTRIB = {
         "",
         "Y",
     ),
+    "com.microsoft.MatMulNBits": (
+        "A B scales zero_points? g_idx? bias?",
+        "K:i N:i accuracy_level:i=0 bits:i=4 block_size:i weight_prepacked:i=0",
+        "Y",
+    ),
     "com.microsoft.MultiHeadAttention": (
         "query key? value? bias? key_padding_mask? attention_bias? past_key? past_value? past_sequence_length?"
         " cache_indirection?",

@@ -38,11 +38,17 @@ const everyOption = passes.flatMap(({ command, schema, path }) => {
   }));
 });
 
-const sample: Record<Option['kind'], unknown> = { integer: 3, number: 0.37, text: 'blocks.0.*', flag: true };
+const sample: Record<Exclude<Option['kind'], 'integer'>, unknown> = {
+  number: 0.37,
+  text: 'blocks.0.*',
+  flag: true,
+};
 
 /** A value that is not the default. */
-function otherValue({ kind, choices, list, map, default: usual }: Option): unknown {
-  const value = choices ? choices.find((choice) => choice !== usual) : usual === true ? false : sample[kind];
+function otherValue({ kind, choices, list, map, wanted, default: usual }: Option): unknown {
+  const least = Number(/^a whole number from (\d+)/.exec(wanted)?.[1] ?? 0);
+  const some = kind === 'integer' ? Math.max(least, 3) : sample[kind];
+  const value = choices ? choices.find((choice) => choice !== usual) : usual === true ? false : some;
   return list ? [value] : map ? { 'blocks.0.*': value } : value;
 }
 

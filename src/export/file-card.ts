@@ -1,7 +1,7 @@
 import type { Preprocessing } from '../dataset/preprocessing.ts';
 import type { Dim, Graph, Value } from '../graph/graph.ts';
 import type { DataType } from '../graph/tensor.ts';
-import { quantization } from '../quantize/record.ts';
+import { type ModelPrecision, quantization } from '../quantize/record.ts';
 import type { Engine } from '../runtime/session.ts';
 import { isClassifier, type ModelInfo, modelInfo } from '../zoo/model-info.ts';
 import type { Format } from './format.ts';
@@ -29,7 +29,7 @@ export interface FileCard {
   /** Of the file itself, in hexadecimal. */
   sha256: string;
   architecture: string | null;
-  precision: 'fp32' | 'fp16' | 'int8';
+  precision: ModelPrecision;
   inputs: CardTensor[];
   outputs: CardTensor[];
   /** null for a model that takes something else than one image. */

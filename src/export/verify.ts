@@ -2,7 +2,7 @@ import { UserError } from '../common/errors.ts';
 import type { Graph, Value } from '../graph/graph.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import { castTensors } from '../quantize/cast.ts';
-import { quantization } from '../quantize/record.ts';
+import { type ModelPrecision, quantization } from '../quantize/record.ts';
 import { noiseFor } from '../runtime/noise.ts';
 import { runInParts } from '../runtime/run-in-parts.ts';
 import { type Engine, runOnce, type Tensors, withoutPacking } from '../runtime/session.ts';
@@ -18,7 +18,7 @@ export interface Verification {
  * How far an artifact may be from the graph it was written from. Reordered float sums differ in the
  * last bits; where activations are rounded to 8 or 11 bits such a bit can tip a rounding.
  */
-const tolerances = { fp32: 1e-4, fp16: 5e-3, int8: 3e-2 };
+const tolerances = { fp32: 1e-4, fp16: 5e-3, int8: 3e-2, int4: 3e-2 };
 
 /** Images that an artifact is tried on: more than one, so that a batch axis that got lost is noticed. */
 const batch = 2;
@@ -54,7 +54,7 @@ export async function verifyRun(
   engine: Engine,
   source: Graph,
   run: (feeds: Tensors) => Tensors | Promise<Tensors>,
-  allowed: Readonly<Record<'fp32' | 'fp16' | 'int8', number>>,
+  allowed: Readonly<Record<ModelPrecision, number>>,
 ): Promise<Verification> {
   const tolerance = allowed[quantization(source)?.dtype ?? 'fp32'];
   const feeds: Tensors = {};

@@ -35,7 +35,7 @@ const convolution = (node: Node, _args: object, shapeOf: ShapeOf): number => {
 /** Multiply-accumulates of the ops that have any worth counting; elementwise work is not counted. */
 export const costRules: { readonly [O in OpName]?: CostRule<O> } = {
   ...rowsFor(
-    'MatMul com.microsoft.FusedMatMul Gemm MatMulInteger QLinearMatMul com.microsoft.MatMulIntegerToFloat com.microsoft.DynamicQuantizeMatMul',
+    'MatMul com.microsoft.FusedMatMul Gemm MatMulInteger QLinearMatMul com.microsoft.MatMulIntegerToFloat com.microsoft.DynamicQuantizeMatMul com.microsoft.MatMulNBits',
     product,
   ),
   ...rowsFor('Conv ConvInteger', convolution),

@@ -11,7 +11,7 @@ import type { Card, CardTiles } from './variant.ts';
 const moreSamples = 2;
 
 /** How far outputs may be off, relative to their norm. float32 engines add up in another order; float16 has 11 bits. */
-const tolerances = { fp32: 1e-3, fp16: 1e-2, int8: 5e-2 };
+const tolerances = { fp32: 1e-3, fp16: 1e-2, int8: 5e-2, int4: 5e-2 };
 
 /** The images that files with inputs of so many channels are tried on; the first is the golden sample's where there is one. */
 export function samplesFor(channels: 1 | 3, golden: CardTiles | undefined): CardTiles[] {

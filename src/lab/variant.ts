@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { type ModelPrecision, modelPrecisions } from '../quantize/record.ts';
 import type { Expectation } from './judge.ts';
 import type { InputForm } from './model-input.ts';
 
@@ -16,7 +17,7 @@ export interface Variant {
   /** The run whose report gets the results. */
   readonly run: string | undefined;
   readonly format: 'onnx' | 'tflite';
-  readonly precision: 'fp32' | 'fp16' | 'int8';
+  readonly precision: ModelPrecision;
   readonly bytes: number;
   /** Of the file when it was listed, in hexadecimal. */
   readonly sha256: string;
@@ -58,7 +59,7 @@ const tensorSchema = z.object({
 export const cardSchema = z.object({
   format: z.string(),
   sha256: z.string(),
-  precision: z.enum(['fp32', 'fp16', 'int8']),
+  precision: z.enum(modelPrecisions),
   inputs: z.array(tensorSchema).min(1),
   outputs: z.array(tensorSchema).min(1),
   image: z

@@ -50,8 +50,8 @@ export async function quantizeWithin(
   options: Options,
   { data, images, progress, finish }: Given,
 ): Promise<Graph> {
-  if (options.dtype === 'fp16') {
-    throw new UserError('max-drop leaves layers out of int8: it does not go with fp16');
+  if (options.dtype !== 'int8') {
+    throw new UserError(`max-drop leaves layers out of int8: it does not go with ${options.dtype}`);
   }
   if (!data || !('val' in data)) {
     throw new UserError('max-drop needs a data set with held-out images (--data)');

@@ -74,7 +74,7 @@ export interface QuantizeModelOptions extends Input, Omit<Surroundings, 'threads
 
 /**
  * A copy of a model in a lower precision: int8 with activation ranges found at run time (`dynamic`) or by
- * calibration (`static`), or FP16.
+ * calibration (`static`), weights of four bits (`int4`), or FP16.
  *
  * @example
  * ```js
@@ -95,12 +95,12 @@ export async function quantize(
   const given = validated(quantizeModelOptions, input);
   const { samples, force, maxDrop, dropOf, dropSamples, preset: _, ...rest } = given;
   const { migrate, correctBias, ...options } = { ...rest, ...preparations(given) };
-  if (options.dtype === 'fp16' && (migrate || correctBias)) {
-    throw new UserError('migrate and correct-bias are for int8: leave them out with fp16');
+  if (options.dtype !== 'int8' && (migrate || correctBias)) {
+    throw new UserError(`migrate and correct-bias are for int8: leave them out with ${options.dtype}`);
   }
   const images =
     data && looksAtImages(given) ? someImages(engine, model, data, samples, { seed, progress }) : undefined;
-  const source = options.dtype === 'int8' ? await foldNorms(engine, model) : model;
+  const source = options.dtype !== 'fp16' ? await foldNorms(engine, model) : model;
   const prepared = await prepare(engine, source, { migrate, correctBias }, images, progress);
   const quantized =
     maxDrop === undefined
@@ -122,7 +122,7 @@ export async function quantize(
   const warning = quantizationWarning(quantization(quantized)!);
   if (warning) progress.note(warning);
   const { dtype, scheme, backend } = options;
-  remember(quantized, dtype === 'fp16' ? 'quantized: fp16' : `quantized: int8 ${scheme}, ${backend}`);
+  remember(quantized, `quantized: ${dtype === 'int8' ? `int8 ${scheme}, ${backend}` : dtype}`);
   return quantized;
 }
 

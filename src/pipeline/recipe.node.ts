@@ -5,7 +5,8 @@ import { validated } from '../common/options.ts';
 import { dataForms } from '../dataset/data-forms.ts';
 import { dataOptions } from '../dataset/data-options.ts';
 import { formats } from '../export/formats.node.ts';
-import { int8Keys, precisions } from '../quantize/quantize.ts';
+import { int8Keys } from '../quantize/quantize.ts';
+import { precisions } from '../quantize/record.ts';
 import { withPreset } from '../train/presets.ts';
 import { loadOptions } from '../zoo/load-options.ts';
 import { finetuneStage } from './stages/finetune.node.ts';
@@ -113,9 +114,13 @@ export function recipeOf(input: unknown): Recipe {
   if (finetune?.qat && quantize.dtype !== 'int8') {
     throw new UserError(`qat trains for int8, but what ships is ${quantize.dtype}: leave it out`);
   }
-  if (quantize.dtype === 'fp16' && prune?.targetLatency !== undefined && prune.precision === undefined) {
+  if (
+    ['fp16', 'int4'].includes(quantize.dtype) &&
+    prune?.targetLatency !== undefined &&
+    prune.precision === undefined
+  ) {
     throw new UserError(
-      'what ships is fp16, whose latency no table is measured of: say by prune.precision (fp32 or int8) which to go by',
+      `what ships is ${quantize.dtype}, whose latency no table is measured of: say by prune.precision (fp32 or int8) which to go by`,
     );
   }
   return { ...recipe, finetune: finetune?.epochs ? finetune : undefined, threads };

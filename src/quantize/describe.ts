@@ -16,6 +16,10 @@ const percent = (share: number): string => `${(100 * share).toFixed(2)} %`;
 export function quantizationTitle(record: Quantization): string {
   if (record.dtype === 'fp16') return record.compute === 'float32' ? 'fp16 weights, fp32 arithmetic' : 'fp16';
   if (record.foreign) return foreignTitle(record.foreign);
+  if (record.dtype === 'int4') {
+    const { blockSize, activations } = record;
+    return `int4 weights, a scale for ${blockSize} of them, ${activations === 'int8' ? 'int8' : 'fp32'} activations`;
+  }
   const { granularity } = numbersOf(record);
   const scales = granularity === 'channel' ? 'a scale a channel' : 'a scale a weight matrix';
   return [`int8 ${record.scheme}`, record.backend, scales].filter(Boolean).join(', ');
@@ -48,6 +52,11 @@ export function quantizationFields(record: Quantization): QuantizationFields {
   }
   const ours = { dtype, by: 'pqv-mobile', format: null };
   if (dtype === 'fp16') return { ...ours, scheme: null, weights: ['float16'], activations: [], scales: null };
+  if (dtype === 'int4') {
+    const rounded = record.activations === 'int8';
+    const given = { weights: ['int4'], activations: rounded ? ['int8'] : [], scales: 'block' as const };
+    return { ...ours, scheme: rounded ? 'dynamic' : 'weights', ...given };
+  }
   const scales = numbersOf(record).granularity === 'tensor' ? 'matrix' : 'channel';
   return { ...ours, scheme: scheme ?? 'dynamic', weights: ['int8'], activations: ['uint8'], scales };
 }
@@ -76,6 +85,9 @@ function foreignTitle({ format, tool, weights, activations, granularity }: Forei
 export function quantizationFacts(record: Quantization): string[] {
   const { dtype, scheme = 'dynamic', weightError } = record;
   const lines = checkFacts(record);
+  if (dtype === 'int4' && weightError) {
+    lines.push(`weights: rounding changes ${percent(weightError.relative)} of their norm`);
+  }
   if (dtype !== 'int8') return lines;
   if (record.migrated) {
     lines.push(`channels of ${record.migrated.length} norms are scaled into the weights that read them`);
@@ -94,7 +106,7 @@ export function quantizationFacts(record: Quantization): string[] {
 /** How many layers are named. */
 const shown = 3;
 
-function checkFacts({ check, drop, ignored = [], tooUneven = [] }: Quantization): string[] {
+function checkFacts({ dtype, check, drop, ignored = [], tooUneven = [] }: Quantization): string[] {
   const lines: string[] = [];
   if (drop) {
     lines.push(
@@ -102,7 +114,8 @@ function checkFacts({ check, drop, ignored = [], tooUneven = [] }: Quantization)
     );
   }
   if (check?.relative != null) lines.push(`on noise the outputs are ${percent(check.relative)} from FP32's`);
-  const worst = Object.entries(check?.layers ?? {}).sort(([, a], [, b]) => b - a);
+  const measured = dtype === 'int8' ? check?.layers : undefined;
+  const worst = Object.entries(measured ?? {}).sort(([, a], [, b]) => b - a);
   if (worst.length > 0) {
     const named = worst.slice(0, shown).map(([name, error]) => `${name} ${percent(error)}`);
     lines.push(`layers that change most by themselves: ${named.join(', ')}`);

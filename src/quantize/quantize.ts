@@ -9,11 +9,12 @@ import { type BackendName, backends, weightKinds } from './backends.ts';
 import type { CalibrationData } from './calibrate.ts';
 import { quantizeDynamic } from './dynamic.ts';
 import { toFloat16 } from './float16.ts';
+import { quantizeInt4 } from './int4.ts';
 import { type ObserverName, observers } from './observers.ts';
+import { precisions } from './record.ts';
 import { quantizeStatic } from './static.ts';
 
 export const schemes = ['dynamic', 'static'] as const;
-export const precisions = ['int8', 'fp16'] as const;
 
 const namesOf = <Name extends string>(table: Readonly<Record<Name, unknown>>) =>
   Object.keys(table) as [Name, ...Name[]];
@@ -41,8 +42,20 @@ export const quantizeOptions = z.strictObject({
     value: 'how',
   }),
   ignore: z.array(z.string()).default([]).meta({
-    description: 'int8: weights to leave in float32, as a pattern: head.*, *.mlp.fc2.weight',
+    description: 'int8, int4: weights to leave in float32, as a pattern: head.*, *.mlp.fc2.weight',
     value: 'glob',
+  }),
+  blockSize: z
+    .number()
+    .int()
+    .min(16)
+    .max(256)
+    .refine((size) => Number.isInteger(Math.log2(size)), 'it must be a power of two')
+    .default(32)
+    .meta({ description: 'int4: numbers of a weight that share a scale, a power of two', value: 'n' }),
+  activations: z.enum(['float32', 'int8']).default('float32').meta({
+    description: 'int4: what is multiplied: floats, or (int8) activations rounded to 8 bits, block by block',
+    value: 'type',
   }),
   compute: z.enum(['float16', 'float32']).default('float16').meta({
     description: 'FP16: arithmetic in float16 too, or (float32) weights stored in half the space alone',
@@ -68,10 +81,10 @@ export type QuantizeOptions = z.input<typeof quantizeOptions>;
 
 /** Whether images are looked at: for ranges, and for what overflows float16. */
 export const calibrates = ({ dtype, scheme, compute }: z.output<typeof quantizeOptions>): boolean =>
-  dtype === 'fp16' ? compute === 'float16' : scheme === 'static';
+  dtype === 'fp16' ? compute === 'float16' : dtype === 'int8' && scheme === 'static';
 
 /**
- * A copy of the graph in a lower precision: `quantizeDynamic`, `quantizeStatic` or `toFloat16`, by the options.
+ * A copy of the graph in a lower precision: `quantizeDynamic`, `quantizeStatic`, `quantizeInt4` or `toFloat16`, by the options.
  * @param data images, where `calibrates`: needed for static ranges; of use to float16
  * @param ranges static int8: found beforehand, in place of data
  * @throws UserError as these passes, and on a wrong option
@@ -89,6 +102,10 @@ export function quantize(
   if (dtype === 'fp16') {
     const calibration = calibrates(options) && data ? inputsFrom(graph, data) : undefined;
     return toFloat16(engine, graph, { compute, io, calibration });
+  }
+  if (dtype === 'int4') {
+    const { blockSize, activations } = options;
+    return quantizeInt4(engine, graph, { blockSize, activations, ignore, progress });
   }
   const choice = { backend, weights, assumeVnni, ignore, progress };
   return scheme === 'static'

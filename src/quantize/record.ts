@@ -6,9 +6,15 @@ import { type ForeignQuantization, foreignQuantization } from '../import/quantiz
 import { type BackendName, backends, type WeightKind, weightKinds } from './backends.ts';
 import type { WeightError } from './layers.ts';
 
+/** The number types that a model is brought to. */
+export const precisions = ['int8', 'int4', 'fp16'] as const;
+/** Those that a model can be in. */
+export const modelPrecisions = ['fp32', ...precisions] as const;
+export type ModelPrecision = (typeof modelPrecisions)[number];
+
 /** What was done to a graph's numbers; kept in its metadata for exporters and reports. */
 export interface Quantization {
-  dtype: 'int8' | 'fp16';
+  dtype: (typeof precisions)[number];
   /** int8: where activation ranges come from. */
   scheme?: 'dynamic' | 'static';
   backend?: BackendName;
@@ -22,6 +28,10 @@ export interface Quantization {
   reduceRange?: boolean;
   /** int8: what rounding the weights changed. */
   weightError?: WeightError;
+  /** int4: numbers of a weight that share a scale. */
+  blockSize?: number;
+  /** int4: what activations are multiplied as. */
+  activations?: 'float32' | 'int8';
   /** fp16: what arithmetic is done in; `float32` is weights stored in half the space. */
   compute?: 'float16' | 'float32';
   /** Weights that were left as they were. */
@@ -64,11 +74,13 @@ const key = 'pqv.quantization';
 
 /** `Quantization`, as far as a damaged one would be met later; the rest is for reports. */
 const recordSchema = z.looseObject({
-  dtype: z.enum(['int8', 'fp16']),
+  dtype: z.enum(precisions),
   scheme: z.enum(['dynamic', 'static']).optional(),
   backend: z.enum(Object.keys(backends) as BackendName[]).optional(),
   weights: z.enum(weightKinds).optional(),
   weightError: z.object({ relative: z.number(), plain: z.number() }).optional(),
+  blockSize: z.number().optional(),
+  activations: z.enum(['float32', 'int8']).optional(),
   ignored: z.array(z.string()).optional(),
   tooUneven: z.array(z.string()).optional(),
   migrated: z.array(z.string()).optional(),

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { modelPrecisions } from '../quantize/record.ts';
 
 const count = z.number().int().nonnegative();
 const share = z.number().min(0).max(1);
@@ -15,7 +16,7 @@ const latencySchema = z.object({
 /** A model as it stands after a stage, and what was measured of it. What was not measured is absent. */
 const stageSchema = z.looseObject({
   stage: z.enum(stageNames),
-  precision: z.enum(['fp32', 'fp16', 'int8']),
+  precision: z.enum(modelPrecisions),
   /** Whose int8 arithmetic. */
   backend: z.string().nullish(),
   /** int8: what rounding the weights changed, relative to their norm; `plain`: with a plain scale a channel. */
@@ -111,7 +112,7 @@ const deviceCellSchema = z.looseObject({
   file: z.string(),
   /** As stages are named: `dense`, `int8`. */
   name: z.string(),
-  precision: z.enum(['fp32', 'fp16', 'int8']),
+  precision: z.enum(modelPrecisions),
   format: z.string(),
   /** Name and version of what ran it. */
   runtime: z.string(),

@@ -1,7 +1,8 @@
 import type { Preprocessing } from '../dataset/preprocessing.ts';
 import { countMacs, uncountedNodes } from '../graph/cost.ts';
-import type { Graph } from '../graph/graph.ts';
+import type { Graph, Value } from '../graph/graph.ts';
 import { modelParameters } from '../graph/learned.ts';
+import { argumentsOf } from '../graph/schema/arguments.ts';
 import { producerOf } from '../onnx/read.ts';
 import { weightBytes } from '../onnx/write.ts';
 import type { BlockShape } from './blocks-of.ts';
@@ -68,5 +69,15 @@ export async function describeModel(graph: Graph): Promise<ModelDescription> {
 
 /** Elements of the model's parameters; where none are on record, of the constants that its layers have learned. */
 export function parameterCount(graph: Graph): number {
-  return modelParameters(graph).reduce((sum, { tensor }) => sum + tensor!.size, 0);
+  return modelParameters(graph).reduce((sum, value) => sum + numbersIn(value), 0);
+}
+
+/** How many numbers a constant holds; weights of four bits are two a byte, and filled up to whole blocks. */
+function numbersIn({ tensor, uses }: Value): number {
+  const product = uses.find(
+    ({ node, index }) => node.op === 'com.microsoft.MatMulNBits' && index === 1,
+  )?.node;
+  if (!product) return tensor!.size;
+  const { K, N } = argumentsOf<'com.microsoft.MatMulNBits'>(product);
+  return K * N;
 }

@@ -25,13 +25,14 @@ interface Options extends CommonOptions, QuantizeOptions {
 }
 
 export function quantizeCommand(): Command {
-  const quantize = command('quantize', 'Turn FP32 weights into int8 or FP16.', [
+  const quantize = command('quantize', 'Turn FP32 weights into int8, int4 or FP16.', [
     'pqv quantize tuned/ -o int8/ --dtype int8',
     'pqv quantize tuned/ -o int8/ --dtype int8 --scheme static --data imagenet/',
     'pqv quantize tuned/ -o int8/ --preset accurate --data imagenet/',
     'pqv quantize tuned/ -o int8/ --max-drop 0.5 --data imagenet/',
     'pqv quantize tuned/ -o phone/ --dtype int8 --backend qnnpack',
     'pqv quantize tuned/ -o half/ --dtype fp16',
+    'pqv quantize tuned/ -o small/ --dtype int4 --block-size 32',
   ])
     .argument('<model>', 'folder, .onnx file, name on the Hub, or checkpoint file with --arch')
     .requiredOption('-o, --output <dir>', 'folder to write');
@@ -49,13 +50,15 @@ export function quantizeCommand(): Command {
 /** What has no effect beside the other options, and what it goes with. */
 function unusedWith(options: Options): Record<string, string | false> {
   const { dtype, scheme, weights, compute, maxDrop, data } = options;
-  const [int8, fp16] = [dtype === 'fp16' && '--dtype int8', dtype === 'int8' && '--dtype fp16'];
+  const only = (wanted: string) => dtype !== wanted && `--dtype ${wanted}`;
+  const [int8, int4, fp16] = [only('int8'), only('int4'), only('fp16')];
   const isStatic = dtype === 'int8' && scheme === 'static';
   const prepared =
     dtype === 'int8' && (options.preset === 'accurate' || options.migrate || options.correctBias);
   const calibrated = prepared || isStatic || (dtype === 'fp16' && compute === 'float16');
   return {
-    ...{ scheme: int8, backend: int8, weights: int8, ignore: int8, preset: int8 },
+    ...{ scheme: int8, backend: int8, weights: int8, preset: int8 },
+    ...{ ignore: dtype === 'fp16' && '--dtype int8', blockSize: int4, activations: int4 },
     assumeVnni: int8 || (weights === 'torch' && '--weights safe'),
     ...{ io: fp16, compute: fp16 },
     observer: !isStatic && '--scheme static',

@@ -57,7 +57,7 @@ function readBack(path: string, kind: 'torchscript' | 'lite'): void {
  * PyTorch's and ONNX Runtime's kernels round int8 and float16 activations at other places, so their
  * results may be farther apart than those of one runtime.
  */
-const tolerances = { fp32: 1e-4, fp16: 1e-2, int8: 0.1 };
+const tolerances = { fp32: 1e-4, fp16: 1e-2, int8: 0.1, int4: 0.1 };
 
 /**
  * Has PyTorch run a file, where the user names a Python (`PQV_PYTHON`): on any other it might be absent.

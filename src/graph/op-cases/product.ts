@@ -71,6 +71,11 @@ export const productCases: OpCase[] = [
   opCase('DynamicQuantizeLinear', [x], {}, 3),
   opCase('com.microsoft.DynamicQuantizeMatMul', [x, weight, scales, undefined, irregular('float32', [5], 8)]),
   opCase('com.microsoft.DynamicQuantizeMatMul', [x, weight, Tensor.scalar(0.02)]),
+  opCase(
+    'com.microsoft.MatMulNBits',
+    [floats('N', 3, 20), typed('uint8', 5, 2, 8), irregular('float32', [5, 2], 9)],
+    { K: 20, N: 5, bits: 4, block_size: 16 },
+  ),
   opCase('MatMulInteger', [typed('uint8', 'N', 3, 4), weight]),
   opCase('com.microsoft.MatMulIntegerToFloat', [
     typed('uint8', 'N', 3, 4),

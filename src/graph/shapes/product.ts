@@ -114,6 +114,10 @@ export const productShapes = {
   MatMulInteger: product('int32'),
   'com.microsoft.MatMulIntegerToFloat': product('float32'),
   'com.microsoft.DynamicQuantizeMatMul': product('float32'),
+  'com.microsoft.MatMulNBits': (node, { N }) => {
+    const rows = shapeOf(node, 0)?.slice(0, -1);
+    return [{ dtype: dtypeOf(node, 0), shape: rows && [...rows, N] }];
+  },
   QLinearMatMul: (node) => [
     { dtype: dtypeOf(node, 7), shape: productShape(shapeOf(node, 0), shapeOf(node, 3)) },
   ],

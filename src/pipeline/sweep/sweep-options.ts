@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { compensations } from '../../prune/compensate.ts';
 import { headDimKinds } from '../../prune/group.ts';
 import { importances } from '../../prune/importance.ts';
-import { precisions } from '../../quantize/quantize.ts';
+import { precisions } from '../../quantize/record.ts';
 import { budgetOptions } from '../../report/sweep/budget.ts';
 
 /** What is tried, each with each. */

@@ -1,6 +1,6 @@
 import type { Compensation } from '../../prune/compensate.ts';
 import type { Importance } from '../../prune/importance.ts';
-import type { precisions } from '../../quantize/quantize.ts';
+import type { precisions } from '../../quantize/record.ts';
 
 /** One model that was tried: how it was made. */
 export interface Cell {

@@ -150,6 +150,7 @@ export interface OpArguments {
   'com.microsoft.FusedMatMul': { readonly alpha: number; readonly transA: number; readonly transB: number; readonly transBatchA: number; readonly transBatchB: number };
   'com.microsoft.Gelu': {};
   'com.microsoft.MatMulIntegerToFloat': {};
+  'com.microsoft.MatMulNBits': { readonly K: number; readonly N: number; readonly accuracy_level: number; readonly bits: number; readonly block_size: number; readonly weight_prepacked: number };
   'com.microsoft.MultiHeadAttention': { readonly mask_filter_value: number; readonly num_heads: number; readonly scale: number | undefined; readonly unidirectional: number };
   'com.microsoft.QAttention': { readonly do_rotary: number; readonly mask_filter_value: number; readonly num_heads: number; readonly scale: number | undefined; readonly unidirectional: number };
   'com.microsoft.QGemm': { readonly alpha: number; readonly transA: number; readonly transB: number };
@@ -317,6 +318,7 @@ export const operators: { [O in keyof OpArguments]: readonly (readonly [number, 
   'com.microsoft.FusedMatMul': [[1, 'A B', 'alpha:f=1 transA:i=0 transB:i=0 transBatchA:i=0 transBatchB:i=0', 'Y']],
   'com.microsoft.Gelu': [[1, 'X', '', 'Y']],
   'com.microsoft.MatMulIntegerToFloat': [[1, 'A B a_scale b_scale a_zero_point? b_zero_point? bias?', '', 'Y']],
+  'com.microsoft.MatMulNBits': [[1, 'A B scales zero_points? g_idx? bias?', 'K:i N:i accuracy_level:i=0 bits:i=4 block_size:i weight_prepacked:i=0', 'Y']],
   'com.microsoft.MultiHeadAttention': [[1, 'query key? value? bias? key_padding_mask? attention_bias? past_key? past_value? past_sequence_length? cache_indirection?', 'mask_filter_value:f=-10000 num_heads:i scale:f? unidirectional:i=0', 'output present_key? present_value? qk?']],
   'com.microsoft.QAttention': [[1, 'input weight bias input_scale weight_scale mask_index? input_zero_point? weight_zero_point? past?', 'do_rotary:i=0 mask_filter_value:f=-10000 num_heads:i scale:f? unidirectional:i=0', 'output present?']],
   'com.microsoft.QGemm': [[1, 'A a_scale a_zero_point B b_scale b_zero_point C? y_scale? y_zero_point?', 'alpha:f=1 transA:i=0 transB:i=0', 'Y']],
