@@ -1,10 +1,12 @@
 import { createHash } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { type IncomingHttpHeaders, type RequestOptions, request } from 'node:http';
+import { request as secureRequest } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { selfSigned } from './certificate.node.ts';
 import type { Hello } from './protocol.ts';
 import { runners } from './runners.ts';
 import { LabServer } from './server.node.ts';
@@ -235,6 +237,40 @@ describe('the lab', () => {
     expect((await post('hello', hello, { origin: origin(), 'content-type': 'text/plain' })).status).toBe(415);
     expect(session.devices.size).toBe(0);
     expect((await post('hello', hello)).status).toBe(200);
+  });
+
+  it('speaks HTTPS by a certificate of its own, and then takes messages of that page alone', async () => {
+    const certificate = selfSigned(['127.0.0.1']);
+    const secure = await LabServer.open(session, {
+      port: 0,
+      hosts: ['127.0.0.1'],
+      listen: '127.0.0.1',
+      certificate,
+    });
+    const base = secure.address('127.0.0.1');
+    expect(base).toMatch(/^https:/);
+    const send = (from: string) =>
+      new Promise<number>((resolve, reject) => {
+        const headers = { origin: from, 'content-type': 'application/json' };
+        const sent = secureRequest(
+          `${base}hello`,
+          { method: 'POST', headers, ca: certificate.cert, agent: false },
+          (response) => resolve(response.resume().statusCode!),
+        );
+        sent.on('error', reject).end(JSON.stringify(hello));
+      });
+    expect(await send(new URL(base).origin)).toBe(200);
+    expect(await send(new URL(base).origin.replace('https', 'http'))).toBe(403);
+    await secure.close();
+  });
+
+  it('sends runtimes compressed to who takes that', async () => {
+    const headers = { 'accept-encoding': 'gzip' };
+    const small = await ask(own('ort/ort-wasm-simd-threaded.wasm'), { headers });
+    const whole = await ask(own('ort/ort-wasm-simd-threaded.wasm'));
+    expect(small.headers['content-encoding']).toBe('gzip');
+    expect(Number(small.headers['content-length'])).toBeLessThan(Number(whole.headers['content-length']) / 3);
+    expect(whole.headers['content-type']).toBe('application/wasm');
   });
 
   it('takes no message of another form', async () => {
