@@ -6,6 +6,7 @@ import { dataTypes, Tensor } from '../graph/tensor.ts';
 import { fullActivation, type QuantizedActivation } from './activation.ts';
 import { convolved, dequantized, integerConvolution, widened } from './quantized-convolution.ts';
 import { fusedLinear, type QuantizedLayer, quantizedLayers } from './quantized-layer.ts';
+import { quantization } from './record.ts';
 
 /**
  * Ways to write an int8 layer in ONNX:
@@ -48,17 +49,20 @@ const writers: Record<Form, Writer> = {
   },
   integer: (b, layer, activationOf) => {
     const activation = activationOf();
-    const sums = b.op('MatMulInteger', [activation.quantized, layer.weight, activation.zeroPoint]);
+    const zeros = layer.weightZeroPoint ? [layer.weightZeroPoint] : [];
+    const operands = [activation.quantized, layer.weight, activation.zeroPoint, ...zeros];
+    const sums = b.op('MatMulInteger', operands);
     const floats = b.op('Cast', [sums], { to: dataTypes.float32.onnx });
     return withBias(b, b.op('Mul', [floats, sumScale(b, layer, activation)]), layer);
   },
   qdq: (b, layer, activationOf) => {
-    const { product, weight, weightScale } = layer;
+    const { product, weight, weightScale, weightZeroPoint } = layer;
     if (product.op === 'MatMul') return undefined;
     const { quantized, scale, zeroPoint } = activationOf();
     const x = b.op('DequantizeLinear', [quantized, scale, zeroPoint]);
     const axis = weightScale.shape?.length ? { axis: 1 } : undefined;
-    const w = b.op('DequantizeLinear', [weight, weightScale], axis);
+    const stored = weightZeroPoint ? [weight, weightScale, weightZeroPoint] : [weight, weightScale];
+    const w = b.op('DequantizeLinear', stored, axis);
     return withBias(b, b.op('MatMul', [x, w]), layer);
   },
 };
@@ -102,7 +106,13 @@ function withKernel(b: Builder, layer: QuantizedLayer, op: string, write: typeof
 export function toForm(source: Graph, form: Form): Graph {
   const { graph } = source.clone();
   const layers = quantizedLayers(graph);
-  if (layers.length === 0) throw new UserError('the model has no int8 layers: quantize it first');
+  if (layers.length === 0) {
+    throw new UserError(
+      quantization(source)?.foreign
+        ? `no layer of the model multiplies 8-bit numbers, so it has no form "${form}": leave it out, and they are written as they are`
+        : 'the model has no int8 layers: quantize it first',
+    );
+  }
   const atRunTime = new Map<Value, QuantizedActivation>();
   for (const layer of layers) {
     const b = new Builder(graph, layer.product);

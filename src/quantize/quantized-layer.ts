@@ -22,8 +22,10 @@ export interface QuantizedLayer {
   readonly activation: QuantizedActivation | undefined;
   /** The numbers of what a convolution gives on such an input. */
   readonly result?: QuantizedActivation;
-  /** A constant, int8 `[in, out]`, of a convolution `[out, in / groups, ...window]`; zero point 0. */
+  /** A constant, int8 `[in, out]`, of a convolution `[out, in / groups, ...window]`; uint8 where another tool made it. */
   readonly weight: Value;
+  /** A constant of the weight's type, as long as its scale; undefined: 0. */
+  readonly weightZeroPoint?: Value | undefined;
   /** A constant, float32: a number an output channel, or a scalar. */
   readonly weightScale: Value;
   /** A constant, float32 `[out]`. */
@@ -38,28 +40,33 @@ type Rule = (graph: Graph, node: Node) => QuantizedLayer | undefined;
 export const quantizedMatchers: { readonly [O in OpName]?: Rule } = {
   'com.microsoft.DynamicQuantizeMatMul': (_, product) => {
     const [weight, weightScale, zeroPoint, bias] = [1, 2, 3, 4].map((index) => product.inputs[index]);
-    if (!weight?.isConstant || !weightScale?.isConstant || zeroPoint) return undefined;
+    if (!weight?.isConstant || !weightScale?.isConstant || (zeroPoint && !zeroPoint.isConstant))
+      return undefined;
     const [input, output] = [product.input(0), product.output()];
-    return { product, input, activation: undefined, weight, weightScale, bias, output };
+    const packed = { weight, weightScale, weightZeroPoint: zeroPoint };
+    return { product, input, activation: undefined, ...packed, bias, output };
   },
   'com.microsoft.MatMulIntegerToFloat': (_, product) => {
     const [quantized, weight, scale, weightScale, zeroPoint] = [0, 1, 2, 3, 4].map((i) => product.inputs[i]);
     if (!weight?.isConstant || !weightScale?.isConstant || !scale || !zeroPoint) return undefined;
-    if (product.inputs[5]) return undefined;
+    const [weightZeroPoint, bias] = [product.inputs[5], product.inputs[6]];
+    if (weightZeroPoint && !weightZeroPoint.isConstant) return undefined;
     const activation = { quantized: quantized!, scale, zeroPoint };
     const input = quantizedInput(activation);
-    const [bias, output] = [product.inputs[6], product.output()];
-    return input && { product, input, activation, weight, weightScale, bias, output };
+    const packed = { weight, weightScale, weightZeroPoint };
+    return input && { product, input, activation, ...packed, bias, output: product.output() };
   },
   MatMul: (graph, product) => {
     const x = product.input(0).producer;
     const w = product.input(1).producer;
-    if (x?.op !== 'DequantizeLinear' || w?.op !== 'DequantizeLinear' || w.inputs[2]) return undefined;
+    if (x?.op !== 'DequantizeLinear' || w?.op !== 'DequantizeLinear' || !x.inputs[2]) return undefined;
     const [quantized, scale, zeroPoint] = [x.input(0), x.input(1), x.input(2)];
     const activation = { quantized, scale, zeroPoint };
     const input = quantizedInput(activation);
-    const [weight, weightScale] = [w.input(0), w.input(1)];
-    if (!input || !weight.isConstant) return undefined;
+    const [weight, weightScale, weightZeroPoint] = [w.input(0), w.input(1), w.inputs[2]];
+    const inEight = [quantized, weight].every(({ dtype }) => dtype === 'int8' || dtype === 'uint8');
+    if (!input || !weight.isConstant || !inEight || (weightZeroPoint && !weightZeroPoint.isConstant))
+      return undefined;
     const add = soleReader(graph, product.output());
     const other = add?.op === 'Add' ? add.inputs.find((value) => value !== product.output()) : undefined;
     const bias = other?.isConstant && other.shape?.length === 1 ? other : undefined;
@@ -69,6 +76,7 @@ export const quantizedMatchers: { readonly [O in OpName]?: Rule } = {
       activation,
       weight,
       weightScale,
+      weightZeroPoint,
       bias,
       output: bias ? add!.output() : product.output(),
     };
@@ -91,8 +99,14 @@ export function quantizedLayers(graph: Graph): QuantizedLayer[] {
 export function fusedLinear(
   b: Builder,
   { quantized, scale, zeroPoint }: QuantizedActivation,
-  { weight, weightScale, bias }: Pick<QuantizedLayer, 'weight' | 'weightScale' | 'bias'>,
+  {
+    weight,
+    weightScale,
+    weightZeroPoint,
+    bias,
+  }: Pick<QuantizedLayer, 'weight' | 'weightScale' | 'weightZeroPoint' | 'bias'>,
 ): Value {
-  const operands = [quantized, weight, scale, weightScale, zeroPoint];
-  return b.op('com.microsoft.MatMulIntegerToFloat', bias ? [...operands, undefined, bias] : operands);
+  const operands = [quantized, weight, scale, weightScale, zeroPoint, weightZeroPoint, bias];
+  while (!operands.at(-1)) operands.pop();
+  return b.op('com.microsoft.MatMulIntegerToFloat', operands);
 }

@@ -45,11 +45,11 @@ export class TensorStore {
   }
 
   /** A quantized Linear, which PyTorch packs as it reads it. */
-  packed({ weight, scales, bias }: PackedLinear): Pickled {
+  packed({ weight, scales, zeroPoints, bias }: PackedLinear): Pickled {
     const type = new Global('__torch__.torch.classes.quantized', 'LinearPackedParamsBase');
     const quantized = new Call(
       new Global('torch._utils', '_rebuild_qtensor'),
-      tuple(...this.#layout(weight, 'QInt8Storage'), this.#scheme(scales), false, orderedDict),
+      tuple(...this.#layout(weight, 'QInt8Storage'), this.#scheme(scales, zeroPoints), false, orderedDict),
     );
     return instance(type, tuple(quantized, bias ? this.tensor(bias) : null));
   }
@@ -68,8 +68,10 @@ export class TensorStore {
     return item.kind === 'prepacked' ? this.prepacked(item) : this.tensor(item.tensor);
   }
 
-  #scheme(scales: readonly number[]): Pickled {
-    if (scales.length === 1) return tuple(new Global('torch', 'per_tensor_affine'), new Float(scales[0]!), 0);
+  #scheme(scales: readonly number[], zeroPoints: readonly number[]): Pickled {
+    if (scales.length === 1) {
+      return tuple(new Global('torch', 'per_tensor_affine'), new Float(scales[0]!), zeroPoints[0]!);
+    }
     const shape = [scales.length];
     const vector = (storage: string, data: Float64Array | BigInt64Array): Pickled => {
       const key = this.#entry(() => new Uint8Array(data.buffer as ArrayBuffer));
@@ -79,7 +81,7 @@ export class TensorStore {
     return tuple(
       new Global('torch', 'per_channel_affine'),
       vector('DoubleStorage', Float64Array.from(scales)),
-      vector('LongStorage', new BigInt64Array(scales.length)),
+      vector('LongStorage', BigInt64Array.from(zeroPoints, BigInt)),
       0,
     );
   }

@@ -54,7 +54,7 @@ export class Weight {
 }
 
 /**
- * A Linear layer's int8 weight [out, in] (symmetric: zero point 0) with its bias, which the runtime
+ * A Linear layer's int8 weight [out, in] with its bias, which the runtime
  * packs for its quantization engine when it loads the file.
  */
 export class PackedLinear {
@@ -63,11 +63,20 @@ export class PackedLinear {
   readonly weight: Tensor;
   /** One scale, or one per output. */
   readonly scales: readonly number[];
+  /** As many zero points as scales. */
+  readonly zeroPoints: readonly number[];
   readonly bias: Tensor | undefined;
-  constructor(name: string, weight: Tensor, scales: readonly number[], bias: Tensor | undefined) {
+  constructor(
+    name: string,
+    weight: Tensor,
+    scales: readonly number[],
+    bias: Tensor | undefined,
+    zeroPoints: readonly number[] = scales.map(() => 0),
+  ) {
     this.name = name;
     this.weight = weight;
     this.scales = scales;
+    this.zeroPoints = zeroPoints;
     this.bias = bias;
   }
 }

@@ -15,18 +15,11 @@ import { axisLength } from './rules-layout.ts';
  * as PyTorch's dynamically quantized Linear, which holds them as [out, in]; activations use 8 bits.
  */
 const dynamicQuantizeMatMul: LoweringRule<object> = (node, _args, lower) => {
-  const [weight, weightScale, zeroPoint, bias] = [
-    node.input(1),
-    node.input(2),
-    node.inputs[3],
-    node.inputs[4],
-  ];
-  if (zeroPoint && !zeroPoint.tensor?.integers.every((zero) => zero === 0)) {
-    throw lower.unsupported(node, `its weight ${weight.name} has a zero point that is not 0`);
-  }
+  const [weight, weightScale] = [node.input(1), node.input(2)];
+  const [weightZeroPoint, bias] = [node.inputs[3], node.inputs[4]];
   return linearDynamic(
     lower.tensor(node.input(0)),
-    packLinear(node, { weight, weightScale, bias }, lower),
+    packLinear(node, { weight, weightScale, weightZeroPoint, bias }, lower),
     lower,
   );
 };
@@ -84,11 +77,12 @@ function boundedRows({ product, input, activation }: QuantizedLayer, lower: Lowe
   return lower.once(quantized, () => {
     const width = input.shape?.at(-1);
     const unit = scale.tensor?.size === 1 ? scale.tensor.floats[0]! : undefined;
-    const zero = zeroPoint.dtype === 'uint8' ? zeroPoint.tensor?.integers[0] : undefined;
-    if (typeof width !== 'number' || unit === undefined || zero === undefined) {
-      throw lower.unsupported(product, 'its activation has no constant uint8 scale and zero point');
+    const [, first, last] = integerTypes[zeroPoint.dtype ?? ''] ?? [];
+    const zero = zeroPoint.tensor?.integers[0];
+    if (typeof width !== 'number' || unit === undefined || zero === undefined || first === undefined) {
+      throw lower.unsupported(product, 'its activation has no constant scale and zero point of 8 bits');
     }
-    const [low, high] = [Math.fround(-zero * unit), Math.fround((255 - zero) * unit)];
+    const [low, high] = [Math.fround((first - zero) * unit), Math.fround((last! - zero) * unit)];
     const ends = lower.weight(`${quantized.name}_range`, Tensor.float32([2, 1], [low, high]));
     const x = lower.tensor(input);
     const matrix = input.shape!.length === 2 ? x : lower.call('aten::reshape', [x, ints([-1, width])]);
@@ -101,12 +95,22 @@ function boundedRows({ product, input, activation }: QuantizedLayer, lower: Lowe
 interface PackedParts {
   readonly weight: Value;
   readonly weightScale: Value;
+  readonly weightZeroPoint?: Value | undefined;
   readonly bias: Value | undefined;
 }
 
-function packLinear(node: Node, { weight, weightScale, bias }: PackedParts, lower: Lowering): PackedLinear {
-  if (weight.dtype !== 'int8' || !weight.tensor || weight.shape?.length !== 2) {
-    throw lower.unsupported(node, `its weight ${weight.name} is no constant int8 matrix`);
+/** PyTorch's weights are int8: uint8 ones, and their zero points, are moved by 128. */
+function packLinear(
+  node: Node,
+  { weight, weightScale, weightZeroPoint, bias }: PackedParts,
+  lower: Lowering,
+): PackedLinear {
+  const inEight = weight.dtype === 'int8' || weight.dtype === 'uint8';
+  if (!inEight || !weight.tensor || weight.shape?.length !== 2) {
+    throw lower.unsupported(node, `its weight ${weight.name} is no constant 8-bit matrix`);
+  }
+  if (weightZeroPoint && !weightZeroPoint.tensor) {
+    throw lower.unsupported(node, `its zero point ${weightZeroPoint.name} is no constant`);
   }
   const scales = weightScale.tensor;
   if (!scales) throw lower.unsupported(node, `its scale ${weightScale.name} is no constant`);
@@ -114,9 +118,16 @@ function packLinear(node: Node, { weight, weightScale, bias }: PackedParts, lowe
   const dot = weight.name.lastIndexOf('.');
   const name = `${weight.name.slice(0, dot + 1)}_packed_params`;
   return lower.packed([weight, weightScale, bias], name, (unique) => {
-    return new PackedLinear(unique, transposedMatrix(weight.tensor!), [...scales.floats], bias?.tensor);
+    const turned = transposedMatrix(weight.tensor!);
+    const moved = weight.dtype === 'uint8' ? 128 : 0;
+    const given = weightZeroPoint?.tensor!.integers ?? [0];
+    const zeros = Array.from(scales.floats, (_, i) => given[given.length === 1 ? 0 : i]! - moved);
+    return new PackedLinear(unique, moved ? signed(turned) : turned, [...scales.floats], bias?.tensor, zeros);
   });
 }
+
+const signed = ({ shape, data }: Tensor): Tensor =>
+  new Tensor('int8', shape, () => Int8Array.from(data as Uint8Array, (number) => number - 128));
 
 /** Whole numbers of 8 bits: PyTorch's number of the type, and its ends. */
 const integerTypes: Record<string, readonly [type: number, low: number, high: number]> = {
@@ -177,22 +188,36 @@ const dynamicQuantizeLinear: LoweringRule<object> = (node, _args, lower) => {
   return [quantized(node, x, scale, zeroPoint, lower), scale, zeroPoint];
 };
 
-/** A constant scale for each place along the first axis, as it multiplies the tensor; undefined: it lies otherwise. */
-function scaleOfRows(node: Node, axis: number, lower: Lowering): Operand | undefined {
+/** Constant scales for the places along the first axis, and zero points, as they meet the tensor; undefined: they lie otherwise. */
+function ofRows(
+  node: Node,
+  axis: number,
+  lower: Lowering,
+): { scale: Operand; zero: Operand | undefined } | undefined {
   const [input, scale, zero] = node.inputs;
   const rank = lower.rank(node, input!);
-  if (zero || !scale?.tensor || scale.shape?.length !== 1 || normalizeAxis(axis, rank) !== 0 || rank === 1)
+  if (!scale?.tensor || scale.shape?.length !== 1 || normalizeAxis(axis, rank) !== 0 || rank === 1)
     return undefined;
-  const column = [scale.tensor.size, ...Array.from({ length: rank - 1 }, () => 1)];
-  return lower.weight(`${scale.name}_column`, Tensor.float32(column, scale.tensor.floats));
+  if (zero && zero.tensor?.size !== scale.tensor.size) return undefined;
+  const column = (name: string, numbers: ArrayLike<number>): Operand => {
+    const shape = [numbers.length, ...Array.from({ length: rank - 1 }, () => 1)];
+    return lower.weight(`${name}_column`, Tensor.float32(shape, Float32Array.from(numbers)));
+  };
+  return {
+    scale: column(scale.name, scale.tensor.floats),
+    zero: zero && column(zero.name, zero.tensor!.integers),
+  };
 }
 
 const dequantizeLinear: LoweringRule<OpArguments['DequantizeLinear']> = (node, args, lower) => {
   const [input, scale, zero] = node.inputs;
-  const column = args.block_size ? undefined : scaleOfRows(node, args.axis, lower);
-  if (!column) checkLastAxis(node, args, lower);
+  const rows = args.block_size ? undefined : ofRows(node, args.axis, lower);
+  if (!rows) checkLastAxis(node, args, lower);
   const numbers = asFloat(lower.tensor(input!), lower);
-  if (column) return lower.call('aten::mul.Tensor', [numbers, column]);
+  if (rows) {
+    const centred = rows.zero ? lower.call('aten::sub.Tensor', [numbers, rows.zero]) : numbers;
+    return lower.call('aten::mul.Tensor', [centred, rows.scale]);
+  }
   const shifted = zero
     ? lower.call('aten::sub.Tensor', [numbers, asFloat(lower.tensor(zero), lower)])
     : numbers;
