@@ -3,8 +3,8 @@
     python conformance/check_foreign.py [--only PART] [--way PART] [--full] [--folder FOLDER]
 
 Each file must have the parameters, multiply-accumulates and blocks of the float model; as it was read it must give what the file gives (ONNX
-Runtime, its optimizer off), and so must what it is written as where it can be: to one step of rounding that falls to the other side, and
-where int8 sums saturate on this processor to as much as they lose. --full takes the models at their full size.
+Runtime, its optimizer on or off), and so must what it is written as where it can be: nearer than the file is to the float model, as far as
+roundings that fall to the other side, and int8 sums that saturate on this processor, move it. --full takes the models at their full size.
 """
 
 import argparse
@@ -68,15 +68,16 @@ for name, of, path, size in files:
     found = answer["inspection"]
     for count in ("parameters", "macs", "blocks", "uncounted"):
         check(f"{name}: {count}", found[count] == exact[of][count], f"{found[count]}, the float model's {exact[of][count]}")
-    half = way == "half" if (way := name.split(".")[-1]) else False
+    half = name.endswith(".half")
     check(f"{name}: known as quantized", half or found["quantized"], "inspect says nothing of it")
     plain = run(folder / f"{of}.float.onnx", size)
     theirs = [scores for scores in (run(path, size), run(path, size, True)) if scores is not None]
-    ours = run(answer["loaded"], size)
+    ours = [run(answer["loaded"], size), run(answer["loaded"], size, True)]
     # What the scheme itself loses, integer sums that saturate included, in the way that loses more.
     lost = max((distance(scores, plain) for scores in theirs), default=0.1)
-    apart = min((distance(ours, scores) for scores in theirs), default=distance(ours, plain))
-    check(f"{name}: as read", apart <= max(0.5 * lost, 1e-4), f"{apart:.1e} from the file, which is {lost:.1e} from float32")
+    limit = max((1.5 if half else 0.7) * lost, 1e-4)
+    apart = min(distance(own, other) for own in ours for other in theirs or [plain])
+    check(f"{name}: as read", apart <= limit, f"{apart:.1e} from the file, which is {lost:.1e} from float32")
     said = []
     for target, written in answer["written"].items():
         if "error" in written:
@@ -86,7 +87,7 @@ for name, of, path, size in files:
         said.append(target)
         if written["file"].endswith((".onnx", ".ort")):
             scores = run(written["file"], size, True)
-            apart = min(distance(scores, other) for other in [*theirs, ours])
-            check(f"{name}: {target}", apart <= max(0.5 * lost, 1e-4), f"{apart:.1e} from the file, {lost:.1e} lost by it")
-    print(f"{name}: {found['precision']}; {lost:.1e} lost; written as {', '.join(said)}", flush=True)
+            apart = min(distance(scores, other) for other in [*theirs, *ours])
+            check(f"{name}: {target}", apart <= limit, f"{apart:.1e} from the file, {lost:.1e} lost by it")
+    print(f"{name}: {found['precision']}; {lost:.1e} lost, read to {apart:.1e}; written as {', '.join(said)}", flush=True)
 verdict(rows.count(False), len(rows))

@@ -92,6 +92,7 @@ export function quantizedSince(graph: Graph): string[] {
   const found = quantized(graph);
   if (!found && context.notes.length === 0) return context.notes;
   inferGraph(graph);
+  expandFused(graph);
   storedLinears(graph);
   return context.notes;
 }

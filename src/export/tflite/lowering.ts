@@ -62,7 +62,13 @@ export class Lowering {
   }
 
   /** A constant of the file. */
-  constant(tensor: Tensor, name = this.#name('constant'), scales?: Float32Array, scaledAxis = 0): FileTensor {
+  constant(
+    tensor: Tensor,
+    name = this.#name('constant'),
+    scales?: Float32Array,
+    scaledAxis = 0,
+    zeroPoints?: readonly number[],
+  ): FileTensor {
     const { dtype, shape } = tensor;
     if (dtype === 'int64') return this.integers(tensor.integers, shape, name);
     if (dtype === 'float16') {
@@ -71,7 +77,8 @@ export class Lowering {
     }
     if (dtype !== 'float32' && dtype !== 'int32' && dtype !== 'int8' && dtype !== 'bool')
       throw new UserError(`${name} is ${dtype}; can't export this graph to TFLite`);
-    return { name, dtype, shape, data: tensor, ...(scales && { scales, scaledAxis }) };
+    const quantization = scales && { scales, scaledAxis, ...(zeroPoints && { zeroPoints }) };
+    return { name, dtype, shape, data: tensor, ...quantization };
   }
 
   /** int32 numbers, as shapes and axes are. */

@@ -10,6 +10,8 @@ export interface FileTensor {
   /** Of int8 constants: one a row of an axis, by default the first. */
   readonly scales?: Float32Array;
   readonly scaledAxis?: number;
+  /** As many as scales; default 0. */
+  readonly zeroPoints?: readonly number[];
 }
 
 export interface Operator {

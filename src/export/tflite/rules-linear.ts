@@ -6,6 +6,7 @@ import { Tensor } from '../../graph/tensor.ts';
 import { transposedMatrix } from '../transposed-matrix.ts';
 import type { Lowering, LoweringRule, LoweringRules } from './lowering.ts';
 import type { FileTensor } from './program.ts';
+import { roundedAtRunTime, type Stored, storedBehind, storedNumbers, widened } from './rules-quantized.ts';
 
 /** A Linear as one operator; its weight lies `[out, in]` there. */
 export function fullyConnected(
@@ -42,6 +43,13 @@ export function biasedLinear(node: Node, lower: Lowering): FileTensor | undefine
 const matMul: LoweringRule<object> = (node, _args, lower) => {
   const found = matchLinear(lower.graph, node);
   if (found) return linear(found, lower, false);
+  const stored = node.input(1).shape?.length === 2 ? storedBehind(node.input(1), 1) : undefined;
+  if (typeof stored === 'string') throw lower.unsupported(node, stored);
+  if (stored) {
+    const { tensor, name, scales, zeroPoints } = stored;
+    const rows = lower.constant(transposedMatrix(tensor), name, scales, 0, zeroPoints);
+    return fullyConnected(lower.tensor(node.input(0)), widened(rows, lower), undefined, lower);
+  }
   const [a, b] = [lower.tensor(node.input(0)), lower.tensor(node.input(1))];
   if (a.shape.length < 2 || b.shape.length < 2) throw lower.unsupported(node, 'it multiplies a vector');
   return lower.call('BATCH_MATMUL', [a, b], node.output().staticShape);
@@ -57,15 +65,14 @@ const gemm: LoweringRule<OpArguments['Gemm']> = (node, _args, lower) => {
 const dynamicQuantizeMatMul: LoweringRule<object> = (node, _args, lower) => {
   const [weight, scale] = [node.input(1), node.input(2)];
   const [zeroPoint, bias] = [node.inputs[3], node.inputs[4]];
-  if (weight.dtype !== 'int8' || !weight.tensor || !scale.tensor)
-    throw lower.unsupported(node, `its weight ${weight.name} is no constant int8 matrix`);
-  if (zeroPoint && !zeroPoint.tensor?.integers.every((zero) => zero === 0))
-    throw lower.unsupported(node, `its weight ${weight.name} has a zero point that is not 0`);
-  const given = scale.tensor.floats;
-  const rows = weight.staticShape[1]!;
-  const scales = given.length === 1 ? new Float32Array(rows).fill(given[0]!) : given;
-  const stored = lower.constant(transposedMatrix(weight.tensor), weight.name, scales);
-  return fullyConnected(lower.tensor(node.input(0)), stored, bias && lower.tensor(bias), lower);
+  const found = storedNumbers(weight, scale, zeroPoint, 1);
+  if (typeof found === 'string') throw lower.unsupported(node, found);
+  const { tensor, name, scales, zeroPoints } = found;
+  const stored = lower.constant(transposedMatrix(tensor), name, scales, 0, zeroPoints);
+  const [x, shift] = [lower.tensor(node.input(0)), bias && lower.tensor(bias)];
+  // LiteRT multiplies with weights around 0 alone.
+  if (!zeroPoints) return fullyConnected(x, stored, shift, lower);
+  return fullyConnected(roundedAtRunTime(x, lower), widened(stored, lower), shift, lower);
 };
 
 export const toChannelsLast = [0, 2, 3, 1];
@@ -86,23 +93,6 @@ export function paddedImage(
   return lower.call('PADV2', [x, places, lower.number(value)], shape);
 }
 
-/** A filter that is stored as int8, and a scale for each output; undefined where it is no such. */
-function storedFilter(value: Value): { weight: Value; scales: Float32Array } | undefined {
-  const { producer } = value;
-  if (producer?.op !== 'DequantizeLinear' || producer.inputs[2]) return undefined;
-  const [weight, scale] = [producer.input(0), producer.input(1)];
-  if (weight.dtype !== 'int8' || !weight.tensor || scale.tensor?.size !== weight.tensor.shape[0])
-    return undefined;
-  return { weight, scales: scale.tensor!.floats };
-}
-
-/**
- * An int8 filter in float32: LiteRT computes it once, and convolves floats. With an int8 filter itself CONV_2D rounds the image as
- * well, and takes 1.0 to 1.3 times as long on AVX2 (DEPTHWISE_CONV_2D more).
- */
-const widened = (filter: FileTensor, lower: Lowering): FileTensor =>
-  lower.call('DEQUANTIZE', [filter], filter.shape);
-
 /** A convolution of images; with one filter a channel as DEPTHWISE_CONV_2D. CONV_2D knows groups by the filter's depth. */
 const convolution: LoweringRule<OpArguments['Conv']> = (node, args, lower) => {
   const weight = node.input(1);
@@ -111,9 +101,10 @@ const convolution: LoweringRule<OpArguments['Conv']> = (node, args, lower) => {
   const depthwise = args.group > 1 && inside === 1;
   const { strides, dilations, pads } = windowOf(node, args, kernel);
   const x = paddedImage(lower.transpose(lower.tensor(node.input(0)), toChannelsLast), pads, lower);
-  const stored = storedFilter(weight);
+  const stored = storedBehind(weight, 0);
+  if (typeof stored === 'string') throw lower.unsupported(node, stored);
   const filter = stored
-    ? widened(channelsLast(stored.weight, depthwise, node, lower, stored.scales), lower)
+    ? widened(channelsLast(stored, depthwise, node, lower, stored), lower)
     : channelsLast(weight, depthwise, node, lower);
   const bias = node.inputs[2]
     ? lower.tensor(node.inputs[2])
@@ -133,11 +124,11 @@ const convolution: LoweringRule<OpArguments['Conv']> = (node, args, lower) => {
 
 /** A filter `[out, in, h, w]` as `[out, h, w, in]`, or `[1, h, w, out]` where each channel has its own. */
 function channelsLast(
-  { name, tensor }: Value,
+  { name, tensor }: Pick<Value, 'name' | 'tensor'>,
   depthwise: boolean,
   node: Node,
   lower: Lowering,
-  scales?: Float32Array,
+  stored?: Stored,
 ): FileTensor {
   if (!tensor) throw lower.unsupported(node, 'its filter is no constant');
   const [out, inside, h, w] = tensor.shape as [number, number, number, number];
@@ -145,7 +136,13 @@ function channelsLast(
   if (depthwise) {
     const flat = new Tensor(tensor.dtype, [out, area], () => tensor.data);
     const turned = transposedMatrix(flat);
-    return lower.constant(new Tensor(tensor.dtype, [1, h, w, out], () => turned.data), name, scales, 3);
+    return lower.constant(
+      new Tensor(tensor.dtype, [1, h, w, out], () => turned.data),
+      name,
+      stored?.scales,
+      3,
+      stored?.zeroPoints,
+    );
   }
   return lower.constant(
     new Tensor(tensor.dtype, [out, h, w, inside], () => {
@@ -160,23 +157,16 @@ function channelsLast(
       return to;
     }),
     name,
-    scales,
+    stored?.scales,
+    0,
+    stored?.zeroPoints,
   );
 }
-
-/** A kernel that is stored as int8. */
-const dequantizeLinear: LoweringRule<OpArguments['DequantizeLinear']> = (node, _args, lower) => {
-  const found = storedFilter(node.output());
-  if (!found)
-    throw lower.unsupported(node, 'only constants with a scale for each row of their first axis are lowered');
-  return widened(lower.constant(found.weight.tensor!, found.weight.name, found.scales), lower);
-};
 
 /** Products of matrices and convolutions. */
 export const linearRules = {
   MatMul: matMul,
   Gemm: gemm,
   Conv: convolution,
-  DequantizeLinear: dequantizeLinear,
   'com.microsoft.DynamicQuantizeMatMul': dynamicQuantizeMatMul,
 } satisfies LoweringRules;

@@ -3,6 +3,7 @@ import { elementwiseRules } from './rules-elementwise.ts';
 import { layoutRules } from './rules-layout.ts';
 import { linearRules } from './rules-linear.ts';
 import { logicalRules } from './rules-logical.ts';
+import { quantizedRules } from './rules-quantized.ts';
 import { windowRules } from './rules-window.ts';
 
 /** How each op is written in LiteRT operators, keyed by `Node.op`. To support an op is to add a row. */
@@ -11,5 +12,6 @@ export const tfliteLowering: LoweringRules = {
   ...layoutRules,
   ...linearRules,
   ...logicalRules,
+  ...quantizedRules,
   ...windowRules,
 };

@@ -117,7 +117,7 @@ class Encoder {
     return offset(fields.operator.options, this.#table(written));
   }
 
-  #tensor({ name, dtype, shape, data, scales, scaledAxis = 0 }: FileTensor): Offset {
+  #tensor({ name, dtype, shape, data, scales, scaledAxis = 0, zeroPoints }: FileTensor): Offset {
     const { tensor } = fields;
     const written = [
       offset(tensor.shape, this.#ints(shape)),
@@ -127,18 +127,20 @@ class Encoder {
       byte(tensor.hasRank, 1),
     ];
     data?.release();
-    if (scales) written.push(offset(tensor.quantization, this.#quantization(scales, scaledAxis)));
+    if (scales) {
+      written.push(offset(tensor.quantization, this.#quantization(scales, scaledAxis, zeroPoints)));
+    }
     return this.#table(written);
   }
 
-  /** Symmetric: every zero point is 0. */
-  #quantization(scales: Float32Array, axis: number): Offset {
+  /** Without zero points symmetric: every one is 0. */
+  #quantization(scales: Float32Array, axis: number, zeroPoints?: readonly number[]): Offset {
     const { quantization } = fields;
     this.#b.startVector(4, scales.length, 4);
     for (const scale of scales.toReversed()) this.#b.addFloat32(scale);
     const units = this.#b.endVector();
     this.#b.startVector(8, scales.length, 8);
-    for (const _ of scales) this.#b.addInt64(0n);
+    for (let i = scales.length - 1; i >= 0; i--) this.#b.addInt64(BigInt(zeroPoints?.[i] ?? 0));
     const zeros = this.#b.endVector();
     return this.#table([
       offset(quantization.scale, units),

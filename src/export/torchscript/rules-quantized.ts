@@ -120,7 +120,7 @@ function packLinear(
   return lower.packed([weight, weightScale, bias], name, (unique) => {
     const turned = transposedMatrix(weight.tensor!);
     const moved = weight.dtype === 'uint8' ? 128 : 0;
-    const given = weightZeroPoint?.tensor!.integers ?? [0];
+    const given = weightZeroPoint?.tensor?.integers ?? [0];
     const zeros = Array.from(scales.floats, (_, i) => given[given.length === 1 ? 0 : i]! - moved);
     return new PackedLinear(unique, moved ? signed(turned) : turned, [...scales.floats], bias?.tensor, zeros);
   });

@@ -7,8 +7,10 @@ import { Builder } from '../../graph/builder.ts';
 import { Graph } from '../../graph/graph.ts';
 import { setBuffers, setParameters } from '../../graph/parameters.ts';
 import { Tensor } from '../../graph/tensor.ts';
+import { transposedMatrix } from '../transposed-matrix.ts';
 import { exportLite } from './lite.ts';
 import { lowerGraph } from './lower-graph.ts';
+import { usedWeights } from './program.ts';
 import { exportTorchScript } from './script.ts';
 
 const ramp = (shape: number[]) =>
@@ -100,11 +102,19 @@ describe('lowerGraph', () => {
     expect(() => exportTorchScript(graph)).toThrow(/Det "volume"/);
   });
 
-  it('refuses int8 weights that are not symmetric', () => {
+  it('packs zero points of weights, uint8 ones moved to int8', () => {
     const graph = int8();
-    const zero = graph.addConstant('zero', new Tensor('int8', [2], Int8Array.of(0, 3)));
-    graph.nodes[0]!.setInput(3, zero);
-    expect(() => exportLite(graph)).toThrow(/fc.weight has a zero point/);
+    const product = graph.nodes[0]!;
+    const [weight, scale] = [product.input(1), product.input(2)];
+    const source = weight.tensor!;
+    const moved = Uint8Array.from(source.data as Int8Array, (number) => number + 128);
+    graph.setConstant(weight, new Tensor('uint8', source.shape, moved));
+    graph.setConstant(scale, Tensor.float32([2], [0.5, 0.25]));
+    product.setInput(3, graph.addConstant('zero', new Tensor('uint8', [2], Uint8Array.of(128, 131))));
+    const [packed] = usedWeights(lowerGraph(graph)).filter((stored) => stored.kind === 'packed');
+    expect(packed).toMatchObject({ scales: [0.5, 0.25], zeroPoints: [0, 3] });
+    const rows = transposedMatrix(source).data;
+    expect([...(packed!.weight.data as Int8Array)]).toEqual([...(rows as Int8Array)]);
   });
 });
 

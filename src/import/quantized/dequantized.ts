@@ -41,7 +41,7 @@ export function checked(node: Node, quantities: Quantities): Quantities {
   if (numbers.dtype && !integers.test(numbers.dtype)) {
     throw damaged(node, `${numbers.name} is ${numbers.dtype}, not integers`);
   }
-  checkedScale(node, scale);
+  checkedScale(node, scale, false);
   if (!zeroPoint) return quantities;
   const types = [numbers.dtype, zeroPoint.dtype];
   if (types.every(Boolean) && types[0] !== types[1]) {
@@ -51,13 +51,18 @@ export function checked(node: Node, quantities: Quantities): Quantities {
   return quantities;
 }
 
-/** @throws UserError when it is no float or has no elements */
-export function checkedScale(node: Node, scale: Value): void {
+/**
+ * @param divides whether numbers are rounded to steps of it, rather than multiplied with it
+ * @throws UserError when it is no float or has no elements
+ */
+export function checkedScale(node: Node, scale: Value, divides = true): void {
   if (scale.dtype && !scale.dtype.startsWith('float') && scale.dtype !== 'bfloat16') {
     throw damaged(node, `the scale ${scale.name} is ${scale.dtype}, not float32`);
   }
   if (scale.tensor?.size === 0) throw damaged(node, `the scale ${scale.name} has no elements`);
-  const bad = scale.tensor?.dtype === 'float32' && scale.tensor.floats.find((number) => !(number > 0));
+  const bad =
+    scale.tensor?.dtype === 'float32' &&
+    scale.tensor.floats.find((number) => !(Number.isFinite(number) && (number > 0 || !divides)));
   if (typeof bad === 'number') throw damaged(node, `the scale ${scale.name} holds ${bad}`);
 }
 

@@ -2,12 +2,16 @@ import { readFileSync } from 'node:fs';
 import * as ort from 'onnxruntime-web';
 import { describe, expect, it } from 'vitest';
 import { Random } from '../../common/random.ts';
+import { lowerGraph as lowerToTflite, singleImage } from '../../export/tflite/lower-graph.ts';
+import { lowerGraph as lowerToTorch } from '../../export/torchscript/lower-graph.ts';
 import { checkGraph } from '../../graph/check.ts';
 import { countMacs, uncountedNodes } from '../../graph/cost.ts';
 import type { Graph } from '../../graph/graph.ts';
 import { modelParameters } from '../../graph/learned.ts';
 import { Tensor } from '../../graph/tensor.ts';
 import { writeOnnx } from '../../onnx/write.ts';
+import { optimizeForTorch } from '../../optimize/optimize-for-torch.ts';
+import { forms, toForm } from '../../quantize/forms.ts';
 import { onnxruntimeWeb } from '../../runtime/onnxruntime-web.ts';
 import { runOnce } from '../../runtime/session.ts';
 import { readModel } from '../../zoo/read-model.ts';
@@ -43,6 +47,9 @@ const ways: Record<string, Partial<ForeignQuantization>> = {
   'operator-u8u8': { format: 'QOperator', weights: ['uint8'], activations: ['uint8'] },
 };
 
+/** What each form is told by; a dynamic file has its fused products as they are. */
+const productOf = { fused: /ToFloat$|DynamicQuantizeMatMul$/, integer: /MatMulInteger$/, qdq: /^MatMul$/ };
+
 const sizes = (graph: Graph) =>
   new Map(modelParameters(graph).map(({ name, tensor }) => [name, tensor!.size] as const));
 const total = (counts: ReadonlyMap<string, number>) =>
@@ -71,6 +78,42 @@ describe.each(['vit', 'convolutions'])('%s', (model) => {
     // One rounding that falls to the other side moves what follows by a step.
     const step = way.startsWith('operator') ? 0.5 : 0.01;
     expect(distance(ours, theirs)).toBeLessThan(step * distance(theirs, exact) + 1e-5);
+  });
+});
+
+describe.each(Object.keys(ways))('vit.%s, written anew', (way) => {
+  const graph = read(`vit.${way}`);
+  const wide = way === 'qdq-16';
+
+  it.each(forms)('gives the same in the form %s', async (form) => {
+    if (wide) {
+      expect(() => toForm(graph, form)).toThrow(
+        /no layer of the model multiplies 8-bit numbers, so it has no form/,
+      );
+      return;
+    }
+    const written = toForm(graph, form);
+    expect(checkGraph(written)).toEqual([]);
+    const before = await scores(writeOnnx(graph));
+    const lost = distance(before, await scores(writeOnnx(read('vit.float'))));
+    expect(distance(await scores(writeOnnx(written)), before)).toBeLessThan(0.3 * lost);
+    const products = written.nodes.filter(({ op }) => productOf[form].test(op)).length;
+    expect(products).toBeGreaterThanOrEqual(5);
+  });
+
+  it('has a place in the formats of LiteRT and PyTorch', async () => {
+    const tflite = lowerToTflite(await optimizeForTorch(engine, singleImage(graph)));
+    expect(tflite.operators.filter(({ builtin }) => builtin === 'FULLY_CONNECTED')).toHaveLength(5);
+    const torch = await optimizeForTorch(engine, graph);
+    if (wide) {
+      expect(() => lowerToTorch(torch)).toThrow(/uint16 is no type of 8 bits/);
+      return;
+    }
+    const products = lowerToTorch(torch).calls.filter(
+      ({ operator }) => operator === 'quantized::linear_dynamic',
+    );
+    // That of the head is so small that folding it costs nothing.
+    expect(products.length).toBeGreaterThanOrEqual(4);
   });
 });
 

@@ -3,6 +3,7 @@ import { producerOf } from '../../onnx/read.ts';
 import { expandOperators } from './expand-operators.ts';
 import { integerProducts } from './integer-products.ts';
 import { type ForeignQuantization, noteForeignQuantization } from './note.ts';
+import { roundingLast } from './rounding-last.ts';
 import { type StoredWeights, storedNumbers } from './stored-numbers.ts';
 
 /** Operators whose activations are in integers of a range that is found at run time. */
@@ -18,6 +19,7 @@ export function quantized(graph: Graph): boolean {
   const dynamic = graph.nodes.some(({ op }) => atRunTime.has(op));
   const operators = expandOperators(graph);
   integerProducts(graph);
+  roundingLast(graph);
   const activations = new Set(graph.nodes.flatMap(roundedType));
   const stored = storedNumbers(graph);
   if (!operators && !dynamic && !activations.size && !stored.values.length) return false;

@@ -2,7 +2,7 @@ import type { Graph, Node, Value } from '../../graph/graph.ts';
 import { argumentsOf } from '../../graph/schema/arguments.ts';
 import { type OpName, rowOf, rowsFor } from '../../graph/schema/signature.ts';
 import { elementCount, type NumericType, Tensor, type TypedArray } from '../../graph/tensor.ts';
-import { checked, type Quantities } from './dequantized.ts';
+import { checked, checkedScale, type Quantities } from './dequantized.ts';
 
 /** Ops whose weight stays in integers, and what hands a weight on to them, keyed by `Node.op`. */
 const weighs: { readonly [O in OpName]?: 'weight' | 'handed on' } = {
@@ -40,7 +40,10 @@ export function storedNumbers(graph: Graph): StoredWeights {
   const names = new Map<Value, string>();
   let granularity: StoredWeights['granularity'] = 'matrix';
   for (const node of [...graph.nodes]) {
-    if (node.op === 'QuantizeLinear') roundStored(graph, node);
+    if (node.op === 'QuantizeLinear') {
+      checkedScale(node, node.input(1));
+      roundStored(graph, node);
+    }
     if (node.op !== 'DequantizeLinear' && node.op !== 'QuantizeLinear') continue;
     for (const parameter of [node.inputs[1], node.inputs[2]]) if (parameter) asScalar(graph, parameter);
   }
