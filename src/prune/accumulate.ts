@@ -1,51 +1,19 @@
 import { UserError } from '../common/errors.ts';
 import type { ProgressTask } from '../common/progress.ts';
 import type { Batch } from '../dataset/dataset.ts';
-import { Builder } from '../graph/builder.ts';
-import type { Graph, Value } from '../graph/graph.ts';
-import { freeName } from '../graph/replace.ts';
 import { Tensor } from '../graph/tensor.ts';
 import type { Engine, SessionOptions, Tensors } from '../runtime/session.ts';
+import type { Accumulator } from './accumulator.ts';
+import { withinMemory } from './score-memory.ts';
 
 export interface SensitivityOptions extends SessionOptions {
   /** Counts images. */
   task?: ProgressTask;
+  /** Bytes that the whole process may take; left out: what is fastest. */
+  memory?: number | undefined;
 }
 
 export type Images = Pick<Batch, 'pixels' | 'labels'>;
-
-/** A graph that folds what one batch says of each parameter, a tensor of some shape, into what was known before. */
-export interface Accumulator {
-  readonly graph: Graph;
-  readonly parameters: readonly Value[];
-  readonly shapes: readonly (readonly number[])[];
-  /** Of a classifier, whose loss looks at labels. */
-  readonly classes: number | undefined;
-  /** Images a batch must not exceed. */
-  readonly atMost: number;
-}
-
-/** `next = before * keep + found * add` for each parameter. @param shapes of what is found */
-export function accumulate(
-  graph: Graph,
-  parameters: readonly Value[],
-  found: readonly Value[],
-  classes: number | undefined,
-  shapes: readonly (readonly number[])[] = parameters.map((parameter) => parameter.staticShape),
-): Accumulator {
-  const b = new Builder(graph);
-  const keep = graph.addInput(freeName(graph, 'keep'), 'float32', []);
-  const add = graph.addInput(freeName(graph, 'add'), 'float32', []);
-  graph.outputs.length = 0;
-  shapes.forEach((shape, i) => {
-    const before = graph.addInput(freeName(graph, `before.${i}`), 'float32', shape);
-    freeName(graph, `next.${i}`);
-    const sum = b.op('Add', [b.op('Mul', [before, keep]), b.op('Mul', [found[i]!, add])], {}, `next.${i}`);
-    graph.outputs.push(sum);
-  });
-  graph.removeDead();
-  return { graph, parameters, shapes, classes, atMost: Number.POSITIVE_INFINITY };
-}
 
 /** Weights for what is summed over the images of a batch to become the mean over all images. */
 export const meanOverImages = (before: number, images: number) => ({
@@ -54,18 +22,21 @@ export const meanOverImages = (before: number, images: number) => ({
 });
 
 /**
- * What an accumulator knows of each parameter when all batches are through.
- * @param weights of what was known before, and of what a batch adds, by the images before and in it
+ * What an accumulator knows when all batches are through, in the order of its shapes.
+ * @param build makes it; `again`: activations are computed again for the backward pass, to need less memory
+ * @param weights of what was known before, and of what some images add, by how many there were before, are, and are in their batch
  * @throws UserError when there are no images, or a label is no class of the model
  */
 export async function accumulated(
   engine: Engine,
-  { graph, parameters, shapes, classes, atMost }: Accumulator,
+  build: (again: boolean) => Accumulator,
   batches: AsyncIterable<Images>,
-  { task, ...options }: SensitivityOptions,
-  weights: (before: number, images: number) => { keep: number; add: number },
-): Promise<Map<Value, Tensor>> {
-  const session = await engine.load(graph, options);
+  { task, memory, ...options }: SensitivityOptions,
+  weights: (before: number, images: number, batch: number) => { keep: number; add: number },
+): Promise<Tensor[]> {
+  const fitted = memory === undefined ? undefined : withinMemory(build, memory);
+  const { graph, shapes, classes, atMost } = fitted?.accumulator ?? build(false);
+  const session = await engine.load(graph, { ...options, ...fitted?.session });
   try {
     const [pixelsName, labelsName] = graph.inputs.map((input) => input.name) as [string, string];
     const given = (labels: Tensor): Tensors => (classes === undefined ? {} : { [labelsName]: labels });
@@ -74,7 +45,7 @@ export async function accumulated(
     for await (const batch of batches) {
       if (classes !== undefined) checkLabels(batch.labels, classes);
       for (const { pixels, labels } of parts(batch, atMost)) {
-        const { keep, add } = weights(done, labels.size);
+        const { keep, add } = weights(done, labels.size, batch.labels.size);
         const feeds: Tensors = {
           [pixelsName]: pixels,
           ...given(labels),
@@ -85,13 +56,13 @@ export async function accumulated(
           feeds[`before.${i}`] = sum;
         });
         const next = await session.run(feeds);
-        sums = parameters.map((_, i) => next[`next.${i}`]!);
+        sums = shapes.map((_, i) => next[`next.${i}`]!);
         done += labels.size;
         task?.update(done);
       }
     }
     if (done === 0) throw new UserError('importance needs images, and there are none');
-    return new Map(parameters.map((parameter, i) => [parameter, sums[i]!]));
+    return sums;
   } finally {
     await session.dispose();
   }

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { Random } from '../common/random.ts';
 import type { Value } from '../graph/graph.ts';
-import type { Tensor } from '../graph/tensor.ts';
+import { Tensor } from '../graph/tensor.ts';
 import type { Engine } from '../runtime/session.ts';
 import type { GroupSlice, PruningGroup } from './group.ts';
 import { type GroupReduction, groupReductions, type SliceScores } from './group-reduction.ts';
@@ -10,7 +10,7 @@ import { type NormalizerName, normalizers } from './normalizer.ts';
 import type { Role } from './roles.ts';
 
 /** What is looked for in images, of each scored parameter. */
-export type Evidence = 'gradients' | 'squaredGradients' | 'inputNorms';
+export type Evidence = 'gradients' | 'curvatures' | 'inputNorms';
 
 interface Criterion {
   readonly local: LocalScoreName;
@@ -31,7 +31,7 @@ const criteria = {
   taylor: { local: 'absoluteProducts', evidence: 'gradients' },
   'taylor-squared': { local: 'squaredProducts', evidence: 'gradients' },
   'taylor-multivariable': { local: 'absoluteSum', evidence: 'gradients' },
-  hessian: { local: 'weightedSquares', evidence: 'squaredGradients' },
+  hessian: { local: 'weightedSquares', evidence: 'curvatures' },
   wanda: { local: 'absoluteProducts', evidence: 'inputNorms', weightsOnly: true },
 } as const satisfies Record<string, Criterion>;
 
@@ -63,10 +63,15 @@ export const importanceOptions = z.object({
       'how the scores of a group become comparable with those of others; left out: mean, of lamp lamp',
     value: 'how',
   }),
+  memory: z.number().gt(0).optional().meta({
+    description:
+      'GB that the process may take for importances that look at images: batches go in parts, activations are computed again where that is not enough; the same scores, slower',
+    value: 'gb',
+  }),
 });
 
-/** What images say of each scored parameter, of its shape. */
-export type Sensitivities = ReadonlyMap<Value, Tensor>;
+/** What images say of each scored parameter: of its shape; or the local scores themselves, of the indices of each axis. */
+export type Sensitivities = ReadonlyMap<Value, Tensor | ReadonlyMap<number, Tensor>>;
 
 export interface ScoreOptions extends z.input<typeof importanceOptions> {
   /** Of `random`. */
@@ -130,7 +135,10 @@ async function sliceScores(
           if (slice.parameter !== parameter || !isRead(slice)) continue;
           let scores = axes.get(slice.axis);
           if (!scores) {
-            scores = await axisScores(session, parameter, slice.axis, sensitivity);
+            scores =
+              sensitivity instanceof Tensor || sensitivity === undefined
+                ? await axisScores(session, parameter, slice.axis, sensitivity)
+                : sensitivity.get(slice.axis)!.floats;
             axes.set(slice.axis, scores);
           }
           found[i]!.set(slice, unitScores(slice, scores, size));

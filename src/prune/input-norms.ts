@@ -5,13 +5,8 @@ import { linears } from '../graph/linear.ts';
 import { argumentsOf } from '../graph/schema/arguments.ts';
 import { Tensor } from '../graph/tensor.ts';
 import type { Engine } from '../runtime/session.ts';
-import {
-  accumulate,
-  accumulated,
-  type Images,
-  meanOverImages,
-  type SensitivityOptions,
-} from './accumulate.ts';
+import { accumulated, type Images, meanOverImages, type SensitivityOptions } from './accumulate.ts';
+import { accumulate } from './accumulator.ts';
 
 /** A layer that reads a weight. */
 interface Reader {
@@ -48,12 +43,12 @@ export async function inputNorms(
       .map((reader) => channelSquares(b, reader))
       .reduce((sum, more) => b.op('Add', [sum, more])),
   );
-  const accumulator = accumulate(graph, read, squares, undefined, shapes);
-  const sums = await accumulated(engine, accumulator, batches, options, meanOverImages);
+  const accumulator = accumulate(graph, squares, shapes, undefined);
+  const sums = await accumulated(engine, () => accumulator, batches, options, meanOverImages);
   return new Map(
-    [...sums].map(([parameter, sum]) => [
+    read.map((parameter, i) => [
       parameter,
-      spread(sum.floats.map(Math.sqrt), parameter.staticShape, readersOf(parameter)[0]!),
+      spread(sums[i]!.floats.map(Math.sqrt), parameter.staticShape, readersOf(parameter)[0]!),
     ]),
   );
 }

@@ -8,7 +8,7 @@ import { buildModel } from '../zoo/model.ts';
 import { findGroups } from './groups.ts';
 import { type Importance, scoredParameters, scoreGroups } from './importance.ts';
 import { type Plan, type PlanOptions, planPruning } from './plan.ts';
-import { meanSquaredGradients, summedGradients } from './sensitivity.ts';
+import { axisCurvatures, summedGradients } from './sensitivity.ts';
 
 interface Golden {
   classes: number;
@@ -60,7 +60,7 @@ async function sensitivitiesFor(graph: Graph, size: number, importance: Importan
   if (importance === 'taylor')
     return summedGradients(onnxruntime, graph, wanted, images(size, 2, labels.length));
   // Torch-Pruning keeps the last sample only, so the Hessian is compared on one.
-  if (importance === 'hessian') return meanSquaredGradients(onnxruntime, graph, wanted, images(size, 1, 1));
+  if (importance === 'hessian') return axisCurvatures(onnxruntime, graph, wanted, images(size, 1, 1));
   return undefined;
 }
 

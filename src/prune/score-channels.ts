@@ -16,14 +16,14 @@ import {
 } from './importance.ts';
 import { inputNorms } from './input-norms.ts';
 import { someOf } from './plan-notes.ts';
-import { meanSquaredGradients, summedGradients } from './sensitivity.ts';
+import { axisCurvatures, summedGradients } from './sensitivity.ts';
 
-type Measure = typeof summedGradients;
+type Measure = (...given: Parameters<typeof summedGradients>) => Promise<Sensitivities>;
 
 /** How each kind of evidence is found. */
 const measures: Readonly<Record<Evidence, Measure>> = {
   gradients: summedGradients,
-  squaredGradients: meanSquaredGradients,
+  curvatures: axisCurvatures,
   inputNorms,
 };
 
@@ -65,7 +65,7 @@ async function sensitivitiesFor(
   engine: Engine,
   graph: Graph,
   groups: readonly PruningGroup[],
-  { importance, threads }: ChannelScoring,
+  { importance, threads, memory }: ChannelScoring,
   data: PruneData | undefined,
   progress: Progress,
 ): Promise<Sensitivities | undefined> {
@@ -78,7 +78,11 @@ async function sensitivitiesFor(
   const wanted = scoredParameters(groups);
   const task = progress.task(`importance (${importance})`, data.images ?? 0, 'images');
   try {
-    const found = await measures[evidence](engine, graph, wanted, data, { task, threads });
+    const found = await measures[evidence](engine, graph, wanted, data, {
+      task,
+      threads,
+      memory: memory && memory * 1e9,
+    });
     for (const line of unscored(wanted, found)) progress.note(line);
     return found;
   } finally {

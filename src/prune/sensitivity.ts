@@ -1,19 +1,14 @@
 import { backward, gradientOpset } from '../autodiff/backward.ts';
+import { recompute } from '../autodiff/recompute.ts';
 import { UserError } from '../common/errors.ts';
 import { Builder } from '../graph/builder.ts';
-import type { Graph, Value } from '../graph/graph.ts';
+import type { Graph, Node, Value } from '../graph/graph.ts';
 import { raiseOpset } from '../graph/raise-opset.ts';
 import { Tensor } from '../graph/tensor.ts';
 import type { Engine } from '../runtime/session.ts';
 import { isClassifier } from '../zoo/model-info.ts';
-import {
-  type Accumulator,
-  accumulate,
-  accumulated,
-  type Images,
-  meanOverImages,
-  type SensitivityOptions,
-} from './accumulate.ts';
+import { accumulated, type Images, meanOverImages, type SensitivityOptions } from './accumulate.ts';
+import { type Accumulator, accumulate } from './accumulator.ts';
 import { exposeNormalized, perSampleSquares } from './per-sample.ts';
 
 /**
@@ -28,16 +23,27 @@ export async function summedGradients(
   batches: AsyncIterable<Images>,
   options: SensitivityOptions = {},
 ): Promise<Map<Value, Tensor>> {
-  const { graph, loss, twins, classes } = lossGraph(model, parameters, 'mean');
-  const gradients = backward(graph, loss, twins);
-  const accumulator = accumulate(
-    graph,
-    parameters,
-    twins.map((twin) => gradients.get(twin)!),
-    classes,
-  );
-  return accumulated(engine, accumulator, batches, options, () => ({ keep: 1, add: 1 }));
+  const build = (again: boolean) => {
+    const { graph, loss, twins, classes } = lossGraph(model, parameters, 'mean');
+    const forward = new Set(graph.nodes);
+    const gradients = backward(graph, loss, twins);
+    const found = twins.map((twin) => gradients.get(twin)!);
+    return frugal(accumulate(graph, found, shapesOf(parameters), classes), forward, again);
+  };
+  const share = (_: number, images: number, batch: number) => ({ keep: 1, add: images / batch });
+  return byParameter(parameters, await accumulated(engine, build, batches, options, share));
 }
+
+/** An accumulator whose activations are computed again for the backward pass, or as it is. */
+function frugal(accumulator: Accumulator, forward: ReadonlySet<Node>, again: boolean): Accumulator {
+  if (again) recompute(accumulator.graph, forward, accumulator.graph.inputs[0]!);
+  return accumulator;
+}
+
+const shapesOf = (parameters: readonly Value[]) => parameters.map(({ staticShape }) => staticShape);
+
+const byParameter = (parameters: readonly Value[], tensors: readonly Tensor[]): Map<Value, Tensor> =>
+  new Map(parameters.map((parameter, i) => [parameter, tensors[i]!]));
 
 /**
  * The mean over images of the squared gradient of each image's own loss: of a classifier the diagonal of the
@@ -52,12 +58,74 @@ export async function meanSquaredGradients(
   batches: AsyncIterable<Images>,
   options: SensitivityOptions = {},
 ): Promise<Map<Value, Tensor>> {
-  const accumulator = batchedSquares(model, parameters) ?? singleSquares(model, parameters);
-  return accumulated(engine, accumulator, batches, options, meanOverImages);
+  const build = (again: boolean) => {
+    const { graph, squares, classes, atMost, forward } = squaresOf(model, parameters);
+    const accumulator = { ...accumulate(graph, squares, shapesOf(parameters), classes), atMost };
+    return frugal(accumulator, forward, again);
+  };
+  return byParameter(parameters, await accumulated(engine, build, batches, options, meanOverImages));
 }
 
-function batchedSquares(model: Graph, parameters: readonly Value[]): Accumulator | undefined {
+/**
+ * The diagonal of `meanSquaredGradients` where it is needed: for each axis of each parameter w the sums of w^2 h along the
+ * others, a number an index. What was seen of an image is summed up at once, so that no second and third copy of the
+ * model is in memory.
+ * @throws UserError as `summedGradients`
+ */
+export async function axisCurvatures(
+  engine: Engine,
+  model: Graph,
+  parameters: readonly Value[],
+  batches: AsyncIterable<Images>,
+  options: SensitivityOptions = {},
+): Promise<Map<Value, Map<number, Tensor>>> {
+  const places = parameters.flatMap((parameter) =>
+    parameter.staticShape.flatMap((length, axis) => (length > 1 ? [{ parameter, axis, length }] : [])),
+  );
+  const build = (again: boolean) => {
+    const { graph, twins, squares, classes, atMost, forward } = squaresOf(model, parameters);
+    const b = new Builder(graph);
+    const weighted = new Map(
+      parameters.map((parameter, i) => {
+        const twin = twins[i]!;
+        return [parameter, b.op('Mul', [b.op('Mul', [squares[i]!, twin]), twin])];
+      }),
+    );
+    const found = places.map(({ parameter, axis }) => {
+      const others = [...parameter.staticShape.keys()].filter((one) => one !== axis);
+      const terms = weighted.get(parameter)!;
+      return others.length ? b.op('ReduceSum', [terms, b.ints(others)], { keepdims: 0 }) : terms;
+    });
+    const shapes = places.map(({ length }) => [length]);
+    return frugal({ ...accumulate(graph, found, shapes, classes), atMost }, forward, again);
+  };
+  const sums = await accumulated(engine, build, batches, options, meanOverImages);
+  const curvatures = new Map(parameters.map((parameter) => [parameter, new Map<number, Tensor>()]));
+  places.forEach(({ parameter, axis }, i) => {
+    curvatures.get(parameter)!.set(axis, sums[i]!);
+  });
+  return curvatures;
+}
+
+/** A graph of the sums over a batch of squared gradients of each image's own loss. */
+interface Squares {
+  readonly graph: Graph;
+  /** What the parameters are in it. */
+  readonly twins: readonly Value[];
+  readonly squares: readonly Value[];
+  readonly classes: number | undefined;
+  /** Images a batch must not exceed. */
+  readonly atMost: number;
+  /** The nodes of the forward pass. */
+  readonly forward: ReadonlySet<Node>;
+}
+
+const squaresOf = (model: Graph, parameters: readonly Value[]): Squares =>
+  batchedSquares(model, parameters) ?? singleSquares(model, parameters);
+
+function batchedSquares(model: Graph, parameters: readonly Value[]): Squares | undefined {
   const { graph, loss, twins, classes } = lossGraph(model, parameters, 'sum', exposeNormalized);
+  const forward = new Set(graph.nodes);
   const rules = twins.map((twin) => perSampleSquares(twin, graph.inputs[0]!.shape![0]!));
   if (rules.some((rule) => !rule)) return undefined;
   const gradients = backward(
@@ -67,15 +135,16 @@ function batchedSquares(model: Graph, parameters: readonly Value[]): Accumulator
   );
   const b = new Builder(graph);
   const squares = rules.map((rule) => rule!.squares(b, gradients.get(rule!.output)!));
-  return accumulate(graph, parameters, squares, classes);
+  return { graph, twins, squares, classes, atMost: Number.POSITIVE_INFINITY, forward };
 }
 
-function singleSquares(model: Graph, parameters: readonly Value[]): Accumulator {
+function singleSquares(model: Graph, parameters: readonly Value[]): Squares {
   const { graph, loss, twins, classes } = lossGraph(model, parameters, 'sum');
+  const forward = new Set(graph.nodes);
   const gradients = backward(graph, loss, twins);
   const b = new Builder(graph);
   const squares = twins.map((twin) => b.op('Mul', [gradients.get(twin)!, gradients.get(twin)!]));
-  return { ...accumulate(graph, parameters, squares, classes), atMost: 1 };
+  return { graph, twins, squares, classes, atMost: 1, forward };
 }
 
 /**
