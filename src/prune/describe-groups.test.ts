@@ -269,6 +269,25 @@ describe('what stays says why', () => {
     ]);
   });
 
+  it('numbers that no layer makes: the coordinates of a position network', () => {
+    const { groups, leftWhole } = describeGroups(
+      model('swinv2_tiny_window8_256', {
+        img_size: 64,
+        embed_dim: 8,
+        depths: [1, 1],
+        num_heads: [2, 2],
+        num_classes: 5,
+      }),
+    );
+    const network = 'layers.0.blocks.0.attn.cpb_mlp.0';
+    expect(groups.map(({ name }) => name)).toContain(network);
+    expect(leftWhole.find(({ name }) => name === network)).toMatchObject({
+      side: 'inputs',
+      channels: 2,
+      kind: 'unmade',
+    });
+  });
+
   it('an op that can not be seen through, and what is behind it', () => {
     const net = new Net();
     const sorted = net.b.op('CumSum', [net.linear('a', net.x, 12, 8), net.b.scalar(1)]);

@@ -12,8 +12,11 @@ export interface LeftWhole {
   readonly name: string;
   readonly side: 'outputs' | 'inputs' | 'heads';
   readonly channels: number;
-  /** What stands in the way; `uneven`: heads would not keep as many each. */
-  readonly kind: PinCause['kind'] | 'uneven';
+  /**
+   * What stands in the way; `uneven`: heads would not keep as many each, or channels are split in two ways at once; `unmade`:
+   * no outputs of a layer go with them.
+   */
+  readonly kind: PinCause['kind'] | 'uneven' | 'unmade';
   readonly why: string;
   /** The input, output or node that is the cause. */
   readonly at: string | null;
@@ -25,6 +28,10 @@ type Reason = Pick<LeftWhole, 'kind' | 'why' | 'at'>;
 const telling: readonly PinCause['kind'][] = ['output', 'opaque', 'softmax', 'input', 'fixed', 'place'];
 
 const uneven: Reason = { kind: 'uneven', why: 'heads would not keep equal numbers', at: null };
+
+const split: Reason = { kind: 'uneven', why: 'they are split into heads in two ways at once', at: null };
+
+const unmade: Reason = { kind: 'unmade', why: 'no outputs of a layer go with them', at: null };
 
 const mostTelling = (causes: readonly PinCause[]): Reason =>
   telling.flatMap((kind) => causes.find((cause) => cause.kind === kind) ?? [])[0] ?? uneven;
@@ -73,7 +80,7 @@ function sides(
         const reason =
           free === undefined
             ? mostTelling(labels.causes(whole))
-            : (refusals.get(labels.find(free)) ?? uneven);
+            : (refusals.get(labels.find(free)) ?? unmade);
         return [
           {
             name: layerName(value),
@@ -90,11 +97,19 @@ function sides(
 function refusalOfBoxes(dependencies: Dependencies): Map<number, Reason> {
   const { labels } = dependencies.layouts;
   const reasons = new Map<number, Reason>();
-  for (const set of connectBoxes(distinctBoxes(dependencies), labels)) {
+  const boxes = distinctBoxes(dependencies);
+  const outer = new Set(
+    boxes.flatMap((box) =>
+      box.outer.flatMap((axis) => Array.from(axis ?? [], (label) => labels.find(label))),
+    ),
+  );
+  for (const set of connectBoxes(boxes, labels)) {
     const elements = set
       .filter((box) => !box.labels.every((label) => labels.isPinned(label)))
       .flatMap((box) => [...box.labels]);
-    const reason = mostTelling(labels.causes(elements.filter((label) => labels.isPinned(label))));
+    const pinned = elements.filter((label) => labels.isPinned(label));
+    const overlaps = elements.some((label) => outer.has(labels.find(label)));
+    const reason = pinned.length === 0 && overlaps ? split : mostTelling(labels.causes(pinned));
     for (const label of elements) reasons.set(labels.find(label), reason);
   }
   return reasons;
