@@ -32,7 +32,7 @@ beforeAll(async () => {
 
 it('serves until Ctrl-C, and ends well', async () => {
   const lab = pqvInterruptible(['lab', run(), '--no-tflite']);
-  await expect.poll(lab.output, { timeout: 20_000 }).toMatch(/open http:\/\/127\.0\.0\.1:\d+\/[\w-]{22}\//);
+  await expect.poll(lab.output, { timeout: 60_000 }).toMatch(/open http:\/\/127\.0\.0\.1:\d+\/[\w-]{22}\//);
   const address = /open (\S+)/.exec(lab.output())![1]!;
   expect((await fetch(address)).status).toBe(200);
   lab.interrupt();
@@ -132,7 +132,7 @@ describe.skipIf(!findChromium())('in a browser (needs a Chromium on the PATH, or
       '--warmup',
       '3',
     ]);
-    await expect.poll(lab.output, { timeout: 30_000 }).toMatch(/open \S+/);
+    await expect.poll(lab.output, { timeout: 60_000 }).toMatch(/open \S+/);
     const browser = await chromium.launch({
       executablePath: findChromium()!,
       args: [
@@ -154,13 +154,13 @@ describe.skipIf(!findChromium())('in a browser (needs a Chromium on the PATH, or
       const { samplesShown } = reportSchema.parse(JSON.parse(readFileSync(at('run', 'report.json'), 'utf8')));
       const count = samplesShown!.length;
       expect(count).toBeGreaterThan(5);
-      await expect.poll(() => page.locator('.samples li').count(), { timeout: 20_000 }).toBe(count);
+      await expect.poll(() => page.locator('.samples li').count(), { timeout: 90_000 }).toBe(count);
       expect(await page.locator('.samples li b').allTextContents()).toEqual(
         samplesShown!.map(({ predicted }) => predicted),
       );
       await page.locator('.camera').click();
       await expect
-        .poll(() => page.locator('.try [role=status]').textContent(), { timeout: 20_000 })
+        .poll(() => page.locator('.try [role=status]').textContent(), { timeout: 60_000 })
         .toMatch(/^(\d \d+ %, ){2}\d \d+ % \(/);
       expect(complaints).toEqual([]);
     } finally {
@@ -190,7 +190,7 @@ it('takes models of any folder once they are exported', async () => {
   const exported = await pqv('export', at('model'), '--format', 'onnx', '-o', at('single.onnx'));
   expect(exported.code).toBe(0);
   const lab = pqvInterruptible(['lab', at('single.onnx')]);
-  await expect.poll(lab.output, { timeout: 20_000 }).toMatch(/single: .*single\.onnx/);
+  await expect.poll(lab.output, { timeout: 60_000 }).toMatch(/single: .*single\.onnx/);
   lab.interrupt();
   expect((await lab.finished).code).toBe(0);
   expect(existsSync(at('lab'))).toBe(false);

@@ -15,6 +15,7 @@ import type { Variant } from './variant.ts';
 /** A processor that qemu can be. */
 interface Emulation {
   readonly title: string;
+  readonly about: string;
   readonly qemu: 'qemu-aarch64-static' | 'qemu-x86_64-static';
   /** As qemu names it. */
   readonly cpu: string;
@@ -25,19 +26,22 @@ interface Emulation {
 /** By what `--emulate` calls them. */
 export const emulations = {
   'cortex-a76': {
-    title: 'Cortex-A76 (Arm with dot products), emulated',
+    title: 'Cortex-A76, emulated',
+    about: 'Arm with dot products',
     qemu: 'qemu-aarch64-static',
     cpu: 'cortex-a76',
     arch: 'arm64',
   },
   'cortex-a72': {
-    title: 'Cortex-A72 (Arm without dot products), emulated',
+    title: 'Cortex-A72, emulated',
+    about: 'Arm without dot products',
     qemu: 'qemu-aarch64-static',
     cpu: 'cortex-a72',
     arch: 'arm64',
   },
   haswell: {
-    title: 'Haswell (x86 with AVX2, without VNNI), emulated',
+    title: 'Haswell, emulated',
+    about: 'x86 with AVX2, without VNNI',
     qemu: 'qemu-x86_64-static',
     cpu: 'Haswell',
     arch: 'x64',
@@ -97,7 +101,7 @@ export async function emulated(
   variants: readonly Variant[],
   { progress, signal }: { progress: Progress; signal: AbortSignal },
 ): Promise<{ device: ReportDevice; of: ReadonlyMap<ReportDeviceCell, Variant> }> {
-  const { title } = emulations[name];
+  const { title, about } = emulations[name];
   const command = commandFor(name);
   const files = variants.filter(runsEmulated);
   if (files.length === 0) throw new UserError('--emulate runs .onnx files, and there are none');
@@ -117,7 +121,7 @@ export async function emulated(
   }
   const device: ReportDevice = {
     name: title,
-    userAgent: `onnxruntime-node, ${command.file}`,
+    userAgent: `${about}, onnxruntime-node in qemu`,
     cores: 1,
     isolated: true,
     relaxedSimd: true,

@@ -38,10 +38,10 @@ export function advice(report: Report): Advice[] {
   });
 }
 
-/** How far outputs are off, for people: `0.56 %`, `under 0.01 %`. */
+/** How far outputs are off, for people: `0.56 %`, `< 0.01 %`. */
 export function offBy(error: number | null | undefined): string {
   if (error === null || error === undefined) return 'no numbers';
-  return error < 1e-4 ? 'under 0.01 %' : `${(100 * error).toPrecision(2)} %`;
+  return error < 1e-4 ? '< 0.01 %' : `${(100 * error).toPrecision(2)} %`;
 }
 
 /** A column a device, a row a file in a runtime; before it, which file to take. Nothing where no device measured. */
@@ -96,6 +96,7 @@ function cellMarkup({ latencyMs, right, error, failed }: ReportDeviceCell): Mark
 }
 
 function factsOf({
+  userAgent,
   cores,
   memoryGigabytes,
   gpu,
@@ -104,7 +105,7 @@ function factsOf({
   emulated,
   measuredAt,
 }: ReportDevice): string {
-  if (emulated) return `results only, no times, ${measuredAt.slice(0, 10)}`;
+  if (emulated) return `${userAgent}; results only, no times, ${measuredAt.slice(0, 10)}`;
   return [
     `${cores} core${cores === 1 ? '' : 's'}`,
     memoryGigabytes === undefined ? undefined : `${memoryGigabytes} GB`,

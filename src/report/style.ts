@@ -35,7 +35,8 @@ th small, td small { display: block; font-weight: 400; color: var(--muted); font
 .sideways { overflow-x: auto; }
 .advice { margin: 0 0 14px; padding: 0; list-style: none; font-size: 14px; }
 .advice li + li { margin-top: 6px; }
-.devices :is(thead th, tbody th, small) { white-space: normal; } .devices :is(thead, tbody) th:first-child { min-width: 120px; } .devices th { vertical-align: bottom; }
+.devices :is(thead th, tbody th, tbody th small) { white-space: normal; } .devices :is(thead, tbody) th:first-child { min-width: 130px; }
+.devices thead th { vertical-align: bottom; min-width: 76px; } .devices tbody > tr > * { vertical-align: top; }
 .sideways + dl { margin-top: 16px; font-size: 13px; }
 tr.best > * { color: var(--accent); }
 .good { color: var(--good); } .bad { color: var(--bad); }
