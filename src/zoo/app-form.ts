@@ -46,7 +46,7 @@ export function outOfAppForm(graph: Graph): void {
 }
 
 /** What `takePixels` puts before a model. */
-const preparation = ['Cast', 'Mul', 'Add', 'Transpose'];
+const preparation = ['Cast', 'Transpose', 'Mul', 'Add'];
 
 function takePrepared(graph: Graph): void {
   const [pixels] = graph.inputs;
@@ -87,12 +87,13 @@ function takePixels(graph: Graph): void {
   const b = new Builder(graph, graph.nodes[0]);
   const each = (of: (c: number) => number) =>
     Tensor.float32(
-      [channels],
+      [channels, 1, 1],
       Float32Array.from({ length: channels }, (_, c) => of(c)),
     );
-  const scaled = b.op('Mul', [b.op('Cast', [pixels], { to: 1 }), each((c) => 1 / (255 * std[c]!))]);
-  const centered = b.op('Add', [scaled, each((c) => -mean[c]! / std[c]!)]);
-  const normalized = b.op('Transpose', [centered], { perm: [0, 3, 1, 2] });
+  const floats = b.op('Transpose', [b.op('Cast', [pixels], { to: 1 })], { perm: [0, 3, 1, 2] });
+  // Behind the Transpose an engine has a whole channel for each number; before it three pixels, a tenth as fast.
+  const scaled = b.op('Mul', [floats, each((c) => 1 / (255 * std[c]!))]);
+  const normalized = b.op('Add', [scaled, each((c) => -mean[c]! / std[c]!)]);
   graph.replaceUses(images, dtype === 'float32' ? normalized : b.op('Cast', [normalized], { to: 10 }));
   graph.removeConstant(images);
 }
