@@ -1,16 +1,18 @@
 import type { Builder } from '../graph/builder.ts';
+import type { Convolution } from '../graph/convolution.ts';
 import type { Graph, Value } from '../graph/graph.ts';
+import type { Linear } from '../graph/linear.ts';
 import { dataTypes } from '../graph/tensor.ts';
 import { activationAtRunTime, type QuantizedActivation } from './activation.ts';
 import { numbersOf } from './backends.ts';
-import { isConvolution, type Layer, layersOf } from './layer.ts';
+import { isConvolution, isLinear, layersOf } from './layer.ts';
 import { convolved, widened } from './quantized-convolution.ts';
 import { type QuantizedLayer, quantizedLayers } from './quantized-layer.ts';
 import type { Quantization } from './record.ts';
 
 /** A layer of a float32 graph, and the integers of a quantized model on the same inputs. */
 export interface BesideLayer {
-  readonly layer: Layer;
+  readonly layer: Linear | Convolution;
   readonly int8: QuantizedLayer;
   /** What the integers of its inputs stand for. */
   readonly inputs: Value;
@@ -31,7 +33,7 @@ export function* besideLayers(b: Builder, quantized: Graph, record: Quantization
   for (const layer of layersOf(graph)) {
     const { input, output } = layer;
     const int8 = integers.get(output.name);
-    if (!int8) continue;
+    if (!int8 || !(isLinear(layer) || isConvolution(layer))) continue;
     b.before = graph.nodes[graph.nodes.indexOf(output.producer!) + 1];
     const values = b.constant(int8.weight.tensor!, 'integers');
     const scale = b.constant(int8.weightScale.tensor!, 'scale');

@@ -266,3 +266,51 @@ describe('kernels', () => {
     await refused({ weights: 'torch' }).toThrow(/no linear layers/);
   });
 });
+
+describe('a table of embeddings', () => {
+  const [rows, width] = [300, 20];
+  const numbers = Float32Array.from({ length: rows * width }, () => random.normal());
+  const table = () => {
+    const graph = new Graph('table');
+    graph.opsets.set('', 18);
+    const tokens = graph.addInput('tokens', 'int64', ['N', 3]);
+    const weight = graph.addConstant('embed.weight', Tensor.float32([rows, width], numbers));
+    graph.outputs.push(new Builder(graph).op('Gather', [weight, tokens], { axis: 0 }, 'y'));
+    return graph;
+  };
+  const tokens = new Tensor('int64', [2, 3], BigInt64Array.of(0n, 299n, 7n, 7n, 150n, 1n));
+  const found = async (engine: Engine, graph: Graph) => (await runOnce(engine, graph, { tokens })).y!.floats;
+  const exact = Float32Array.from(
+    tokens.integers.flatMap((row) => [...numbers.subarray(row * width, (row + 1) * width)]),
+  );
+
+  it('is stored in int8, a scale a row, in each form on each engine, and faked so', async () => {
+    const source = table();
+    const quantized = await quantizeDynamic(onnxruntime, source);
+    expect(checkGraph(quantized)).toEqual([]);
+    expect(quantized.constants.get('embed.weight')).toMatchObject({ dtype: 'int8', shape: [rows, width] });
+    const scales = quantizedLayers(quantized)[0]!.weightScale.tensor!.floats;
+    expect(scales).toHaveLength(rows);
+    for (const engine of Object.values(engines)) {
+      for (const form of forms) {
+        const given = await found(engine, toForm(quantized, form));
+        given.forEach((value, i) => {
+          const step = scales[tokens.integers[Math.floor(i / width)]!]!;
+          expect(Math.abs(value - exact[i]!)).toBeLessThan(0.501 * step);
+        });
+      }
+    }
+    const { graph } = source.clone();
+    fakeQuantize(graph, {});
+    expect(distance(await found(onnxruntime, graph), await found(onnxruntime, quantized))).toBeLessThan(1e-6);
+  });
+
+  it('stays as it is under PyTorch’s numbers, and where it is small', async () => {
+    await expect(quantizeDynamic(onnxruntime, table(), { weights: 'torch' })).rejects.toThrow(
+      /no linear layers/,
+    );
+    const small = table();
+    small.setConstant(small.find('embed.weight')!, Tensor.float32([20, width], numbers.slice(0, 20 * width)));
+    await expect(quantizeDynamic(onnxruntime, small)).rejects.toThrow(/no linear layers/);
+  });
+});

@@ -5,9 +5,9 @@ import { replaceValue } from '../graph/replace.ts';
 import { activationAtRunTime, calibratedActivation } from './activation.ts';
 import type { Affine } from './affine.ts';
 import { type NumberOptions, numbersOf } from './backends.ts';
-import { isConvolution, type Layer, multipliesIntegers, roundingOf } from './layer.ts';
+import { isConvolution, isLinear, type Layer, multipliesIntegers, roundingOf } from './layer.ts';
 import { layersToQuantize } from './layers.ts';
-import { convolved } from './quantized-convolution.ts';
+import { convolved, withWeight } from './quantized-convolution.ts';
 import { steps } from './weight-pairs.ts';
 import { columnsOf, fromColumns, roundWeight, type WeightRounding } from './weight-rounding.ts';
 
@@ -91,9 +91,13 @@ export function fakeQuantize(
     weights.set(key, w);
     const isOn = switches?.get(weight.name)?.(b);
     const either = (on: Value, off: Value) => (isOn ? b.op('Where', [isOn, on, off]) : on);
+    if (!isLinear(layer) && !onIntegers) {
+      replaceValue(graph, output, withWeight(b, product, either(w, weight)));
+      continue;
+    }
     if (isConvolution(layer)) {
       const made = convolved(b, layer, either(x, input), either(w, weight));
-      replaceValue(graph, output, onIntegers ? either(result(b, made, rangeOf(output.name)!), made) : made);
+      replaceValue(graph, output, either(result(b, made, rangeOf(output.name)!), made));
       continue;
     }
     const exact = isOn && columnsOf(b, weight, layout)[0];

@@ -4,7 +4,13 @@ import type { Graph, Value } from '../graph/graph.ts';
 import { replaceValue } from '../graph/replace.ts';
 import { dataTypes, Tensor } from '../graph/tensor.ts';
 import { fullActivation, type QuantizedActivation } from './activation.ts';
-import { convolved, dequantized, integerConvolution, widened } from './quantized-convolution.ts';
+import {
+  dequantized,
+  integerConvolution,
+  weightInput,
+  widened,
+  withWeight,
+} from './quantized-convolution.ts';
 import { fusedLinear, type QuantizedLayer, quantizedLayers } from './quantized-layer.ts';
 import { quantization } from './record.ts';
 
@@ -67,8 +73,11 @@ const writers: Record<Form, Writer> = {
   },
 };
 
-/** The same of a convolution. */
-const convolutionWriters: Record<Form, (b: Builder, layer: QuantizedLayer) => Value | undefined> = {
+/** Ops whose weight may be stored in int8 alone. */
+const storedLayers = new Set(['Conv', 'Gather']);
+
+/** The same of those. */
+const storedWriters: Record<Form, (b: Builder, layer: QuantizedLayer) => Value | undefined> = {
   fused: (b, layer) => (layer.activation ? undefined : withKernel(b, layer, 'Mul', widened)),
   integer: (b, layer) =>
     layer.activation ? integerConvolution(b, layer) : withKernel(b, layer, 'Mul', widened),
@@ -76,13 +85,13 @@ const convolutionWriters: Record<Form, (b: Builder, layer: QuantizedLayer) => Va
 };
 
 /**
- * A copy of a graph in which convolutions of floats read their int8 kernels through `DequantizeLinear`, for files that the engine
+ * A copy of a graph in which convolutions of floats read their int8 kernels, and look-ups their tables, through `DequantizeLinear`, for files that the engine
  * writes itself: it computes what `widened` writes, and the file would hold floats.
  */
 export function withDequantizedKernels(source: Graph): Graph {
   const { graph } = source.clone();
   for (const layer of quantizedLayers(graph)) {
-    if (layer.product.op !== 'Conv' || layer.activation) continue;
+    if (!storedLayers.has(layer.product.op) || layer.activation) continue;
     const result = withKernel(new Builder(graph, layer.product), layer, 'DequantizeLinear', dequantized);
     if (result) replaceValue(graph, layer.output, result);
   }
@@ -93,8 +102,8 @@ export function withDequantizedKernels(source: Graph): Graph {
 /** A convolution of floats whose kernel is the result of `op`, as `write` writes it. */
 function withKernel(b: Builder, layer: QuantizedLayer, op: string, write: typeof widened): Value | undefined {
   const { product, weight, weightScale } = layer;
-  if (product.input(1).producer?.op === op) return undefined;
-  return convolved(b, layer, product.input(0), write(b, { values: weight, scale: weightScale }));
+  if (product.input(weightInput(product.op)).producer?.op === op) return undefined;
+  return withWeight(b, product, write(b, { values: weight, scale: weightScale }));
 }
 
 /**
@@ -123,8 +132,9 @@ export function toForm(source: Graph, form: Form): Graph {
       atRunTime.set(input, found);
       return found;
     };
-    const result =
-      layer.product.op === 'Conv' ? convolutionWriters[form](b, layer) : writers[form](b, layer, activation);
+    const result = storedLayers.has(layer.product.op)
+      ? storedWriters[form](b, layer)
+      : writers[form](b, layer, activation);
     if (result) replaceValue(graph, layer.output, result);
   }
   graph.removeDead();

@@ -2,12 +2,13 @@ import { type Convolution, matchConvolution } from '../graph/convolution.ts';
 import type { Graph, Node } from '../graph/graph.ts';
 import { type Linear, linearMatchers } from '../graph/linear.ts';
 import { type OpName, rowOf } from '../graph/schema/signature.ts';
+import { matchTable, type Table } from '../graph/table.ts';
 import { leastScale } from './activation.ts';
 import type { Numbers } from './backends.ts';
 import type { WeightRounding } from './weight-rounding.ts';
 
 /** What int8 makes smaller. */
-export type Layer = Linear | Convolution;
+export type Layer = Linear | Convolution | Table;
 
 type Matcher = (graph: Graph, node: Node) => Layer | undefined;
 
@@ -15,6 +16,7 @@ type Matcher = (graph: Graph, node: Node) => Layer | undefined;
 export const layerMatchers: { readonly [O in OpName]?: Matcher } = {
   ...linearMatchers,
   Conv: matchConvolution,
+  Gather: matchTable,
 };
 
 /** Every layer of the graph whose weight is float32, in order. */
@@ -25,6 +27,8 @@ export function layersOf(graph: Graph): Layer[] {
 }
 
 export const isConvolution = (layer: Layer): layer is Convolution => layer.layout === 'out,in,window';
+
+export const isLinear = (layer: Layer): layer is Linear => !isConvolution(layer) && layer.layout !== 'rows';
 
 /** The axis that the channels of what a layer reads, and gives, are along; the last: -1. */
 export const channelAxis = (layer: Layer): number => (isConvolution(layer) ? 1 : -1);
@@ -39,7 +43,7 @@ export const channelAxis = (layer: Layer): number => (isConvolution(layer) ? 1 :
  * - on the model's inputs, whose range the image decides: a stem is little work, and all that follows depends on it.
  */
 export function multipliesIntegers(graph: Graph, layer: Layer, scheme: 'dynamic' | 'static'): boolean {
-  if (!isConvolution(layer)) return true;
+  if (!isConvolution(layer)) return isLinear(layer);
   return scheme === 'static' && layer.weight.staticShape[1]! > 1 && !graph.inputs.includes(layer.input);
 }
 
@@ -53,7 +57,7 @@ export function roundingOf(
   { granularity, bounded }: Numbers,
   onIntegers: boolean,
 ): WeightRounding {
-  if (!isConvolution(layer)) return { granularity, bounded };
+  if (isLinear(layer)) return { granularity, bounded };
   return {
     granularity: 'channel',
     bounded: false,

@@ -6,8 +6,8 @@ import type { Graph, Value } from '../graph/graph.ts';
 import { replaceValue } from '../graph/replace.ts';
 import type { Engine } from '../runtime/session.ts';
 import type { Numbers, WeightKind } from './backends.ts';
-import { isConvolution, type Layer, layersOf, multipliesIntegers, roundingOf } from './layer.ts';
-import { convolved, widened } from './quantized-convolution.ts';
+import { isLinear, type Layer, layersOf, multipliesIntegers, roundingOf } from './layer.ts';
+import { widened, withWeight } from './quantized-convolution.ts';
 import { WeightQuantizer } from './weight-quantizer.ts';
 
 /** An int8 weight in the graph: `weight ~ values * scale`. */
@@ -20,7 +20,7 @@ export interface PackedWeight {
 
 /**
  * The float32 layers of a graph whose weights match none of the patterns, and the names of the weights
- * that do. PyTorch's dynamic quantization, whose numbers `weights: 'torch'` stands for, leaves convolutions alone.
+ * that do. PyTorch's dynamic quantization, whose numbers `weights: 'torch'` stands for, leaves convolutions and tables alone.
  * @throws UserError when that leaves none, or a pattern matches no tensor
  */
 export function layersToQuantize(
@@ -28,7 +28,7 @@ export function layersToQuantize(
   { ignore = [], weights = 'safe' }: { ignore?: readonly string[]; weights?: WeightKind | undefined },
 ): { layers: Layer[]; ignored: string[] } {
   const matches = globMatcher(ignore);
-  const all = layersOf(graph).filter((layer) => weights === 'safe' || !isConvolution(layer));
+  const all = layersOf(graph).filter((layer) => weights === 'safe' || isLinear(layer));
   assertMatches('ignore', ignore, [...all.map(({ weight }) => weight.name), ...graph.constants.keys()]);
   const layers = all.filter(({ weight }) => !matches(weight.name));
   if (layers.length === 0) {
@@ -66,7 +66,7 @@ const most = { error: 0.015, lost: 0.5 } as const;
 /**
  * Puts an integer form in the place of each layer, in the graph given. A weight that several layers
  * share is quantized once (twice, if some use it transposed); integer
- * weights take the names of the float ones that nobody reads any more. A convolution that multiplies floats is written here.
+ * weights take the names of the float ones that nobody reads any more. What only stores its weight is written here.
  *
  * @param build writes a layer that multiplies integers anew, bias included, and returns its result; its `input` is what the
  *   layer reads by then, which may be the new result of a layer before it
@@ -94,7 +94,7 @@ export async function replaceLayers(
         const { values, scale, squares, lost } = await quantizer.quantize(layer, rounding);
         const allowed = most.error * (rounding.halved ? 2 : 1);
         const far = squares.error > allowed ** 2 * squares.weight;
-        if (isConvolution(layer) && (far || lost > most.lost)) {
+        if (!isLinear(layer) && (far || lost > most.lost)) {
           kept.add(weight.name);
           continue;
         }
@@ -107,12 +107,10 @@ export async function replaceLayers(
         packed.set(key, pack);
         weight.tensor!.release();
       }
-      const current = { ...layer, input: product.input(0) };
       const b = new Builder(graph, product);
-      const made =
-        isConvolution(current) && !onIntegers
-          ? convolved(b, current, current.input, widened(b, pack))
-          : build(b, current, pack);
+      const made = onIntegers
+        ? build(b, { ...layer, input: product.input(0) }, pack)
+        : withWeight(b, product, widened(b, pack));
       replaceValue(graph, output, made);
       task.update(done + 1);
     }

@@ -26,6 +26,19 @@ export function dequantized(b: Builder, { values, scale }: PackedWeight): Value 
   });
 }
 
+/** A convolution, or a look-up, with another weight; all else stays. */
+export function withWeight(b: Builder, { op, inputs, attributes }: Node, weight: Value): Value {
+  const at = weightInput(op);
+  return b.op(
+    op,
+    inputs.map((value, i) => (i === at ? weight : value)),
+    Object.fromEntries(attributes),
+  );
+}
+
+/** Which input the weight of a convolution, or a look-up, is. */
+export const weightInput = (op: string): number => (op === 'Gather' ? 0 : 1);
+
 /** A constant that takes the place, and the name, of one that nobody else reads. */
 function reshaped({ graph }: Builder, { name, tensor }: Value, shape: readonly number[]): Value {
   return graph.addConstant(graph.uniqueName(name), Tensor.float32(shape, tensor!.floats));
@@ -79,6 +92,13 @@ export function matchQuantizedConvolution(graph: Graph, product: Node): Quantize
   const result = quantizedResult(graph, product.output());
   if (!input || !result) return { ...bare, activation: undefined };
   return { ...bare, input, activation, result: result.activation, output: result.output };
+}
+
+/** A look-up in a table that is int8. */
+export function matchQuantizedTable(_graph: Graph, product: Node): QuantizedLayer | undefined {
+  const table = storedKernel(product.input(0));
+  const [input, output] = [product.input(1), product.output()];
+  return table && { product, ...table, input, activation: undefined, bias: undefined, output };
 }
 
 function storedKernel(value: Value): { weight: Value; weightScale: Value } | undefined {

@@ -3,7 +3,7 @@ import type { Graph, Node, Value } from '../graph/graph.ts';
 import { soleReader } from '../graph/patterns.ts';
 import { type OpName, rowOf } from '../graph/schema/signature.ts';
 import { type QuantizedActivation, quantizedInput } from './activation.ts';
-import { matchQuantizedConvolution } from './quantized-convolution.ts';
+import { matchQuantizedConvolution, matchQuantizedTable } from './quantized-convolution.ts';
 
 /** A layer in int8 as `quantizeDynamic` and `quantizeStatic` write it. */
 export interface QuantizedLayer {
@@ -82,6 +82,7 @@ export const quantizedMatchers: { readonly [O in OpName]?: Rule } = {
     };
   },
   Conv: matchQuantizedConvolution,
+  Gather: matchQuantizedTable,
 };
 
 /** The int8 layer whose product this node is; undefined when it is none. */

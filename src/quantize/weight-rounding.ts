@@ -24,7 +24,7 @@ export interface RoundedWeight {
   readonly scale: Value;
 }
 
-/** A weight as `[in, out]`, and that shape; all that a filter of a convolution holds is `in`. */
+/** A weight as `[in, out]`, and that shape; all that a filter of a convolution, or a row of a table, holds is `in`. */
 export function columnsOf(
   b: Builder,
   weight: Value,
@@ -37,13 +37,13 @@ export function columnsOf(
   return [b.op('Transpose', [rows], { perm: [1, 0] }), [size, first]];
 }
 
-/** `[in, out]` as a layer of that layout reads it in int8: filters as they were, matrices as they are. */
+/** `[in, out]` as a layer of that layout reads it in int8: filters and rows as they were, matrices as they are. */
 export function fromColumns(
   b: Builder,
   columns: Value,
   { weight, layout }: Pick<Layer, 'weight' | 'layout'>,
 ): Value {
-  if (layout !== 'out,in,window') return columns;
+  if (layout !== 'out,in,window' && layout !== 'rows') return columns;
   return b.op('Reshape', [
     b.op('Transpose', [columns], { perm: [1, 0] }),
     Tensor.int64([...weight.staticShape]),
