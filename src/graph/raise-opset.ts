@@ -2,7 +2,7 @@ import { UserError } from '../common/errors.ts';
 import { Builder } from './builder.ts';
 import { replaceValue } from './replace.ts';
 import { argumentsOf } from './schema/arguments.ts';
-import { softmaxAxes } from './schema/axes.ts';
+import { softmaxAlongOneAxis, softmaxAxes } from './schema/axes.ts';
 import {
   type Formal,
   type OpArguments,
@@ -108,6 +108,7 @@ function writeDefaults(node: Node, before: Signature, after: Signature): void {
 type Rewrite<A> = (node: Node, args: A) => ((b: Builder) => Value | undefined) | undefined;
 
 const flattenSoftmax: Rewrite<OpArguments['Softmax']> = (node, args) => {
+  if (node.opset >= softmaxAlongOneAxis) return undefined;
   const shape = node.input(0).shape;
   if (!shape)
     throw new UserError(`${node.label} works on flattened axes, and the rank of its input is unknown`);

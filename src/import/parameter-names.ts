@@ -23,12 +23,13 @@ const slotsOf: { readonly [O in OpName]?: Slots } = {
   ...rowsFor('RMSNormalization SimplifiedLayerNormalization PRelu', [undefined, 'weight']),
   BatchNormalization: [undefined, 'weight', 'bias', 'running_mean', 'running_var'],
   'com.microsoft.DynamicQuantizeMatMul': [undefined, 'weight', undefined, undefined, 'bias'],
+  'com.microsoft.MatMulNBits': [undefined, 'weight', undefined, undefined, undefined, 'bias'],
 };
 
 /** Where ops read the scales of integers, which are no parameters of their own, keyed by `Node.op`. */
 const scales: { readonly [O in OpName]?: readonly number[] } = {
   ...rowsFor('QuantizeLinear DequantizeLinear', [1]),
-  'com.microsoft.DynamicQuantizeMatMul': [2],
+  ...rowsFor('com.microsoft.DynamicQuantizeMatMul com.microsoft.MatMulNBits', [2]),
   'com.microsoft.MatMulIntegerToFloat': [2, 3],
 };
 

@@ -72,7 +72,7 @@ function foreignTitle({ format, tool, weights, activations, granularity }: Forei
     'weights only': 'weights only',
   };
   return [
-    `int8 ${ways[format]}`,
+    format === 'weights only' ? format : `int8 ${ways[format]}`,
     tool && `by ${tool}`,
     weights.length > 0 && `${weights.join(' and ')} weights, ${grains[granularity]}`,
     activations.length > 0 && `${activations.join(' and ')} activations`,
@@ -131,8 +131,8 @@ function checkFacts({ dtype, check, drop, ignored = [], tooUneven = [] }: Quanti
 
 /** What one should be warned of before such a file is shipped; undefined where it is right everywhere. */
 export function quantizationWarning(record: Quantization): string | undefined {
-  const { dtype, scheme = 'dynamic' } = record;
-  if (dtype !== 'int8') return undefined;
+  const { dtype, scheme = 'dynamic', foreign } = record;
+  if (dtype !== 'int8' || foreign?.format === 'weights only') return undefined;
   const where = exactOn(numbersIn(record), scheme);
   return where === 'every processor' ? undefined : `int8 sums are exact on ${where}`;
 }

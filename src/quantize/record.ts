@@ -123,7 +123,8 @@ export function quantization(graph: Graph): Quantization | undefined {
   const foreign = foreignQuantization(graph);
   if (!foreign) return undefined;
   const { format } = foreign;
-  if (format === 'weights only') return { dtype: 'int8', foreign };
+  const inFour = foreign.weights.length > 0 && foreign.weights.every((type) => type.endsWith('int4'));
+  if (format === 'weights only') return { dtype: inFour ? 'int4' : 'int8', foreign };
   return { dtype: 'int8', scheme: format === 'dynamic' ? 'dynamic' : 'static', foreign };
 }
 

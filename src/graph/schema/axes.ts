@@ -4,7 +4,7 @@ import { isComputed } from './arguments.ts';
 import type { OpArguments } from './signature.ts';
 
 /** Since this operator set Softmax and its kin work along one axis; before, on all from it to the last. */
-const softmaxAlongOneAxis = 13;
+export const softmaxAlongOneAxis = 13;
 
 type SoftmaxLike = OpArguments['Softmax' | 'LogSoftmax' | 'Hardmax'];
 

@@ -1,4 +1,5 @@
 import type { Graph, Node, Value } from '../../graph/graph.ts';
+import { argumentsOf } from '../../graph/schema/arguments.ts';
 import { producerOf } from '../../onnx/read.ts';
 import { expandOperators } from './expand-operators.ts';
 import { integerProducts } from './integer-products.ts';
@@ -22,10 +23,11 @@ export function quantized(graph: Graph): boolean {
   roundingLast(graph);
   const activations = new Set(graph.nodes.flatMap(roundedType));
   const stored = storedNumbers(graph);
-  if (!operators && !dynamic && !activations.size && !stored.values.length) return false;
+  const blocks = graph.nodes.filter(({ op }) => op === 'com.microsoft.MatMulNBits');
+  if (!operators && !dynamic && !activations.size && !stored.values.length && !blocks.length) return false;
   const format = operators ? 'QOperator' : dynamic ? 'dynamic' : activations.size ? 'QDQ' : 'weights only';
   noteForeignQuantization(graph, {
-    ...{ format, ...toolOf(graph), activations: [...activations], ...described(stored) },
+    ...{ format, ...toolOf(graph), activations: [...activations], ...described(stored, blocks) },
   });
   return true;
 }
@@ -36,11 +38,15 @@ function roundedType({ op, inputs, outputs }: Node): string[] {
   return [outputs[0]?.dtype ?? 'uint8'];
 }
 
-const described = ({ values, types, granularity }: StoredWeights) => ({
-  weights: [...types],
-  granularity,
-  sevenBits: values.length > 0 && values.every(keepsSevenBits),
-});
+/** What weights are like. @param blocks the products whose weights lie in blocks; they stay as they are */
+function described({ values, types, granularity }: StoredWeights, blocks: readonly Node[]) {
+  const inBlocks = blocks.map((node) => `int${argumentsOf<'com.microsoft.MatMulNBits'>(node).bits}`);
+  return {
+    weights: [...new Set([...types, ...inBlocks])],
+    granularity: blocks.length ? ('block' as const) : granularity,
+    sevenBits: values.length > 0 && !blocks.length && values.every(keepsSevenBits),
+  };
+}
 
 /** Whether the sum of two products with uint8 fits 16 bits, whatever they are. */
 function keepsSevenBits({ tensor }: Value): boolean {
