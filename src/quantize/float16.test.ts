@@ -157,7 +157,7 @@ describe('toFloat16', () => {
         () => true,
         () => false,
       );
-      const quantized = graph.nodes.some(({ op }) => /quantize|Integer|QLinear/i.test(op));
+      const quantized = graph.nodes.some(({ op }) => /quantize|Integer|QLinear|NBits/i.test(op));
       if (!loads || quantized) return;
       await load(await toFloat16(onnxruntime, graph));
     },
