@@ -16,7 +16,7 @@ from foreign_models import make
 from judge import node, verdict
 from onnxruntime import GraphOptimizationLevel, InferenceSession, SessionOptions
 
-FORMATS = ["onnx", "fused", "integer", "qdq", "ort", "torchscript", "ptl", "tflite"]
+FORMATS = ["onnx", "fused", "integer", "qdq", "ort", "torchscript", "tflite"]
 parser = argparse.ArgumentParser()
 parser.add_argument("--only", default="")
 parser.add_argument("--way", default="")

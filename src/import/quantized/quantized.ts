@@ -56,11 +56,10 @@ function keepsSevenBits({ tensor }: Value): boolean {
   return fits;
 }
 
-/** Names that tools give themselves, as people know them. */
+/** Quantizers, by the names that they write into files; others leave that of the exporter. */
 const tools: Readonly<Record<string, string>> = { 'onnx.quantize': "onnxruntime's quantizer" };
 
 function toolOf(graph: Graph): Pick<ForeignQuantization, 'tool'> {
-  const producer = producerOf(graph);
-  const name = producer?.split(' ')[0] ?? '';
-  return producer ? { tool: Object.hasOwn(tools, name) ? tools[name]! : producer } : {};
+  const name = producerOf(graph)?.split(' ')[0] ?? '';
+  return Object.hasOwn(tools, name) ? { tool: tools[name]! } : {};
 }
