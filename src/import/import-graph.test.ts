@@ -301,6 +301,21 @@ describe('what our builders write', () => {
   });
 
   it.each([
+    { transA: 0, transB: 1 },
+    { transA: 1, transB: 0 },
+  ])('takes apart a product with the first axes of its operands before the last, %j', async (turned) => {
+    const { ops, graph } = await imported({
+      opset: 20,
+      input: [5, 3, 4],
+      build: (b, x) =>
+        b.op('com.microsoft.FusedMatMul', [x, x], { ...turned, transBatchA: 1, transBatchB: 1 }),
+    });
+    expect(ops).toContain('MatMul');
+    expect(ops.some((op) => op.startsWith('com.microsoft'))).toBe(false);
+    expect(graph.outputs[0]!.shape!.slice(-2)).toEqual(turned.transB ? [5, 5] : [4, 4]);
+  });
+
+  it.each([
     ['...ij,kj->...ik', ['b', 3, 4], [5, 4]],
     ['bij,jk->bik', ['b', 3, 4], [4, 5]],
     ['bij,jk->bki', ['b', 3, 4], [4, 5]],

@@ -35,10 +35,24 @@ const product =
   ];
 
 /** A product that may take its operands with their last axes swapped. */
-const transposable = (node: Node, { transA, transB }: OpArguments['Gemm' | 'com.microsoft.FusedMatMul']) => {
+const transposable = (node: Node, { transA, transB }: OpArguments['Gemm']) => {
   const [a, b] = [shapeOf(node, 0), shapeOf(node, 1)];
   if (!a || !b) return shaped(node, undefined);
   return shaped(node, matMulShape(transA ? swapLast(a) : a, transB ? swapLast(b) : b));
+};
+
+/** With `transBatchA` the first axis of an operand stands before its last. */
+const fusedProduct = (node: Node, args: OpArguments['com.microsoft.FusedMatMul']) => {
+  const [a, b] = [shapeOf(node, 0), shapeOf(node, 1)];
+  if (!a || !b) return shaped(node, undefined);
+  const turned = (shape: Shape, last: number, batch: number) => {
+    const moved = batch ? [...shape.slice(1, -1), shape[0]!, shape.at(-1)!] : shape;
+    return last ? swapLast(moved) : moved;
+  };
+  return shaped(
+    node,
+    matMulShape(turned(a, args.transA, args.transBatchA), turned(b, args.transB, args.transBatchB)),
+  );
 };
 
 type Windowed = OpArguments['Conv' | 'ConvInteger' | 'MaxPool' | 'AveragePool'];
@@ -109,7 +123,7 @@ const pooling = (node: Node, args: OpArguments['MaxPool' | 'AveragePool']): read
 /** Products of matrices, convolutions, pooling. */
 export const productShapes = {
   MatMul: product(),
-  'com.microsoft.FusedMatMul': transposable,
+  'com.microsoft.FusedMatMul': fusedProduct,
   Gemm: transposable,
   MatMulInteger: product('int32'),
   'com.microsoft.MatMulIntegerToFloat': product('float32'),

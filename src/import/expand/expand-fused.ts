@@ -15,22 +15,21 @@ type Expansion<O extends OpName> = (
   args: OpArguments[O],
 ) => Value | readonly (Value | undefined)[] | undefined;
 
-/** The two last axes of an operand exchanged. */
-function turned(b: Builder, x: Value): Value | undefined {
+/** An operand with its first axis moved to the place before the last where `batch`, then the two last exchanged where `last`. */
+function turned(b: Builder, x: Value, last: boolean, batch: boolean): Value | undefined {
+  if (!last && !batch) return x;
   const rank = x.shape?.length;
   if (rank === undefined || rank < 2) return undefined;
-  const perm = [...Array(rank).keys()];
-  [perm[rank - 2], perm[rank - 1]] = [rank - 1, rank - 2];
+  const axes = [...Array(rank).keys()];
+  const perm = batch ? [...axes.slice(1, -1), 0, rank - 1] : axes;
+  if (last) perm.push(...perm.splice(-2).reverse());
   return b.op('Transpose', [x], { perm }, 'turned');
 }
 
 const fusedMatMul: Expansion<'com.microsoft.FusedMatMul'> = (b, node, args) => {
-  if (args.transBatchA || args.transBatchB) return undefined;
-  const operands = [0, 1].map((i) =>
-    [args.transA, args.transB][i] ? turned(b, node.input(i)) : node.input(i),
-  );
-  if (operands.some((operand) => !operand)) return undefined;
-  const [left, right] = operands as [Value, Value];
+  const left = turned(b, node.input(0), args.transA === 1, args.transBatchA === 1);
+  const right = turned(b, node.input(1), args.transB === 1, args.transBatchB === 1);
+  if (!left || !right) return undefined;
   if (args.alpha === 1) return b.op('MatMul', [left, right], {}, 'matmul');
   return b.op('MatMul', [b.op('Mul', [left, b.scalar(args.alpha)], {}, 'scaled'), right], {}, 'matmul');
 };
