@@ -13,7 +13,7 @@ import { rewriteRules } from '../src/prune/rewrite-rules.ts';
 import { roleRules } from '../src/prune/roles.ts';
 import { keptInFloat32 } from '../src/quantize/float16-policy.ts';
 import { layerMatchers } from '../src/quantize/layer.ts';
-import { quantizedMatchers } from '../src/quantize/quantized-layer.ts';
+import { quantizedMatchers } from '../src/quantize/match-quantized.ts';
 
 const has = (table: { readonly [O in OpName]?: unknown }) => (op: OpName) => (table[op] ? 'x' : '');
 
@@ -60,7 +60,7 @@ Written by \`test/ops-page.test.ts\` from the rule tables; \`npx vitest run test
 - **identity**: it is left out where it does nothing (\`graph/eliminate-identities.ts\`). **random**: it is neither
   computed beforehand nor merged with its like (\`graph/schema/traits.ts\`).
 - **float16**: the type it computes in, in a float16 model, and why it stays in float32 (\`quantize/float16-policy.ts\`).
-- **quantize**: a layer that int8 replaces (\`quantize/layer.ts\`), or one that is int8 (\`quantize/quantized-layer.ts\`).
+- **quantize**: a layer that int8 replaces (\`quantize/layer.ts\`), or one that is int8 (\`quantize/match-quantized.ts\`).
 - **TorchScript**: it is written to \`.pt\` and \`.ptl\` (\`export/torchscript/\`).
 - **TFLite**: it is written to \`.tflite\` (\`export/tflite/\`).
 `;

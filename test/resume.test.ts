@@ -60,7 +60,7 @@ describe('--resume', () => {
       expect(takenOver(stderr)).toEqual(['dense', 'artifacts']);
       expect(stderr).not.toMatch(/error/);
     }
-  }, 60_000);
+  }, 120_000);
 
   it('does a stage again of which a file is gone or cut', async () => {
     writeFileSync(at('run', 'pruned', 'model.onnx'), 'x');

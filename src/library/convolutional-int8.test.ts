@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { exportOnnx } from '../export/onnx.ts';
 import type { Graph } from '../graph/graph.ts';
 import { Tensor } from '../graph/tensor.ts';
-import { quantizedLayers } from '../quantize/quantized-layer.ts';
+import { quantizedLayers } from '../quantize/match-quantized.ts';
 import { noiseFeeds } from '../runtime/noise.ts';
 import { onnxruntime } from '../runtime/onnxruntime.node.ts';
 import { onnxruntimeWeb } from '../runtime/onnxruntime-web.ts';

@@ -6,8 +6,9 @@ import { dataTypes } from '../graph/tensor.ts';
 import { activationAtRunTime, type QuantizedActivation } from './activation.ts';
 import { numbersOf } from './backends.ts';
 import { isConvolution, isLinear, layersOf } from './layer.ts';
+import { quantizedLayers } from './match-quantized.ts';
 import { convolved, widened } from './quantized-convolution.ts';
-import { type QuantizedLayer, quantizedLayers } from './quantized-layer.ts';
+import type { QuantizedLayer } from './quantized-layer.ts';
 import type { Quantization } from './record.ts';
 
 /** A layer of a float32 graph, and the integers of a quantized model on the same inputs. */

@@ -8,7 +8,7 @@ import { onnxruntime } from '../runtime/onnxruntime.node.ts';
 import { runOnce } from '../runtime/session.ts';
 import { correctBias } from './bias-correction.ts';
 import { quantizeDynamic } from './dynamic.ts';
-import { quantizedLayers } from './quantized-layer.ts';
+import { quantizedLayers } from './match-quantized.ts';
 import { quantizeStatic } from './static.ts';
 
 const width = 16;

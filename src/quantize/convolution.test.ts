@@ -16,7 +16,8 @@ import { fakeQuantize } from './fake.ts';
 import { forms, toForm } from './forms.ts';
 import { layerErrors } from './layer-errors.ts';
 import { layersToQuantize } from './layers.ts';
-import { type QuantizedLayer, quantizedLayers } from './quantized-layer.ts';
+import { quantizedLayers } from './match-quantized.ts';
+import type { QuantizedLayer } from './quantized-layer.ts';
 import { quantization } from './record.ts';
 import { calibratedRanges, quantizeStatic } from './static.ts';
 

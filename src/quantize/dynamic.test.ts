@@ -9,7 +9,7 @@ import { onnxruntime } from '../runtime/onnxruntime.node.ts';
 import { runOnce } from '../runtime/session.ts';
 import { type BackendName, backends, numbersOf, weightKinds } from './backends.ts';
 import { quantizeDynamic } from './dynamic.ts';
-import { quantizedLayers } from './quantized-layer.ts';
+import { quantizedLayers } from './match-quantized.ts';
 import { quantization } from './record.ts';
 import { pairBound } from './weight-pairs.ts';
 import { WeightQuantizer } from './weight-quantizer.ts';

@@ -5,11 +5,11 @@ import { replaceValue } from '../graph/replace.ts';
 import { activationAtRunTime, calibratedActivation } from './activation.ts';
 import type { Affine } from './affine.ts';
 import { type NumberOptions, numbersOf } from './backends.ts';
-import { isConvolution, isLinear, type Layer, multipliesIntegers, roundingOf } from './layer.ts';
+import { isConvolution, isLinear, type Layer, multipliesIntegers } from './layer.ts';
 import { layersToQuantize } from './layers.ts';
 import { convolved, withWeight } from './quantized-convolution.ts';
 import { steps } from './weight-pairs.ts';
-import { columnsOf, fromColumns, roundWeight, type WeightRounding } from './weight-rounding.ts';
+import { columnsOf, fromColumns, roundingOf, roundWeight, type WeightRounding } from './weight-rounding.ts';
 
 /** The int8 numbers that a float32 graph is to compute with. */
 export interface FakeQuantization extends NumberOptions {

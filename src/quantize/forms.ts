@@ -4,6 +4,7 @@ import type { Graph, Value } from '../graph/graph.ts';
 import { replaceValue } from '../graph/replace.ts';
 import { dataTypes, Tensor } from '../graph/tensor.ts';
 import { fullActivation, type QuantizedActivation } from './activation.ts';
+import { quantizedLayers } from './match-quantized.ts';
 import {
   dequantized,
   integerConvolution,
@@ -11,7 +12,7 @@ import {
   widened,
   withWeight,
 } from './quantized-convolution.ts';
-import { fusedLinear, type QuantizedLayer, quantizedLayers } from './quantized-layer.ts';
+import { fusedLinear, type QuantizedLayer } from './quantized-layer.ts';
 import { quantization } from './record.ts';
 
 /**

@@ -9,7 +9,7 @@ import { onnxruntimeWeb } from '../runtime/onnxruntime-web.ts';
 import { type Engine, runOnce } from '../runtime/session.ts';
 import { quantizeDynamic } from './dynamic.ts';
 import { forms, toForm } from './forms.ts';
-import { quantizedLayers } from './quantized-layer.ts';
+import { quantizedLayers } from './match-quantized.ts';
 import { quantizeStatic } from './static.ts';
 
 const [rows, width, channels] = [3, 67, 40];

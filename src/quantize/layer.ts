@@ -3,9 +3,6 @@ import type { Graph, Node } from '../graph/graph.ts';
 import { type Linear, linearMatchers } from '../graph/linear.ts';
 import { type OpName, rowOf } from '../graph/schema/signature.ts';
 import { matchTable, type Table } from '../graph/table.ts';
-import { leastScale } from './activation.ts';
-import type { Numbers } from './backends.ts';
-import type { WeightRounding } from './weight-rounding.ts';
 
 /** What int8 makes smaller. */
 export type Layer = Linear | Convolution | Table;
@@ -45,23 +42,4 @@ export const channelAxis = (layer: Layer): number => (isConvolution(layer) ? 1 :
 export function multipliesIntegers(graph: Graph, layer: Layer, scheme: 'dynamic' | 'static'): boolean {
   if (!isConvolution(layer)) return isLinear(layer);
   return scheme === 'static' && layer.weight.staticShape[1]! > 1 && !graph.inputs.includes(layer.input);
-}
-
-/**
- * How the weight of a layer is rounded. Kernels of convolutions pair channels or places, as they lie; so each number keeps
- * within half of what a pair may be. Nothing overflows where only the weight is stored. A factor for each channel (layer scale,
- * 1e-5 before training) may have made a filter smaller than PyTorch's smallest scale.
- */
-export function roundingOf(
-  layer: Layer,
-  { granularity, bounded }: Numbers,
-  onIntegers: boolean,
-): WeightRounding {
-  if (isLinear(layer)) return { granularity, bounded };
-  return {
-    granularity: 'channel',
-    bounded: false,
-    halved: bounded && onIntegers,
-    smallestScale: leastScale,
-  };
 }

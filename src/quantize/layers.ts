@@ -6,17 +6,10 @@ import type { Graph, Value } from '../graph/graph.ts';
 import { replaceValue } from '../graph/replace.ts';
 import type { Engine } from '../runtime/session.ts';
 import type { Numbers, WeightKind } from './backends.ts';
-import { isLinear, type Layer, layersOf, multipliesIntegers, roundingOf } from './layer.ts';
+import { isLinear, type Layer, layersOf, multipliesIntegers } from './layer.ts';
 import { widened, withWeight } from './quantized-convolution.ts';
-import { WeightQuantizer } from './weight-quantizer.ts';
-
-/** An int8 weight in the graph: `weight ~ values * scale`. */
-export interface PackedWeight {
-  /** int8: of a Linear `[in, out]`, of a convolution `[out, in / groups, ...window]`. */
-  readonly values: Value;
-  /** float32 `[out]`, or a scalar. */
-  readonly scale: Value;
-}
+import { type PackedWeight, WeightQuantizer } from './weight-quantizer.ts';
+import { roundingOf } from './weight-rounding.ts';
 
 /**
  * The float32 layers of a graph whose weights match none of the patterns, and the names of the weights

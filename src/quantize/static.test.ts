@@ -9,8 +9,8 @@ import { affine } from './affine.ts';
 import { type BackendName, backends } from './backends.ts';
 import { calibrate } from './calibrate.ts';
 import { quantizeDynamic } from './dynamic.ts';
+import { quantizedLayers } from './match-quantized.ts';
 import { type Observer, type ObserverName, observers } from './observers.ts';
-import { quantizedLayers } from './quantized-layer.ts';
 import { quantization } from './record.ts';
 import { quantizeStatic } from './static.ts';
 

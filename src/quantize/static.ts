@@ -9,10 +9,11 @@ import { type Affine, affine } from './affine.ts';
 import { chosen, type NumberOptions, type Numbers, numbersOf } from './backends.ts';
 import { type CalibrationData, calibrate } from './calibrate.ts';
 import { isConvolution, type Layer, multipliesIntegers } from './layer.ts';
-import { layersToQuantize, type PackedWeight, replaceLayers } from './layers.ts';
+import { layersToQuantize, replaceLayers } from './layers.ts';
 import { type ObserverName, observers } from './observers.ts';
 import { convolved, dequantized } from './quantized-convolution.ts';
 import { assertFullPrecision, recordQuantization } from './record.ts';
+import type { PackedWeight } from './weight-quantizer.ts';
 
 export interface StaticOptions extends NumberOptions {
   /** Images to find activation ranges on, preprocessed like those the model will see. */

@@ -1,8 +1,9 @@
 import type { Builder } from '../graph/builder.ts';
 import type { Value } from '../graph/graph.ts';
 import { elementCount, Tensor } from '../graph/tensor.ts';
-import type { Granularity } from './backends.ts';
-import type { Layer } from './layer.ts';
+import { leastScale } from './activation.ts';
+import type { Granularity, Numbers } from './backends.ts';
+import { isLinear, type Layer } from './layer.ts';
 import { pairBound, WeightPairs, withinInt8 } from './weight-pairs.ts';
 
 export interface WeightRounding {
@@ -14,6 +15,25 @@ export interface WeightRounding {
   readonly halved?: boolean;
   /** Scales don't go below this, so that all-zero channels divide by something; default PyTorch's, float32 epsilon. */
   readonly smallestScale?: number;
+}
+
+/**
+ * How the weight of a layer is rounded. Kernels of convolutions pair channels or places, as they lie; so each number keeps
+ * within half of what a pair may be. Nothing overflows where only the weight is stored. A factor for each channel (layer scale,
+ * 1e-5 before training) may have made a filter smaller than PyTorch's smallest scale.
+ */
+export function roundingOf(
+  layer: Layer,
+  { granularity, bounded }: Numbers,
+  onIntegers: boolean,
+): WeightRounding {
+  if (isLinear(layer)) return { granularity, bounded };
+  return {
+    granularity: 'channel',
+    bounded: false,
+    halved: bounded && onIntegers,
+    smallestScale: leastScale,
+  };
 }
 
 /** `columns ~ integers * scale`. */

@@ -6,7 +6,7 @@ import { Graph } from '../graph/graph.ts';
 import { parameters, setParameters } from '../graph/parameters.ts';
 import { Tensor } from '../graph/tensor.ts';
 import { quantizeDynamic } from '../quantize/dynamic.ts';
-import { quantizedLayers } from '../quantize/quantized-layer.ts';
+import { quantizedLayers } from '../quantize/match-quantized.ts';
 import { onnxruntime } from '../runtime/onnxruntime.node.ts';
 import { runOnce } from '../runtime/session.ts';
 import { initModel } from '../zoo/model.ts';

@@ -1,5 +1,5 @@
 import type { Graph, Node } from '../../graph/graph.ts';
-import { matchQuantizedLayer } from '../../quantize/quantized-layer.ts';
+import { matchQuantizedLayer } from '../../quantize/match-quantized.ts';
 
 /** The nodes that an int8 layer's operator stands for: what only they read, the packed layer holds. */
 export function packedNodes(graph: Graph): Set<Node> {

@@ -2,7 +2,7 @@ import type { Node } from '../../graph/graph.ts';
 import { type Linear, matchLinear } from '../../graph/linear.ts';
 import type { OpArguments } from '../../graph/schema/signature.ts';
 import { transposedPadding, windowOf } from '../../graph/schema/window.ts';
-import { matchQuantizedLayer } from '../../quantize/quantized-layer.ts';
+import { matchQuantizedLayer } from '../../quantize/match-quantized.ts';
 import type { Lowering, LoweringRule, LoweringRules } from './lowering.ts';
 import { float, int, ints, none, type Operand, string } from './program.ts';
 import { quantizedLinear } from './rules-quantized.ts';
