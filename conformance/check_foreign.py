@@ -4,7 +4,8 @@
 
 Each file must have the parameters, multiply-accumulates and blocks of the float model; as it was read it must give what the file gives (ONNX
 Runtime, its optimizer on or off), and so must what it is written as where it can be: nearer than the file is to the float model, as far as
-roundings that fall to the other side, and int8 sums that saturate on this processor, move it. --full takes the models at their full size.
+roundings that fall to the other side, and int8 sums that saturate on this processor, move it. By default a small DeiT of our own
+export alone (`deit.pqv`); --only "" takes all, --full at their full size.
 """
 
 import argparse
@@ -18,7 +19,7 @@ from onnxruntime import GraphOptimizationLevel, InferenceSession, SessionOptions
 
 FORMATS = ["onnx", "fused", "integer", "qdq", "ort", "torchscript", "tflite"]
 parser = argparse.ArgumentParser()
-parser.add_argument("--only", default="")
+parser.add_argument("--only", default="deit.pqv", help="models whose name, as MODEL.SOURCE, has this in it")
 parser.add_argument("--way", default="")
 parser.add_argument("--full", action="store_true")
 parser.add_argument("--folder", type=Path)
