@@ -39,9 +39,10 @@ export function withWeight(b: Builder, { op, inputs, attributes }: Node, weight:
 /** Which input the weight of a convolution, or a look-up, is. */
 export const weightInput = (op: string): number => (op === 'Gather' ? 0 : 1);
 
-/** A constant that takes the place, and the name, of one that nobody else reads. */
+/** A constant of another shape. Its name is free in any graph, so that graphs in memory and read again count alike. */
 function reshaped({ graph }: Builder, { name, tensor }: Value, shape: readonly number[]): Value {
-  return graph.addConstant(graph.uniqueName(name), Tensor.float32(shape, tensor!.floats));
+  const own = `${name}_${shape.length}d`;
+  return graph.addConstant(graph.uniqueName(own), Tensor.float32(shape, tensor!.floats));
 }
 
 /** A convolution of other operands. */
