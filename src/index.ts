@@ -167,6 +167,7 @@ export {
   weightKinds,
 } from './quantize/backends.ts';
 export type { CalibrationData } from './quantize/calibrate.ts';
+export type { QuantizationFields } from './quantize/describe.ts';
 export { type DynamicOptions, quantizeDynamic } from './quantize/dynamic.ts';
 export { type FakeQuantization, fakeQuantize } from './quantize/fake.ts';
 export { type Float16Options, toFloat16 } from './quantize/float16.ts';

@@ -24,7 +24,7 @@ beforeAll(async () => {
 
 /** All of them, or a few from all over. */
 const some = (all: readonly number[], few: number): number[] => {
-  const step = everywhere ? 1 : Math.max(1, Math.floor(all.length / few));
+  const step = everywhere ? 1 : Math.max(1, Math.ceil(all.length / few));
   return all.filter((_, i) => i % step === 0);
 };
 const renames = ({ rename }: Counts): number[] => Array.from({ length: rename }, (_, i) => i + 1);
