@@ -1,6 +1,6 @@
 """Models that onnxruntime quantized (foreign_models.py), read, and written in every form and format.
 
-    python conformance/check_foreign.py [--only PART] [--way PART] [--full] [--folder FOLDER]
+    python conformance/judge_foreign.py [--only PART] [--way PART] [--full] [--folder FOLDER]
 
 Each file must have the parameters, multiply-accumulates and blocks of the float model; as it was read it must give what the file gives (ONNX
 Runtime, its optimizer on or off), and so must what it is written as where it can be: nearer than the file is to the float model, as far as
