@@ -83,7 +83,9 @@ def losses_of_torchrun(folder):
 
 LEVIT = json.dumps({"img_size": 64, "embed_dim": [32, 48, 64], "num_heads": [2, 2, 2], "depth": [1, 1, 1], "key_dim": 8})
 
-# Title, processes, epochs of one update each, how far the losses may be apart in the end, options.
+# Title, processes, epochs of one update each, how far the losses may be apart in the end, options. Where numbers are rounded to
+# int8 they may be that far apart from the first step on: a weight that changes in its last bit (1e-7) tips numbers to the next whole one, and
+# moves the loss in PyTorch alone by up to 8.5e-4.
 RECIPES = [
     ("AdamW, clipped, 200 steps", 1, 200, 1e-2, ["--lr", "1e-4"]),
     ("two processes, accumulated, running mean", 2, 6, 1e-4, ["--batch-size", "32", "--accumulate", "2", "--ema-decay", "0.8", "--lr", "1e-4"]),
@@ -119,7 +121,8 @@ def compare_losses(folder, env):
             continue
         apart = abs(ours - theirs) / theirs
         text = f"{len(ours)} steps, loss {ours[0]:.4f} to {ours[-1]:.4f}, apart {apart[0]:.1e} at first, {apart[-1]:.1e} in the end"
-        report(title, apart[0] < 1e-4 and apart[-1] < allowed and ours[-1] < ours[0], text)
+        at_first = allowed if "--qat" in options else 1e-4
+        report(title, apart[0] < at_first and apart[-1] < allowed and ours[-1] < ours[0], text)
 
 
 def top1(model, env):

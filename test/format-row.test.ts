@@ -9,7 +9,7 @@ const at = scratch();
 /** A format of its own folder: the parameters' names as JSON, and a runtime that takes its time over them. */
 const plain = `
 import { readFileSync, writeFileSync } from 'node:fs';
-import { z } from 'zod';
+import * as z from 'zod';
 import { parameters } from '../../graph/parameters.ts';
 import { format } from '../format.ts';
 

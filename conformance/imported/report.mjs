@@ -76,7 +76,7 @@ it is, to 1e-4 (float16: 5e-3); has the multiply-accumulates of the same model b
 can be pruned by magnitude and by gradients, taking 30 % of its parameters where that much goes of the native one, of three of them the very channels that the native one loses;
 training makes the loss fall; it can be quantized to int8 and to FP16 and be written as TorchScript.
 
-Files that onnxruntime quantized have a judge of their own, \`conformance/judge_foreign.py\` ([quantization.md](quantization.md#files-that-another-tool-quantized)).
+Files that onnxruntime quantized have a judge of their own, \`conformance/check_foreign.py\` ([quantization.md](quantization.md#files-that-another-tool-quantized)).
 
 This page is written by \`conformance/imported/check_imported.mjs\`. ${total.good} of ${total.asked} cells hold
 (${((100 * total.good) / total.asked).toFixed(1)} %).

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { z } from 'zod';
+import * as z from 'zod';
 import { UserError } from './errors.ts';
 import { optionsOf, validated } from './options.ts';
 

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { type Augmentation, eraseModes } from './augmentation.ts';
 
 const probability = (description: string) =>

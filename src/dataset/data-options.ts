@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { classOrders } from './class-order.ts';
 
 /** How a data set is read. */

@@ -1,6 +1,6 @@
 import { readFile, stat } from 'node:fs/promises';
 import { basename, dirname, join, relative, resolve, sep } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { UserError } from '../common/errors.ts';
 import { parseJsonAs } from '../common/json.ts';
 import { quoted } from '../common/quoted.ts';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Graph } from '../graph/graph.ts';
 import { type EncodedModel, encodeOnnx, externalAbove, weightBytes } from '../onnx/write.ts';
 import { optimizeForOrt } from '../optimize/optimize.ts';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import type { InputForm } from './model-input.ts';
 import { runners } from './runners.ts';
 import type { Fit } from './variant.ts';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { type ModelPrecision, modelPrecisions } from '../quantize/record.ts';
 import type { Expectation } from './judge.ts';
 import type { InputForm } from './model-input.ts';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { UserError } from '../common/errors.ts';
 import { validated } from '../common/options.ts';
 import type { Dataset } from '../dataset/dataset.ts';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { inModelOrder } from '../dataset/class-order.ts';
 import type { Batch, Dataset } from '../dataset/dataset.ts';
 import { batches } from '../dataset/loader.ts';

@@ -1,7 +1,7 @@
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { UserError } from '../common/errors.ts';
 import { fileError, makeFolder } from '../common/files.node.ts';
 import { isRunning, removeLeftovers } from '../common/leftovers.node.ts';

@@ -1,5 +1,5 @@
 import { availableParallelism } from 'node:os';
-import { z } from 'zod';
+import * as z from 'zod';
 import { UserError } from '../common/errors.ts';
 import { validated } from '../common/options.ts';
 import { dataForms } from '../dataset/data-forms.ts';

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { writeFileWhole } from '../common/files.node.ts';
 
 /** What a finished stage leaves: its result, and what tells whether that and the stage's files are still whole. */

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { validated } from '../common/options.ts';
 import type { Graph, Value } from '../graph/graph.ts';
 import { connectBoxes, distinctBoxes, headDimGroups, headGroups } from './attention-groups.ts';

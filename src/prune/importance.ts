@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { Random } from '../common/random.ts';
 import type { Value } from '../graph/graph.ts';
 import { Tensor } from '../graph/tensor.ts';

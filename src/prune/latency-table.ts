@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Graph } from '../graph/graph.ts';
 
 /** Of the model that ships: as it is pruned, or with dynamic int8 layers. */

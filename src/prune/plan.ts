@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { validated } from '../common/options.ts';
 import { globMatcher } from '../graph/glob.ts';
 import type { PruningGroup } from './group.ts';

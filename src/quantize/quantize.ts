@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { validated } from '../common/options.ts';
 import type { Progress } from '../common/progress.ts';
 import type { Graph } from '../graph/graph.ts';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { modelPrecisions } from '../quantize/record.ts';
 
 const count = z.number().int().nonnegative();

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { encodeSafetensors, readSafetensors } from '../checkpoint/safetensors.ts';
 import { FileReader, writeFileWhole } from '../common/files.node.ts';
 import { parseJson } from '../common/json.ts';

@@ -20,7 +20,9 @@ interface TimmHub {
 
 let table: TimmHub | undefined;
 const timmHub = (): TimmHub => {
-  table ??= JSON.parse(readFileSync(new URL('./data/timm-hub.json', import.meta.url), 'utf8')) as TimmHub;
+  table ??= JSON.parse(
+    readFileSync(new URL('../zoo/data/timm-hub.json', import.meta.url), 'utf8'),
+  ) as TimmHub;
   return table;
 };
 

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Progress } from '../common/progress.ts';
 import type { Preprocessing } from '../dataset/preprocessing.ts';
 import { preprocessingOptions } from '../dataset/preprocessing-options.ts';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { UserError } from '../common/errors.ts';
 import { parseJsonAs } from '../common/json.ts';
 import {

@@ -3,5 +3,6 @@ import { provideTimmModels, type TimmModels } from './timm-models.ts';
 
 /** Importing this file provides the table of timm's architectures from the package's own folder. */
 provideTimmModels(
-  () => JSON.parse(readFileSync(new URL('./data/timm-models.json', import.meta.url), 'utf8')) as TimmModels,
+  () =>
+    JSON.parse(readFileSync(new URL('../zoo/data/timm-models.json', import.meta.url), 'utf8')) as TimmModels,
 );

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { join, relative, sep } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { z } from 'zod';
+import * as z from 'zod';
 import { UserError } from '../../common/errors.ts';
 import { parseJsonAs } from '../../common/json.ts';
 import { type Progress, silent } from '../../common/progress.ts';

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { z } from 'zod';
+import * as z from 'zod';
 import { writeFileWhole } from '../../common/files.node.ts';
 import { litertFiles } from '../../runtime/runtimes.node.ts';
 import { format } from '../format.ts';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { FileReader, writeFileWhole } from '../../common/files.node.ts';
 import type { Graph } from '../../graph/graph.ts';
 import { optimizeForTorch } from '../../optimize/optimize-for-torch.ts';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { Float, Global, instance, type Pickled, Tuple, tuple } from '../../checkpoint/torch/pickle.ts';
 import type { Graph } from '../../graph/graph.ts';
 import { archive, className, file, intListPickle, TensorStore } from './archive.ts';

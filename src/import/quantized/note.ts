@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { parseJsonAs } from '../../common/json.ts';
 import type { Graph } from '../../graph/graph.ts';
 

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { UserError } from '../../common/errors.ts';
 import { augmentationOf, augmentOptions } from '../../dataset/augment-options.ts';
 import { finetune, finetuneModelOptions } from '../../library/finetune.ts';

@@ -1,6 +1,6 @@
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { readText } from '../../checkpoint/open.node.ts';
 import { UserError } from '../../common/errors.ts';
 import { writeFileWhole } from '../../common/files.node.ts';

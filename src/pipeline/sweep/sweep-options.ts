@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { compensations } from '../../prune/compensate.ts';
 import { headDimKinds } from '../../prune/group.ts';
 import { importances } from '../../prune/importance.ts';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { cost, type SweepRow } from './rows.ts';
 
 /** What a model must keep to, each where it is given. */

@@ -1,8 +1,8 @@
 import { createHash, type Hash } from 'node:crypto';
 import { cpSync, existsSync, readFileSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { z } from 'zod';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import * as z from 'zod';
 import { UserError } from '../../common/errors.ts';
 import { fileError, makeFolder, writeFilesWhole, writeFileWhole } from '../../common/files.node.ts';
 import type { Progress } from '../../common/progress.ts';
@@ -18,7 +18,7 @@ import { type Job, jobOf } from './job.ts';
 import { trainableModule } from './module.ts';
 
 /** The Python that is run, as it lies in this package. */
-const trainerFolder = fileURLToPath(new URL('trainer', import.meta.url));
+const trainerFolder = dirname(createRequire(import.meta.url).resolve('#trainer'));
 
 /** What a training leaves in the folder of its job. */
 export const jobFiles = {

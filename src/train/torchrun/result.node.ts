@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { openCheckpoint } from '../../checkpoint/open.node.ts';
 import { parseJsonAs } from '../../common/json.ts';
 import type { Graph } from '../../graph/graph.ts';

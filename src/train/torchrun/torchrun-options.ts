@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** What trains, and how the processes of `torchrun` are started. */
 export const torchrunOptions = z.strictObject({
