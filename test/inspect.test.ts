@@ -1,9 +1,16 @@
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { writePickle } from '../src/checkpoint/torch/pickle.ts';
+import { writeZip } from '../src/checkpoint/torch/zip.ts';
+import { formatFile } from '../src/cli/format-file.ts';
+import { exportModelFile } from '../src/export/export-file.node.ts';
 import { Builder } from '../src/graph/builder.ts';
 import { Graph } from '../src/graph/graph.ts';
 import { Tensor } from '../src/graph/tensor.ts';
-import { writeOnnx } from '../src/onnx/write.ts';
+import { concatenate, writeOnnx } from '../src/onnx/write.ts';
+import { inspectFile, runtimeFormat } from '../src/pipeline/commands/inspect-file.node.ts';
+import { onnxruntime } from '../src/runtime/onnxruntime.node.ts';
+import { loadModel } from '../src/zoo/load.node.ts';
 import { pqv, scratch, tinyArgs } from './command.ts';
 
 const at = scratch();
@@ -108,6 +115,81 @@ it('takes the preprocessing and the names of the classes from the files beside a
   writeFileSync(at('export', 'config.json'), '{');
   const broken = await pqv('inspect', at('export', 'onnx', 'model.onnx'));
   expect(broken).toMatchObject({ code: 2, stderr: expect.stringMatching(/config\.json is not JSON/) });
+});
+
+describe('files for runtimes', () => {
+  it('tells what a .tflite file says of itself, and whether its card is of it', async () => {
+    const path = at('m.tflite');
+    await exportModelFile(onnxruntime, await loadModel(at('model')), 'tflite', path);
+    const { stdout } = await pqv('inspect', path);
+    expect(stdout).toMatch(/^ +input +pixel_values {2}float32 \[1, 28, 28, 1\]$/m);
+    expect(stdout).toMatch(/^ +output +logits {2}float32 \[1, 10\]/m);
+    expect(stdout).toMatch(/^ +images +28 x 28, grey, /m);
+    expect(stdout).toMatch(/^ +card +m\.tflite\.json fits: fp32, takes pixel_values /m);
+    expect(stdout).toMatch(/golden sample: best \d/);
+    expect(stdout).toMatch(/^FULLY_CONNECTED +9$/m);
+
+    const bytes = readFileSync(path);
+    expect(await inspectFile(path, runtimeFormat(path)!)).toMatchObject({
+      format: 'tflite',
+      bytes: bytes.length,
+      contents: {
+        operators: { FULLY_CONNECTED: 9, SOFTMAX: 2 },
+        model: { preprocessing: { from: 'model' } },
+      },
+      card: { fits: true, golden: { top5: expect.any(Array) } },
+    });
+
+    writeFileSync(path, Buffer.concat([bytes, Buffer.alloc(1)]));
+    const changed = await inspectFile(path, runtimeFormat(path)!);
+    expect(formatFile(changed)).toMatch(/card +m\.tflite\.json is of another file/);
+    writeFileSync(path, bytes.subarray(0, bytes.length / 2));
+    expect(await pqv('inspect', path)).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(/^pqv: error: .*m\.tflite is truncated or damaged: [^\n]*\n$/),
+    });
+  });
+
+  it('looks into .ort files, and tells files of PyTorch from weights', async () => {
+    const model = await loadModel(at('model'));
+    for (const [format, name] of [
+      ['ort', 'm.ort'],
+      ['ptl', 'm.ptl'],
+      ['torchscript', 'm.pt'],
+    ] as const) {
+      await exportModelFile(onnxruntime, model, format, at(name));
+      const found = await inspectFile(at(name), runtimeFormat(at(name))!);
+      expect(found).toMatchObject({ format, card: { fits: true, classNames: null } });
+      if (format !== 'ort') continue;
+      expect(found.contents).toMatchObject({
+        inputs: [{ name: 'pixel_values', dtype: 'float32', shape: ['N', 1, 28, 28] }],
+        outputs: [{ name: 'logits' }],
+        operators: { Conv: 1, Softmax: 2 },
+        model: { preprocessing: { inputSize: [1, 28, 28] } },
+      });
+      expect(found.contents!.weights[0]).toMatchObject({ dtype: 'float32' });
+    }
+    writeFileSync(
+      at('weights.pt'),
+      concatenate([...writeZip([{ name: 'w/data.pkl', bytes: () => writePickle(new Map()) }])]),
+    );
+    expect(runtimeFormat(at('weights.pt'))).toBeUndefined();
+  });
+
+  it('says in one line what is none, and what is for models', async () => {
+    for (const [name, line] of [
+      ['odd.ptl', /odd\.ptl is no file for PyTorch Lite/],
+      ['odd.ort', /odd\.ort is no ORT file/],
+    ] as const) {
+      writeFileSync(at(name), 'nonsense, longer than eight bytes');
+      await expect(inspectFile(at(name), runtimeFormat(at(name))!)).rejects.toThrow(line);
+    }
+    const { code, stderr } = await pqv('inspect', at('odd.ort'), '--groups');
+    expect(stderr).toMatch(
+      /^pqv: error: --groups is for models, and .*odd\.ort is a file for a runtime[^\n]*\n$/,
+    );
+    expect(code).toBe(2);
+  });
 });
 
 describe('--groups', () => {

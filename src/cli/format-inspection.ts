@@ -24,9 +24,10 @@ export function formatInspection(found: Inspection, all = false): string {
     .replace('\n\n', '\n');
 }
 
-type Row = readonly [label: string, text: string];
+export type Row = readonly [label: string, text: string];
 
-const aligned = (rows: readonly Row[]): string =>
+/** A label and a text a line. */
+export const aligned = (rows: readonly Row[]): string =>
   rows.map(([label, text]) => `  ${label.padEnd(12)}  ${text}`).join('\n');
 
 function facts(found: Inspection): Row[] {
@@ -37,9 +38,7 @@ function facts(found: Inspection): Row[] {
     preprocessingFrom: from === 'model' ? undefined : from,
   });
   const size = [`${count(found.parameters)}, ${formatBytes(found.bytes)}`, found.precision ?? 'float32'];
-  const names = classNames
-    ? `: ${classNames.slice(0, 3).join(', ')}${classNames.length > 3 ? ', ...' : ''}`
-    : '';
+  const names = classNames ? namesOf(classNames) : '';
   return [
     ['parameters', [...size, ...(found.stateHash ? [`state hash ${found.stateHash}`] : [])].join(', ')],
     ['MACs', `${gmacs(found.macs)} an image${leftOut(found)}`],
@@ -55,6 +54,10 @@ function facts(found: Inspection): Row[] {
     ...history.map((line, i): Row => [i === 0 ? 'history' : '', line]),
   ];
 }
+
+/** `: tench, goldfish, great white shark, ...` */
+export const namesOf = (names: readonly string[]): string =>
+  `: ${names.slice(0, 3).join(', ')}${names.length > 3 ? ', ...' : ''}`;
 
 /** What the count is without. */
 const leftOut = ({ uncounted: [first, ...others] }: Inspection): string =>

@@ -129,6 +129,20 @@ export function refuseDevices(path: string): void {
   if (!stat.isFile()) throw new UserError(`can't read ${path}: it is not a regular file`);
 }
 
+/** Bytes of a file that is taken into memory at most. */
+const mostInMemory = 2 ** 31 - 1;
+
+/** All of a file. @throws UserError when it can't be read, or has more than 2 GB */
+export function readWholeFile(path: string): Uint8Array {
+  const file = new FileReader(path);
+  try {
+    if (file.size > mostInMemory) throw new UserError(`can't read ${path}: it has more than 2 GB`);
+    return file.read(0, file.size);
+  } finally {
+    file.close();
+  }
+}
+
 /** A file open for reading at any place. Reads are checked against its size. */
 export class FileReader {
   readonly path: string;

@@ -12,6 +12,7 @@ import { writeChecked } from './artifact.node.ts';
 import { fileCard } from './file-card.ts';
 import type { Format } from './format.ts';
 import { formatNamed, formatOfFile, formats } from './formats.node.ts';
+import { cardOf } from './read-card.node.ts';
 
 /** A file that ships. */
 export interface Artifact {
@@ -60,7 +61,7 @@ export async function exportModelFile(
     (draft) => row.write({ ...target, path: draft }),
     async (draft) => {
       const reason = await row.verify({ ...target, path: draft });
-      const file = { bytes: statSync(draft).size, sha256: await digest(draft) };
+      const file = { bytes: statSync(draft).size, sha256: await fileDigest(draft) };
       const facts = await fileCard(engine, { source: graph, written, side: app }, row, file);
       writeFileWhole(cardOf(draft), `${JSON.stringify(facts, null, 2)}\n`);
       return reason;
@@ -75,10 +76,8 @@ export async function exportModelFile(
   return { format, file: path, card, bytes, verified: notRun ? 'structure' : 'run', notes };
 }
 
-/** Where the card of a file lies. */
-export const cardOf = (path: string): string => `${path}.json`;
-
-async function digest(path: string): Promise<string> {
+/** SHA-256 of a file, in hexadecimal. */
+export async function fileDigest(path: string): Promise<string> {
   const hash = createHash('sha256');
   for await (const piece of createReadStream(path)) hash.update(piece);
   return hash.digest('hex');

@@ -3,6 +3,7 @@ import type { OptionsSchema } from '../common/options.ts';
 import type { Graph } from '../graph/graph.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import type { Engine } from '../runtime/session.ts';
+import type { FileContents } from './file-contents.ts';
 
 /** A file to be written, or just written and to be checked. */
 export interface Target<Options> {
@@ -36,6 +37,13 @@ export interface Format<Schema extends OptionsSchema = OptionsSchema> {
    * @throws Error when the file is broken or computes something else than the graph
    */
   verify(target: Target<z.output<Schema>>): Promise<string | undefined>;
+  /** Whether a file is one of it, where its name alone does not tell. */
+  isOne?(path: string): boolean;
+  /**
+   * What a file of it holds, whoever wrote it; without it only that is told which its card says.
+   * @throws UserError when it is no such file, or is damaged
+   */
+  contents?(path: string): FileContents;
 }
 
 /** A row of the table; the check that `write` and `verify` take the options declared is made here. */

@@ -1,9 +1,11 @@
 import * as z from 'zod';
 import { UserError } from '../common/errors.ts';
+import { readWholeFile } from '../common/files.node.ts';
 import { withDequantizedKernels } from '../quantize/forms.ts';
 import { onnxruntimeFiles } from '../runtime/runtimes.node.ts';
 import { format } from './format.ts';
 import { deployable } from './onnx.ts';
+import { ortContents } from './ort-contents.ts';
 import { verifyArtifact } from './verify.ts';
 
 /**
@@ -37,4 +39,5 @@ export const ortFormat = format({
     await verifyArtifact(engine, graph, path);
     return undefined;
   },
+  contents: (path) => ortContents(readWholeFile(path), path),
 });

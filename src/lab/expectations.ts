@@ -1,11 +1,11 @@
 import { Random } from '../common/random.ts';
+import type { Card, CardTiles } from '../export/card-schema.ts';
 import { softmax } from '../export/golden-sample.ts';
 import { Tensor } from '../graph/tensor.ts';
 import type { Engine, Session } from '../runtime/session.ts';
 import { type Expectation, judge } from './judge.ts';
 import { type InputForm, inputOf } from './model-input.ts';
 import { tilesOf } from './text.ts';
-import type { Card, CardTiles } from './variant.ts';
 
 /** Random images beside the golden sample. */
 const moreSamples = 2;

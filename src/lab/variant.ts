@@ -1,5 +1,5 @@
-import * as z from 'zod';
-import { type ModelPrecision, modelPrecisions } from '../quantize/record.ts';
+import type { Card, CardTiles } from '../export/card-schema.ts';
+import type { ModelPrecision } from '../quantize/record.ts';
 import type { Expectation } from './judge.ts';
 import type { InputForm } from './model-input.ts';
 
@@ -39,52 +39,6 @@ export interface Fit {
   readonly cropPct: number;
   readonly cropMode: 'center' | 'squash' | 'border';
 }
-
-const tilesSchema = z.object({
-  width: z.number().int().min(1).max(4096),
-  height: z.number().int().min(1).max(4096),
-  channels: z.union([z.literal(1), z.literal(3)]),
-  pixels: z.base64(),
-});
-/** Tiles as cards hold them: pixels in base64. */
-export type CardTiles = z.output<typeof tilesSchema>;
-
-const tensorSchema = z.object({
-  name: z.string(),
-  dtype: z.string().nullable(),
-  shape: z.array(z.union([z.number(), z.string()])),
-});
-
-/** What of a file's card (docs/app-files.md) is used here. */
-export const cardSchema = z.object({
-  format: z.string(),
-  sha256: z.string(),
-  precision: z.enum(modelPrecisions),
-  inputs: z.array(tensorSchema).min(1),
-  outputs: z.array(tensorSchema).min(1),
-  image: z
-    .object({
-      layout: z.enum(['NCHW', 'NHWC']),
-      scale: z.array(z.number()),
-      offset: z.array(z.number()),
-      preprocessing: z.object({
-        inputSize: z.tuple([z.number(), z.number(), z.number()]),
-        cropPct: z.number().gt(0),
-        cropMode: z.enum(['center', 'squash', 'border']),
-      }),
-    })
-    .nullable(),
-  scores: z.string().nullable(),
-  classNames: z.array(z.string()).nullable(),
-  golden: z
-    .object({
-      image: tilesSchema,
-      top5: z.array(z.object({ index: z.number().int(), score: z.number() })),
-      tolerance: z.number(),
-    })
-    .nullable(),
-});
-export type Card = z.output<typeof cardSchema>;
 
 /** Values of an input at most, whatever a card says. */
 const mostPixels = 2 ** 26;

@@ -3,17 +3,18 @@ import { existsSync, mkdirSync, readFileSync, realpathSync, statSync } from 'nod
 import { basename, join, relative, resolve, sep } from 'node:path';
 import { UserError } from '../common/errors.ts';
 import { fileError, refuseDevices } from '../common/files.node.ts';
-import { parseJsonAs } from '../common/json.ts';
 import type { Progress } from '../common/progress.ts';
-import { cardOf, exportModelFile } from '../export/export-file.node.ts';
+import type { Card } from '../export/card-schema.ts';
+import { exportModelFile } from '../export/export-file.node.ts';
 import { formatOfFile } from '../export/formats.node.ts';
+import { cardOf, readCard } from '../export/read-card.node.ts';
 import { openModel } from '../pipeline/open.node.ts';
 import { readReport } from '../report/files.node.ts';
 import type { Report } from '../report/schema.ts';
 import { stageRows, trainedStage } from '../report/summary.ts';
 import type { Engine } from '../runtime/session.ts';
 import { expectationOf, goldenExpectation, outputsOf, samplesFor } from './expectations.ts';
-import { type Card, cardSchema, inputForm, type Variant } from './variant.ts';
+import { inputForm, type Variant } from './variant.ts';
 
 export interface Collecting {
   readonly engine: Engine;
@@ -280,9 +281,4 @@ function list(
     return undefined;
   }
   return { path, file, name, format, card, sha256, bytes: bytes.length };
-}
-
-function readCard(path: string): Card | undefined {
-  const place = cardOf(path);
-  return existsSync(place) ? parseJsonAs(cardSchema, readFileSync(place, 'utf8'), place) : undefined;
 }

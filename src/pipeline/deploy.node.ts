@@ -1,8 +1,9 @@
 import { copyFileSync, existsSync } from 'node:fs';
 import { basename, join, relative } from 'node:path';
 import { makeFolder } from '../common/files.node.ts';
-import { cardOf, exportModelFile } from '../export/export-file.node.ts';
+import { exportModelFile } from '../export/export-file.node.ts';
 import { formatNamed } from '../export/formats.node.ts';
+import { cardOf } from '../export/read-card.node.ts';
 import { countMacs } from '../graph/cost.ts';
 import type { Graph } from '../graph/graph.ts';
 import { type Accuracy, evaluate } from '../measure/accuracy.ts';

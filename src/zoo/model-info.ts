@@ -64,6 +64,9 @@ export function modelInfo(graph: Graph): ModelInfo {
   return parseJsonAs(infoSchema, text, `the model's note "${key}"`);
 }
 
+/** Whether a graph has notes on itself, so that nothing about it is inferred. */
+export const saysWhatItIs = (graph: Graph): boolean => graph.metadata.has(key);
+
 /** The name of the architecture a graph was built from; undefined for a graph from elsewhere. */
 export function architectureName(graph: Graph): string | undefined {
   return graph.metadata.has(key) ? modelInfo(graph).architecture : undefined;

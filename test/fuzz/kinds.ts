@@ -1,3 +1,6 @@
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fromBinary, toBinary } from '@bufbuild/protobuf';
 import sharp from 'sharp';
 import { encodeSafetensors, inMemory, readSafetensors } from '../../src/checkpoint/safetensors.ts';
@@ -16,6 +19,10 @@ import { writeZip } from '../../src/checkpoint/torch/zip.ts';
 import { parseJsonAs } from '../../src/common/json.ts';
 import type { Random } from '../../src/common/random.ts';
 import { decodeImage } from '../../src/dataset/decode.node.ts';
+import { ortFormat } from '../../src/export/ort.node.ts';
+import { ortContents } from '../../src/export/ort-contents.ts';
+import { tfliteContents } from '../../src/export/tflite/contents.ts';
+import { exportTflite } from '../../src/export/tflite/export.ts';
 import { countMacs } from '../../src/graph/cost.ts';
 import type { Graph } from '../../src/graph/graph.ts';
 import { Tensor } from '../../src/graph/tensor.ts';
@@ -199,6 +206,29 @@ const scores = scoreRecord(
   scoredGroups.map(({ size }) => new Float64Array(size).fill(1)),
 );
 
+/** Files for runtimes, made once; a few bytes of them are changed each time. */
+const runtimeFiles = {
+  tflite: lazily(() => exportTflite(onnxruntime, tiny())),
+  ort: lazily(async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'pqv-fuzz-'));
+    try {
+      const path = join(folder, 'm.ort');
+      await ortFormat.write({ engine: onnxruntime, graph: tiny(), path, options: {} });
+      return readFileSync(path);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  }),
+};
+
+function lazily<T>(make: () => Promise<T>): () => Promise<T> {
+  let made: Promise<T> | undefined;
+  return () => {
+    made ??= make();
+    return made;
+  };
+}
+
 const imageFormats = ['jpeg', 'png', 'webp', 'gif', 'tiff'] as const;
 
 /** By name. */
@@ -252,6 +282,14 @@ export const kinds: Readonly<Record<string, Kind>> = {
       const record = parseJsonAs(scoreRecordSchema, text(bytes), 'scores.json');
       planPruning(scoredGroups, scoresIn(record, scoredGroups), { ratio: 0.5 });
     },
+  },
+  tflite: {
+    make: async (random) => mutatedBytes(await runtimeFiles.tflite(), random),
+    use: (bytes) => tfliteContents(bytes, 'model.tflite'),
+  },
+  ort: {
+    make: async (random) => mutatedBytes(await runtimeFiles.ort(), random),
+    use: (bytes) => ortContents(bytes, 'model.ort'),
   },
   image: {
     async make(random) {

@@ -1,9 +1,9 @@
-import { readFileSync } from 'node:fs';
 import * as z from 'zod';
-import { writeFileWhole } from '../../common/files.node.ts';
+import { readWholeFile, writeFileWhole } from '../../common/files.node.ts';
 import { litertFiles } from '../../runtime/runtimes.node.ts';
 import { format } from '../format.ts';
 import { checkTflite } from './check-file.ts';
+import { tfliteContents } from './contents.ts';
 import { exportTflite } from './export.ts';
 
 /** `.tflite`, read back and checked by its structure. */
@@ -18,7 +18,8 @@ export const tfliteFormat = format({
     writeFileWhole(path, await exportTflite(engine, graph));
   },
   async verify({ path }) {
-    checkTflite(readFileSync(path));
+    checkTflite(readWholeFile(path));
     return 'no LiteRT is at hand';
   },
+  contents: (path) => tfliteContents(readWholeFile(path), path),
 });

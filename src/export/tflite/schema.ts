@@ -16,6 +16,31 @@ export const tensorTypes: { readonly [T in DataType]?: number } = {
   int8: 9,
 };
 
+/** All of `TensorType` by number: its name, and bits of an element where all have as many. */
+export const storedTypes: readonly (readonly [name: string, bits: number | undefined])[] = [
+  ['float32', 32],
+  ['float16', 16],
+  ['int32', 32],
+  ['uint8', 8],
+  ['int64', 64],
+  ['string', undefined],
+  ['bool', 8],
+  ['int16', 16],
+  ['complex64', 64],
+  ['int8', 8],
+  ['float64', 64],
+  ['complex128', 128],
+  ['uint64', 64],
+  ['resource', undefined],
+  ['variant', undefined],
+  ['uint32', 32],
+  ['uint16', 16],
+  ['int4', 4],
+  ['bfloat16', 16],
+  ['int2', 2],
+  ['uint4', 4],
+];
+
 /** Places of fields in the tables that carry the model. */
 export const fields = {
   model: {
@@ -27,12 +52,22 @@ export const fields = {
     metadata: 6,
     signatures: 7,
   },
-  operatorCode: { deprecatedCode: 0, version: 2, code: 3 },
+  operatorCode: { deprecatedCode: 0, custom: 1, version: 2, code: 3 },
   subgraph: { tensors: 0, inputs: 1, outputs: 2, operators: 3, name: 4 },
-  tensor: { shape: 0, type: 1, buffer: 2, name: 3, quantization: 4, hasRank: 8 },
+  tensor: {
+    shape: 0,
+    type: 1,
+    buffer: 2,
+    name: 3,
+    quantization: 4,
+    sparsity: 6,
+    shapeSignature: 7,
+    hasRank: 8,
+    externalBuffer: 10,
+  },
   quantization: { scale: 2, zeroPoint: 3, dimension: 6 },
   operator: { code: 0, inputs: 1, outputs: 2, optionsType: 3, options: 4 },
-  buffer: { data: 0 },
+  buffer: { data: 0, offset: 1, size: 2 },
   metadata: { name: 0, buffer: 1 },
   signature: { inputs: 0, outputs: 1, key: 2, subgraph: 4 },
   tensorMap: { name: 0, tensor: 1 },

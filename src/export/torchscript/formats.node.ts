@@ -1,4 +1,6 @@
 import * as z from 'zod';
+import { readZip } from '../../checkpoint/torch/zip.ts';
+import { UserError } from '../../common/errors.ts';
 import { FileReader, writeFileWhole } from '../../common/files.node.ts';
 import type { Graph } from '../../graph/graph.ts';
 import { optimizeForTorch } from '../../optimize/optimize-for-torch.ts';
@@ -25,6 +27,7 @@ export const torchScriptFormat = format({
     readBack(path, 'torchscript');
     return judged(engine, graph, path);
   },
+  isOne: (path) => archiveHas(path, 'constants.pkl'),
 });
 
 /** `.ptl`, likewise; without XNNPACK a PyTorch refuses files for phones that have it. */
@@ -41,7 +44,21 @@ export const liteFormat = format({
     readBack(path, 'lite');
     return options.xnnpack ? 'only a PyTorch with XNNPACK could' : judged(engine, graph, path);
   },
+  isOne: (path) => archiveHas(path, 'bytecode.pkl'),
 });
+
+/** Whether a file is a zip archive with an entry of that name in its folder; a checkpoint of weights has neither code nor bytecode. */
+function archiveHas(path: string, entry: string): boolean {
+  const file = new FileReader(path);
+  try {
+    return readZip(file).some(({ name }) => name.slice(name.indexOf('/') + 1) === entry);
+  } catch (error) {
+    if (error instanceof UserError) return false;
+    throw error;
+  } finally {
+    file.close();
+  }
+}
 
 /** @throws Error when the archive does not hold together */
 function readBack(path: string, kind: 'torchscript' | 'lite'): void {

@@ -1,7 +1,8 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { makeFolder } from '../../common/files.node.ts';
-import { cardOf, exportModelFile } from '../../export/export-file.node.ts';
+import { exportModelFile } from '../../export/export-file.node.ts';
+import { cardOf } from '../../export/read-card.node.ts';
 import { countMacs } from '../../graph/cost.ts';
 import type { Graph } from '../../graph/graph.ts';
 import { prune } from '../../library/prune.ts';
