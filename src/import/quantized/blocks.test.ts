@@ -3,6 +3,7 @@ import { Builder } from '../../graph/builder.ts';
 import { checkGraph } from '../../graph/check.ts';
 import { countMacs } from '../../graph/cost.ts';
 import { Graph } from '../../graph/graph.ts';
+import { setParameters } from '../../graph/parameters.ts';
 import { Tensor } from '../../graph/tensor.ts';
 import { quantizationTitle } from '../../quantize/describe.ts';
 import { assertFullPrecision, quantization } from '../../quantize/record.ts';
@@ -49,4 +50,12 @@ it('a file of weights in blocks is known as such, and counted by its numbers', (
   expect(() => assertFullPrecision(graph, 'prune')).toThrow(
     'the model is already quantized (int4, weights only); pruning comes before quantization: prune the float32 model it came from',
   );
+});
+
+it('where parameters are on record their weights in blocks are among them', () => {
+  const graph = source();
+  setParameters(graph, ['fc.weight', 'fc.bias']);
+  importGraph(graph);
+  expect(graph.constants.get('fc.weight')?.dtype).toBe('uint8');
+  expect(parameterCount(graph)).toBe(rows * columns + columns);
 });

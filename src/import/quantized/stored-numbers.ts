@@ -11,7 +11,7 @@ const weighs: { readonly [O in OpName]?: 'weight' | 'handed on' } = {
 };
 
 /** What is put behind the name of a tensor for its integers. */
-const ending = /_quantized$/;
+const ending = /_(?:quantized|(?:DQ_)?Q[48])$/;
 
 /** Types whose elements are numbers here. */
 const plain = new Set<string | undefined>(['int8', 'uint8', 'int16', 'uint16', 'int32']);
@@ -29,7 +29,7 @@ export interface StoredWeights {
  * 2. A constant that the file rounds when it is run (`QuantizeLinear` of it) is stored rounded.
  * 3. Zero points of weights that are all 0 are left out.
  * 4. What is no weight of a layer (biases, norms, positions) is float32 again, the numbers that the integers stand for.
- * 5. `NAME_quantized` is called NAME, as the tensor that it was made from.
+ * 5. `NAME_quantized` (in blocks: `NAME_Q4`, `NAME_DQ_Q4`) is called NAME, as the tensor that it was made from.
  *
  * It does not fire on scales of blocks and on types of less than 8 bits.
  * @throws UserError at a scale or zero point that can't be what it says
