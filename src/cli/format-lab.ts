@@ -15,11 +15,27 @@ export function verdictText({ right, error }: Pick<ReportDeviceCell, 'right' | '
 /** A cell that ended, in a line: `Pixel 8: int8, LiteRT.js, WASM, 4 threads: 18.2 ms (p95 19.0 ms), 1.9 % off`. */
 export function cellLine(device: Device, cell: Cell): string | undefined {
   const [result] = deviceResults(device, [cell]).cells;
-  if (!result) return undefined;
-  const where = `${device.name}: ${cell.variant.title} .${result.format}, ${result.how}`;
+  return result && resultLine(device.name, cell.variant.title, result);
+}
+
+/** The same of a result as reports keep it. */
+export function resultLine(device: string, title: string, result: ReportDeviceCell): string {
+  const where = `${device}: ${title} .${result.format}, ${result.how}`;
   if (!result.latencyMs) return `${where}: failed: ${result.failed ?? 'nothing'}`;
-  const { median, p95 } = result.latencyMs;
-  return `${where}: ${formatMilliseconds(median)} (p95 ${formatMilliseconds(p95)}), ${verdictText(result)}`;
+  return `${where}: ${timesText(result.latencyMs, result.averaged)}, ${verdictText(result)}`;
+}
+
+/** `18.2 ms (p95 19.0 ms)`, of tools that tell no more `18.2 ms (mean)`. */
+export function timesText(
+  { median, p95 }: NonNullable<ReportDeviceCell['latencyMs']>,
+  averaged: boolean | undefined,
+): string {
+  const beside = [
+    averaged ? 'mean' : undefined,
+    p95 === undefined ? undefined : `p95 ${formatMilliseconds(p95)}`,
+  ];
+  const told = beside.filter((text) => text !== undefined).join(', ');
+  return told ? `${formatMilliseconds(median)} (${told})` : formatMilliseconds(median);
 }
 
 /** All devices' results, a table each. */
@@ -35,7 +51,12 @@ const row = (cell: ReportDeviceCell): string[] => [
   `${cell.name} .${cell.format}`,
   cell.how,
   ...(cell.latencyMs
-    ? [cell.latencyMs.median, cell.latencyMs.p95, cell.firstMs ?? 0].map(formatMilliseconds)
+    ? [
+        `${formatMilliseconds(cell.latencyMs.median)}${cell.averaged ? ' (mean)' : ''}`,
+        ...[cell.latencyMs.p95, cell.firstMs].map((value) =>
+          value === undefined ? '-' : formatMilliseconds(value),
+        ),
+      ]
     : ['-', '-', '-']),
   cell.failed === undefined ? verdictText(cell) : `failed: ${cell.failed}`,
 ];

@@ -2,8 +2,10 @@ import { UserError } from '../common/errors.ts';
 import type { Progress } from '../common/progress.ts';
 import { withDirectory } from '../pipeline/directory-lock.node.ts';
 import { readReport, writeReport } from '../report/files.node.ts';
-import type { ReportDevice } from '../report/schema.ts';
+import type { ReportDevice, ReportDeviceCell } from '../report/schema.ts';
 import { onnxruntime } from '../runtime/onnxruntime.node.ts';
+import { androidDevice } from './adb/adb.node.ts';
+import { measureNatively, type NativeRun } from './adb/measure.node.ts';
 import { isInstalled } from './assets.node.ts';
 import { type EmulatedName, emulated, runsEmulated } from './emulate.node.ts';
 import type { Manifest } from './protocol.ts';
@@ -116,6 +118,41 @@ export async function emulateLab(
   const resultsOf = (run: string) => [{ ...device, cells: cellsOf(run) }];
   const reports = await saveReports(variants, resultsOf, progress);
   return { variants: variants.map(shown), leftOut: collected.leftOut, devices: [device], reports };
+}
+
+export interface NativeLabOptions extends Omit<NativeRun, 'cell'> {
+  /** Also write `.tflite` files of stages that have none. */
+  readonly tflite: boolean;
+  /** Of the device, where there are several. */
+  readonly serial: string | undefined;
+  /** Told of a cell that ended, with its file's title. */
+  cell(device: string, title: string, cell: ReportDeviceCell): void;
+}
+
+/**
+ * Has an Android device that is connected by adb run the files of runs natively; part of each run's report as other devices are.
+ * @throws UserError when there is no adb, no device, none of the tools, or nothing to run
+ */
+export async function nativeLab(
+  sources: readonly string[],
+  { serial, ...options }: NativeLabOptions,
+): Promise<LabResult> {
+  const { progress, signal } = options;
+  const phone = await androidDevice(serial, { signal });
+  const collected = await collectVariants(sources, { engine: onnxruntime, progress, tflite: options.tflite });
+  const { variants } = collected;
+  const { device, of, leftOut } = await measureNatively(phone, variants, {
+    ...options,
+    cell: (name, { title }, cell) => options.cell(name, title, cell),
+  });
+  const cellsOf = (run: string) => device.cells.filter((cell) => of.get(cell)!.run === run);
+  const reports = await saveReports(variants, (run) => [{ ...device, cells: cellsOf(run) }], progress);
+  return {
+    variants: variants.map(shown),
+    leftOut: [...collected.leftOut, ...leftOut],
+    devices: [device],
+    reports,
+  };
 }
 
 /** The pictures that a run's report shows. */

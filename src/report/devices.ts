@@ -55,7 +55,7 @@ export function devicesSection(report: Report): Markup | undefined {
   rows.sort((a, b) => order.indexOf(a.name) - order.indexOf(b.name) || compare(keyOf(a), keyOf(b)));
   return html`<section>
 <h2>On devices</h2>
-<p>Median of one image in the browser; below it how far the outputs are from what the model must give. Wrong ones count for nothing.</p>
+<p>Median of one image; below it how far the outputs are from what the model must give. Wrong ones count for nothing.</p>
 <ul class="advice">${advice(report).map(adviceLine)}</ul>
 <div class="sideways"><table class="devices">
 <thead><tr><th scope="col">file</th>${devices.map(({ name }) => html`<th scope="col">${name}</th>`)}</tr></thead>
@@ -88,10 +88,11 @@ function adviceLine({ device, best, dense, top1 }: Advice): Markup {
     .join(', ')}.</li>`;
 }
 
-function cellMarkup({ latencyMs, right, error, failed }: ReportDeviceCell): Markup {
+function cellMarkup({ latencyMs, averaged, right, error, failed }: ReportDeviceCell): Markup {
   if (failed !== undefined) return html`<span class="bad" title="${failed}">failed</span>`;
   if (right === false) return html`<span class="bad">wrong</span><small>${offBy(error)} off</small>`;
-  const off = right === true ? `${offBy(error)} off` : 'not checked';
+  const checked = right === true ? `${offBy(error)} off` : 'not checked';
+  const off = averaged ? `mean, ${checked}` : checked;
   return html`${latencyMs ? formatMilliseconds(latencyMs.median) : 'right'}<small>${off}</small>`;
 }
 

@@ -116,11 +116,13 @@ const deviceCellSchema = z.looseObject({
   format: z.string(),
   /** Name and version of what ran it. */
   runtime: z.string(),
-  /** For people: `LiteRT.js, WASM, 4 threads`. */
+  /** For people: `LiteRT.js, WASM, 4 threads`, `LiteRT, native, 1 thread`. */
   how: z.string(),
   accelerator: z.enum(['wasm', 'webgpu', 'cpu']),
   threads: count.optional(),
-  latencyMs: latencySchema.optional(),
+  latencyMs: latencySchema.partial({ p95: true }).optional(),
+  /** What ran it tells no median: `latencyMs.median` is the mean. */
+  averaged: z.literal(true).optional(),
   /** Milliseconds of the first run, and of loading the file before it. */
   firstMs: z.number().nonnegative().optional(),
   loadMs: z.number().nonnegative().optional(),

@@ -8,7 +8,7 @@ import type { Serving } from '../../lab/serving.node.ts';
 import type { LabListener } from '../../lab/session.ts';
 import { type Precision, precisions } from '../../prune/latency-table.ts';
 import { formatBytes } from '../../report/format.ts';
-import { cellLine, formatLab } from '../format-lab.ts';
+import { cellLine, formatLab, resultLine } from '../format-lab.ts';
 import {
   type CommonOptions,
   command,
@@ -30,6 +30,10 @@ interface Options extends CommonOptions {
   runners: string[];
   tflite: boolean;
   emulate?: EmulatedName;
+  adb?: boolean;
+  adbSerial?: string;
+  adbBenchmarkModel?: string;
+  adbPerfTest?: string;
   latencyTable?: string;
   precision: Precision;
 }
@@ -42,6 +46,7 @@ export function labCommand(): Command {
     'pqv lab runs/mine --browser --json',
     'pqv lab runs/mine model.tflite --runs 100',
     'pqv lab runs/mine --emulate cortex-a76',
+    'pqv lab runs/mine --adb --adb-benchmark-model ./benchmark_model',
     'pqv lab deit/ --lan --latency-table phone.json',
   ])
     .argument(
@@ -71,6 +76,19 @@ export function labCommand(): Command {
       ).choices(Object.keys(emulations)),
     )
     .option(
+      '--adb',
+      'measure natively on an Android device connected by adb, with the tools of LiteRT (benchmark_model) and ONNX Runtime (onnxruntime_perf_test)',
+    )
+    .option('--adb-serial <serial>', 'with --adb: which device, where there are several')
+    .option(
+      '--adb-benchmark-model <file>',
+      "with --adb: LiteRT's benchmark_model for the device; default: the one in its /data/local/tmp",
+    )
+    .option(
+      '--adb-perf-test <file>',
+      'with --adb: onnxruntime_perf_test for the device; default: the one in its /data/local/tmp',
+    )
+    .option(
       '--latency-table <file>',
       'have one device time the pieces of a model, for pqv prune --latency-table; a table that is there is added to',
     )
@@ -83,15 +101,28 @@ export function labCommand(): Command {
     warnUnused(lab, {
       http: !options.lan && '--lan',
       precision: options.latencyTable === undefined && '--latency-table',
+      adbSerial: !options.adb && '--adb',
+      adbBenchmarkModel: !options.adb && '--adb',
+      adbPerfTest: !options.adb && '--adb',
     });
     const progress = await progressFor(options);
     const { qrCode } = await import('../../lab/qr-code.ts');
     const at = serving(options, progress, qrCode);
     if (options.latencyTable !== undefined)
       return table(sources, options.latencyTable, options, progress, at);
-    const { emulateLab, runLab } = await import('../../lab/lab.node.ts');
+    const { emulateLab, nativeLab, runLab } = await import('../../lab/lab.node.ts');
     if (options.emulate) {
       const result = await emulateLab(sources, options.emulate, { progress, signal: at.signal });
+      return print(options, result, () => labText(result));
+    }
+    if (options.adb) {
+      const { adbSerial: serial, adbBenchmarkModel, adbPerfTest, runs, warmup, seconds, tflite } = options;
+      const result = await nativeLab(sources, {
+        ...{ serial, runs, warmup, seconds, tflite, progress, signal: at.signal },
+        programs: { '--adb-benchmark-model': adbBenchmarkModel, '--adb-perf-test': adbPerfTest },
+        cell: (...ended) => progress.note(resultLine(...ended)),
+      });
+      for (const line of result.leftOut) progress.note(`left out: ${line}`);
       return print(options, result, () => labText(result));
     }
     const result = await runLab(sources, {
