@@ -1,4 +1,5 @@
-import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { beforeAll, describe, expect, it, vi } from 'vitest';
 import { Tensor } from '../src/graph/tensor.ts';
 import { type Report, reportSchema, stageNames } from '../src/report/schema.ts';
@@ -98,9 +99,34 @@ describe('a whole run', () => {
     expect(existsSync(at('run', 'backends', 'compared.onnx'))).toBe(false);
   });
 
-  it('is taken over stage by stage with --resume', async () => {
+  it('is taken over stage by stage with --resume, with what devices measured of files that are the same', async () => {
+    const report = readReport('run');
+    const sha256 = createHash('sha256')
+      .update(readFileSync(at('run', 'dense/deploy.onnx')))
+      .digest('hex');
+    const how = {
+      precision: 'fp32' as const,
+      format: 'onnx',
+      runtime: 'test',
+      how: 'test',
+      accelerator: 'cpu' as const,
+    };
+    const cells = ['dense', 'pruned'].map((name) => ({ ...how, name, file: `${name}/deploy.onnx`, sha256 }));
+    const facts = {
+      userAgent: '',
+      cores: 1,
+      isolated: true,
+      relaxedSimd: true,
+      measuredAt: '2026-01-01T00:00:00Z',
+    };
+    const devices = [{ name: 'a phone', ...facts, cells }];
+    writeFileSync(at('run', 'report.json'), JSON.stringify({ ...report, devices }));
     const again = await pqv(...whole, '--resume');
     expect(again.code).toBe(0);
+    expect(again.stderr).toContain(
+      'devices of the earlier report: 1 measurement kept, 1 dropped, whose files are others now: pruned/deploy.onnx\n',
+    );
+    expect(JSON.parse(again.stdout).devices).toMatchObject([{ name: 'a phone', cells: [{ name: 'dense' }] }]);
     for (const name of [...stageNames, 'artifacts', 'backends']) {
       expect(again.stderr).toContain(`${name}: taken over from the earlier run`);
     }

@@ -9,6 +9,7 @@ import type { ReportDevice, ReportDeviceCell } from '../report/schema.ts';
 import type { EmulatedAnswer, EmulatedJob } from './emulated-child.node.ts';
 import { judge } from './judge.ts';
 import { inputOf } from './model-input.ts';
+import { fileFacts } from './results.ts';
 import { floatsOf, textOfFloats, tilesOf } from './text.ts';
 import type { Variant } from './variant.ts';
 
@@ -163,15 +164,10 @@ async function* answers(
   }
 }
 
-function cellOf(
-  { file, name, precision, format, expectation }: Variant,
-  answer: EmulatedAnswer,
-): ReportDeviceCell {
+function cellOf(variant: Variant, answer: EmulatedAnswer): ReportDeviceCell {
+  const { expectation } = variant;
   const facts = {
-    file,
-    name,
-    precision,
-    format,
+    ...fileFacts(variant),
     accelerator: 'cpu' as const,
     how: 'ONNX Runtime',
     threads: 1,

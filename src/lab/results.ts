@@ -1,6 +1,7 @@
 import type { Report, ReportDevice, ReportDeviceCell } from '../report/schema.ts';
 import { runnerTitle, threadsOf } from './runners.ts';
 import type { Cell, Device } from './session.ts';
+import type { Variant } from './variant.ts';
 
 /** A device's results as reports keep them; cells that are under way are none. */
 export function deviceResults(device: Device, cells: Iterable<Cell> = device.cells.values()): ReportDevice {
@@ -18,12 +19,17 @@ export function deviceResults(device: Device, cells: Iterable<Cell> = device.cel
   };
 }
 
+/** What a cell says of its file. */
+export const fileFacts = ({ file, name, precision, format, sha256, madeFrom }: Variant) => ({
+  ...{ file, sha256, name, precision, format },
+  ...(madeFrom ? { madeFrom } : {}),
+});
+
 function cellResult({ hello }: Device, { variant, runner, state }: Cell): ReportDeviceCell | undefined {
   if (state.status === 'begun') return undefined;
-  const { file, name, precision, format } = variant;
   const { runtime, accelerator } = runner;
   const threads = state.status === 'measured' ? state.figures.threads : threadsOf(runner, hello);
-  const facts = { file, name, precision, format, accelerator, threads, how: runnerTitle(runner, threads) };
+  const facts = { ...fileFacts(variant), accelerator, threads, how: runnerTitle(runner, threads) };
   if (state.status === 'failed') return { ...facts, runtime, failed: state.reason };
   const { version, median, p95, runs, first, load, warmup, delegated, memory } = state.figures;
   return {

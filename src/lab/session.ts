@@ -66,7 +66,9 @@ export class LabSession {
   manifest(): Manifest {
     return {
       ...this.options,
-      variants: this.variants.map(({ path, run, sha256, expectation, precision, name, ...shown }) => shown),
+      variants: this.variants.map(
+        ({ path, run, sha256, madeFrom, expectation, precision, name, ...shown }) => shown,
+      ),
     };
   }
 

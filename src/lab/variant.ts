@@ -21,6 +21,8 @@ export interface Variant {
   readonly bytes: number;
   /** Of the file when it was listed, in hexadecimal. */
   readonly sha256: string;
+  /** The stage's file that it was written from, where it was written for the lab. */
+  readonly madeFrom?: { readonly file: string; readonly sha256: string };
   readonly input: InputForm;
   readonly output: string;
   readonly classNames: readonly string[] | null;

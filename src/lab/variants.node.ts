@@ -5,7 +5,7 @@ import { UserError } from '../common/errors.ts';
 import { fileError, refuseDevices } from '../common/files.node.ts';
 import type { Progress } from '../common/progress.ts';
 import type { Card } from '../export/card-schema.ts';
-import { exportModelFile } from '../export/export-file.node.ts';
+import { exportModelFile, fileDigest } from '../export/export-file.node.ts';
 import { formatOfFile } from '../export/formats.node.ts';
 import { cardOf, readCard } from '../export/read-card.node.ts';
 import { openModel } from '../pipeline/open.node.ts';
@@ -32,6 +32,7 @@ interface Listed {
   readonly card: Card;
   readonly sha256: string;
   readonly bytes: number;
+  readonly madeFrom?: Variant['madeFrom'];
 }
 
 /**
@@ -136,6 +137,7 @@ const described = ({ card, ...one }: Listed, input: Exclude<ReturnType<typeof in
   precision: card.precision,
   bytes: one.bytes,
   sha256: one.sha256,
+  ...(one.madeFrom ? { madeFrom: one.madeFrom } : {}),
   input,
   output: card.outputs[0]!.name,
   classNames: card.classNames,
@@ -205,7 +207,8 @@ async function written(
         await exportModelFile(engine, await openModel(folder), 'tflite', path);
       }
       const one = list(path, relative(run, path), name, 'tflite', leftOut);
-      if (one) made.push(one);
+      const madeFrom = { file: stage.file, sha256: await fileDigest(join(run, stage.file)) };
+      if (one) made.push({ ...one, madeFrom });
     } catch (error) {
       leftOut.push(`${name} as .tflite: ${(error as Error).message}`);
     }

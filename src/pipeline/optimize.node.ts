@@ -22,6 +22,7 @@ import { compareBackends } from './compare-backends.node.ts';
 import { assertClassifier, localContext, openModelData } from './context.node.ts';
 import { deployStage, type StageResult, writeArtifacts } from './deploy.node.ts';
 import { withDirectory } from './directory-lock.node.ts';
+import { keptDevices } from './keep-devices.node.ts';
 import { modelDigest } from './model-digest.node.ts';
 import { openModel } from './open.node.ts';
 import { finetuningOf, type Recipe, recipeOf } from './recipe.node.ts';
@@ -159,7 +160,9 @@ async function run(
     search,
   };
   tellBudget(report, recipe, progress);
-  return finish(directory, report);
+  const { devices, note } = await keptDevices(directory, report);
+  if (note) progress.note(note);
+  return finish(directory, devices.length > 0 ? { ...report, devices } : report);
 }
 
 /** Says whether what ships is larger, or lost more on the images that accuracy is reported of, than was allowed. */

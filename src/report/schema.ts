@@ -110,6 +110,10 @@ const backendSchema = z.looseObject({
 const deviceCellSchema = z.looseObject({
   /** Relative to the run directory. */
   file: z.string(),
+  /** Of the file that was measured, in hexadecimal. */
+  sha256: z.string().optional(),
+  /** The stage's file that it was written from, where the lab wrote it. */
+  madeFrom: z.object({ file: z.string(), sha256: z.string() }).optional(),
   /** As stages are named: `dense`, `int8`. */
   name: z.string(),
   precision: z.enum(modelPrecisions),

@@ -9,6 +9,7 @@ import type { Progress } from '../../common/progress.ts';
 import type { ReportDevice, ReportDeviceCell } from '../../report/schema.ts';
 import { judge } from '../judge.ts';
 import { inputOf } from '../model-input.ts';
+import { fileFacts } from '../results.ts';
 import { tilesOf } from '../text.ts';
 import type { Variant } from '../variant.ts';
 import { type AndroidDevice, type Answer, lastLine, quoted } from './adb.node.ts';
@@ -171,7 +172,7 @@ async function* cellsOf(
   const verdict = await checked(place, variant, patience);
   for (const count of threads) {
     const facts = {
-      ...{ file: variant.file, name: variant.name, precision: variant.precision, format: variant.format },
+      ...fileFacts(variant),
       ...{ accelerator: 'cpu' as const, threads: count, runtime: `${tool.title}, ${tool.program}` },
       how: `${tool.title}, native, ${count} thread${count === 1 ? '' : 's'}`,
     };
