@@ -13,6 +13,7 @@ import { quantization, recordQuantization } from '../quantize/record.ts';
 import { selfCheck } from '../quantize/self-check.ts';
 import { assertLoads } from '../runtime/loads.ts';
 import type { Engine } from '../runtime/session.ts';
+import { heldBatches, learnRecorded } from '../train/rounding/learn-recorded.ts';
 import { remember } from '../zoo/model-info.ts';
 import { quantizeWithin } from './max-drop.ts';
 import { type LabelledImages, samplesOption, someImages } from './stage-data.ts';
@@ -39,6 +40,16 @@ export const quantizeModelOptions = quantizeOptions.extend({
   correctBias: z.boolean().optional().meta({
     description: 'int8: take from the biases what outputs are off on the average',
   }),
+  learnRounding: z.boolean().default(false).meta({
+    description:
+      'int8, int4: learn, layer by layer on the images of --data, which of the two numbers beside it each weight of a linear layer becomes',
+  }),
+  learnSteps: z.number().int().min(1).default(300).meta({
+    description: 'steps of learn-rounding, for each layer',
+  }),
+  learnSamples: z.number().int().min(1).default(256).meta({
+    description: 'training images of learn-rounding, without their labels',
+  }),
   maxDrop: z.number().min(0).optional().meta({
     description:
       'int8: points that may be lost against FP32; the layers that suffer most stay in float32 until that holds',
@@ -58,7 +69,10 @@ type Settings = z.output<typeof quantizeModelOptions>;
 
 /** Whether images are looked at, where there are some. */
 export const looksAtImages = (options: Settings): boolean =>
-  calibrates(options) || options.maxDrop !== undefined || Object.values(preparations(options)).some(Boolean);
+  calibrates(options) ||
+  options.learnRounding ||
+  options.maxDrop !== undefined ||
+  Object.values(preparations(options)).some(Boolean);
 
 /** What a preset says, where nothing is said. */
 const preparations = ({ dtype, preset, migrate, correctBias }: Settings) => {
@@ -93,15 +107,28 @@ export async function quantize(
   { data, seed, progress = silent, ...input }: QuantizeModelOptions = {},
 ): Promise<Graph> {
   const given = validated(quantizeModelOptions, input);
-  const { samples, force, maxDrop, dropOf, dropSamples, preset: _, ...rest } = given;
+  const { samples, force, maxDrop, dropOf, dropSamples, preset: _, ...others } = given;
+  const { learnRounding, learnSteps, learnSamples, ...rest } = others;
   const { migrate, correctBias, ...options } = { ...rest, ...preparations(given) };
   if (options.dtype !== 'int8' && (migrate || correctBias)) {
     throw new UserError(`migrate and correct-bias are for int8: leave them out with ${options.dtype}`);
   }
+  if (learnRounding && options.dtype === 'fp16') {
+    throw new UserError('learn-rounding is for int8 and int4: leave it out with fp16');
+  }
+  if (learnRounding && !data) throw new UserError('learn-rounding needs images (--data)');
   const images =
     data && looksAtImages(given) ? someImages(engine, model, data, samples, { seed, progress }) : undefined;
   const source = options.dtype !== 'fp16' ? await foldNorms(engine, model) : model;
   const prepared = await prepare(engine, source, { migrate, correctBias }, images, progress);
+  const finish = async (made: Graph) => {
+    if (learnRounding) {
+      const shown = someImages(engine, model, data!, learnSamples, { seed, progress });
+      const batches = await heldBatches(prepared.graph, shown, learnSamples);
+      await learnRecorded(engine, prepared.graph, made, batches, { steps: learnSteps, progress });
+    }
+    await prepared.finish(made);
+  };
   const quantized =
     maxDrop === undefined
       ? await quantizePass(engine, prepared.graph, options, images, progress)
@@ -111,11 +138,11 @@ export async function quantize(
           prepared.graph,
           options,
           {
-            ...{ data, progress, finish: prepared.finish },
+            ...{ data, progress, finish },
             images: calibrates(options) ? images : undefined,
           },
         );
-  if (maxDrop === undefined) await prepared.finish(quantized);
+  if (maxDrop === undefined) await finish(quantized);
   const halves = options.dtype === 'fp16' ? ' (--compute float32 stores the weights alone in float16)' : '';
   await assertLoads(engine, quantized, `the model can't be had in ${options.dtype}${halves}`);
   await check(engine, prepared.graph, quantized, { force, progress });

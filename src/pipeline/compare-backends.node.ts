@@ -16,7 +16,16 @@ export interface CompareBackendsOptions {
   /** How weights are rounded, and how static ranges are found. */
   choices: Pick<
     QuantizeRecipe,
-    'weights' | 'assumeVnni' | 'observer' | 'samples' | 'preset' | 'migrate' | 'correctBias'
+    | 'weights'
+    | 'assumeVnni'
+    | 'observer'
+    | 'samples'
+    | 'preset'
+    | 'migrate'
+    | 'correctBias'
+    | 'learnRounding'
+    | 'learnSteps'
+    | 'learnSamples'
   >;
   /** Images of the held-out split that accuracy is measured on; all of them when absent. */
   evalSamples?: number;
@@ -58,7 +67,7 @@ export async function compareBackends(
   return compared;
 
   async function measure(variant: Variant): Promise<Pick<ReportBackend, 'top1' | 'bytes'>> {
-    const { migrate: _, correctBias: __, ...plain } = choices;
+    const { migrate: _, correctBias: __, learnRounding: ___, ...plain } = choices;
     const options = validated(quantizeStage.options, {
       ...(variant.dtype === 'fp16' ? plain : choices),
       ...variant,

@@ -128,7 +128,11 @@ async function run(
     resumed,
   );
   const { weights, assumeVnni, observer, samples, preset, migrate, correctBias } = recipe.quantize;
-  const choices = { weights, assumeVnni, observer, samples, preset, migrate, correctBias };
+  const { learnRounding, learnSteps, learnSamples } = recipe.quantize;
+  const choices = {
+    ...{ weights, assumeVnni, observer, samples, preset, migrate, correctBias },
+    ...{ learnRounding, learnSteps, learnSamples },
+  };
   const backends = recipe.compareBackends
     ? await runs.stage(
         'backends',

@@ -55,6 +55,10 @@ export function* besideLayers(b: Builder, quantized: Graph, record: Quantization
   b.before = undefined;
 }
 
+/** What a quantized Linear multiplies, in float32; of one in four bits what it is handed. */
+export const dequantizedInput = (b: Builder, layer: QuantizedLayer, record: Quantization): Value =>
+  record.dtype === 'int4' ? layer.product.input(0) : inputNumbers(b, layer.input, layer.activation, record);
+
 /** What a quantized layer reads (or gives), in float32, as its integers stand for it. */
 function inputNumbers(
   b: Builder,

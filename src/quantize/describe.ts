@@ -18,7 +18,7 @@ export function quantizationTitle(record: Quantization): string {
   if (record.foreign) return foreignTitle(record.foreign);
   if (record.dtype === 'int4') {
     const { blockSize, activations } = record;
-    return `int4 weights, a scale for ${blockSize} of them, ${activations === 'int8' ? 'int8' : 'fp32'} activations`;
+    return `int4 weights, a scale for ${blockSize} of them, ${activations === 'float32' ? 'fp32' : activations} activations`;
   }
   const { granularity } = numbersOf(record);
   const scales = granularity === 'channel' ? 'a scale a channel' : 'a scale a weight matrix';
@@ -53,8 +53,9 @@ export function quantizationFields(record: Quantization): QuantizationFields {
   const ours = { dtype, by: 'pqv-mobile', format: null };
   if (dtype === 'fp16') return { ...ours, scheme: null, weights: ['float16'], activations: [], scales: null };
   if (dtype === 'int4') {
-    const rounded = record.activations === 'int8';
-    const given = { weights: ['int4'], activations: rounded ? ['int8'] : [], scales: 'block' as const };
+    const { activations = 'float32' } = record;
+    const rounded = activations !== 'float32';
+    const given = { weights: ['int4'], activations: rounded ? [activations] : [], scales: 'block' as const };
     return { ...ours, scheme: rounded ? 'dynamic' : 'weights', ...given };
   }
   const scales = numbersOf(record).granularity === 'tensor' ? 'matrix' : 'channel';
@@ -87,6 +88,12 @@ export function quantizationFacts(record: Quantization): string[] {
   const lines = checkFacts(record);
   if (dtype === 'int4' && weightError) {
     lines.push(`weights: rounding changes ${percent(weightError.relative)} of their norm`);
+  }
+  if (record.learntRounding) {
+    const { images, before, after } = record.learntRounding;
+    lines.push(
+      `rounding learnt from ${images} images: outputs of layers are ${percent(after)} off on them, ${percent(before)} without`,
+    );
   }
   if (dtype !== 'int8') return lines;
   if (record.migrated) {

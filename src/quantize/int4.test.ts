@@ -8,6 +8,7 @@ import { onnxruntime } from '../runtime/onnxruntime.node.ts';
 import { runOnce } from '../runtime/session.ts';
 import { parameterCount } from '../zoo/describe.ts';
 import { initModel } from '../zoo/model.ts';
+import { blockLinears, packed, unpacked } from './block-linear.ts';
 import { quantizeInt4 } from './int4.ts';
 import { quantization } from './record.ts';
 
@@ -84,6 +85,40 @@ describe('a Linear in int4', () => {
     ).flat();
     const off = Math.hypot(...wanted.map((v, i) => v - result.floats[i]!)) / Math.hypot(...wanted);
     expect(off).toBeLessThan(tolerance);
+  });
+
+  it('multiplies activations of four bits as integers would', async () => {
+    const made = await quantizeInt4(onnxruntime, linear(), { blockSize, activations: 'int4' });
+    const result = Object.values(await runOnce(onnxruntime, made, { x }))[0]!;
+    const [layer] = blockLinears(made);
+    const stored = unpacked(layer!);
+    const scales = layer!.weightScale.tensor!.floats;
+    const blocks = Math.ceil(inputs / blockSize);
+    for (let r = 0; r < rows; r++) {
+      for (let o = 0; o < outputs; o++) {
+        let sum = bias[o]!;
+        for (let block = 0; block < blocks; block++) {
+          const range = [block * blockSize, Math.min(inputs, (block + 1) * blockSize)] as const;
+          const exact = [...x.floats.slice(r * inputs + range[0], r * inputs + range[1])];
+          const [least, largest] = [Math.min(...exact), Math.max(...exact)];
+          const step = (largest - least) / 15;
+          let [products, weightsAlone] = [0, 0];
+          exact.forEach((value, i) => {
+            const w = stored[(range[0] + i) * outputs + o]!;
+            products += Math.round((value - least) / step) * w;
+            weightsAlone += w;
+          });
+          sum += scales[o * blocks + block]! * (step * products + least * weightsAlone);
+        }
+        expect(result.floats[r * outputs + o]!).toBeCloseTo(sum, 5);
+      }
+    }
+    expect(quantization(made)).toMatchObject({ activations: 'int4' });
+  });
+
+  it('packs and unpacks', () => {
+    const [layer] = blockLinears(graph);
+    expect(packed(unpacked(layer!), layer!).data).toEqual(layer!.weight.tensor!.data);
   });
 
   it('is told what it is', () => {

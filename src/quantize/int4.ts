@@ -6,24 +6,30 @@ import { replaceValue } from '../graph/replace.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import type { Engine, Session } from '../runtime/session.ts';
 import { numbersOf } from './backends.ts';
+import { roundedToFour } from './block-activation.ts';
 import { roundBlocks } from './block-weight.ts';
 import { isConvolution, type Layer } from './layer.ts';
 import { layersToQuantize, replaceLayers } from './layers.ts';
+import { PackedWeights } from './packed-weights.ts';
 import { assertFullPrecision, recordQuantization } from './record.ts';
 import { columnsOf } from './weight-rounding.ts';
 
 export interface Int4Options {
   /** Numbers that share a scale, a power of two from 16 to 256. */
   blockSize?: number;
-  /** What is multiplied: floats, or what rounds each block of the activations to 8 bits as well (W4A8). */
-  activations?: 'float32' | 'int8';
+  /** What is multiplied: floats, or what rounds each block of the activations to 8 bits as well (W4A8), or to 4 (W4A4). */
+  activations?: BlockActivations;
   /** Weights to leave in float32, as patterns of their names (`head.*`). */
   ignore?: readonly string[];
   progress?: Progress;
 }
 
-/** `accuracy_level` of the operator: the least that activations are rounded to. */
-const accuracyLevels = { float32: 1, int8: 4 } as const;
+/** What activations of int4 layers are multiplied as. */
+export const blockActivations = ['float32', 'int8', 'int4'] as const;
+export type BlockActivations = (typeof blockActivations)[number];
+
+/** `accuracy_level` of the operator: the least that it rounds activations to itself. It has no level for 4 bits. */
+const accuracyLevels = { float32: 1, int8: 4, int4: 1 } as const;
 
 /**
  * A copy of the graph in which every Linear has weights of four bits, `com.microsoft.MatMulNBits`, and every convolution a
@@ -64,26 +70,19 @@ async function replaceLinears(
   { blockSize, activations, progress }: Required<Omit<Int4Options, 'ignore'>>,
 ): Promise<{ weight: number; error: number }> {
   const sessions = new Map<string, Session>();
-  const packed = new Map<string, { of: Value; values: Value; scale: Value }>();
+  const packed = new PackedWeights(graph, 'int4');
+  const inFour = new Map<Value, Value>();
   const squares = { weight: 0, error: 0 };
   const task = progress.task('Quantizing', layers.length, 'layers');
   try {
     for (const [done, layer] of layers.entries()) {
       const { weight, layout, output, product, bias } = layer;
-      const key = `${layout} ${weight.name}`;
-      let pack = packed.get(key);
-      if (!pack) {
+      const pack = await packed.of(weight, layout, async () => {
         const made = await rounded(engine, sessions, layer, blockSize);
         squares.weight += made.squares.floats[0]!;
         squares.error += made.squares.floats[1]!;
-        pack = {
-          of: weight,
-          values: graph.addConstant(graph.uniqueName(`${weight.name}_int4`), made.packed),
-          scale: graph.addConstant(graph.uniqueName(`${weight.name}_scale`), made.scale),
-        };
-        packed.set(key, pack);
-        weight.tensor!.release();
-      }
+        return { values: made.packed, scale: made.scale };
+      });
       const b = new Builder(graph, product);
       const [first, second] = weight.staticShape as [number, number];
       const [N, K] = layout === 'in,out' ? [second, first] : [first, second];
@@ -94,7 +93,11 @@ async function replaceLinears(
         block_size: blockSize,
         accuracy_level: accuracyLevels[activations],
       };
-      const operands = [product.input(0), pack.values, pack.scale];
+      const exact = product.input(0);
+      const input =
+        activations === 'int4' ? (inFour.get(exact) ?? roundedToFour(b, exact, blockSize)) : exact;
+      if (activations === 'int4') inFour.set(exact, input);
+      const operands = [input, pack!.values, pack!.scale];
       const result = b.op('com.microsoft.MatMulNBits', operands, attributes);
       replaceValue(graph, output, bias ? b.op('Add', [result, bias]) : result);
       task.update(done + 1);
@@ -103,10 +106,7 @@ async function replaceLinears(
     task.done();
     for (const session of sessions.values()) await session.dispose();
   }
-  graph.removeDead();
-  for (const { of, values } of packed.values()) {
-    if (!graph.constants.has(of.name)) graph.rename(values, of.name);
-  }
+  packed.finish();
   return squares;
 }
 

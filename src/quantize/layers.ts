@@ -7,8 +7,9 @@ import { replaceValue } from '../graph/replace.ts';
 import type { Engine } from '../runtime/session.ts';
 import type { Numbers, WeightKind } from './backends.ts';
 import { isLinear, type Layer, layersOf, multipliesIntegers } from './layer.ts';
+import { type PackedWeight, PackedWeights } from './packed-weights.ts';
 import { widened, withWeight } from './quantized-convolution.ts';
-import { type PackedWeight, WeightQuantizer } from './weight-quantizer.ts';
+import { WeightQuantizer } from './weight-quantizer.ts';
 import { roundingOf } from './weight-rounding.ts';
 
 /**
@@ -73,7 +74,7 @@ export async function replaceLayers(
 ): Promise<Replaced> {
   const quantizer = new WeightQuantizer(engine);
   const sums = { weight: 0, error: 0, plainError: 0 };
-  const packed = new Map<string, PackedWeight & { of: Value }>();
+  const packed = new PackedWeights(graph, 'int8');
   const kept = new Set<string>();
   const task = progress.task('Quantizing', layers.length, 'layers');
   try {
@@ -81,25 +82,18 @@ export async function replaceLayers(
       const { weight, layout, output, product } = layer;
       const onIntegers = multipliesIntegers(graph, layer, scheme);
       const rounding = roundingOf(layer, numbers, onIntegers);
-      const key = `${layout} ${onIntegers} ${weight.name}`;
-      let pack = packed.get(key);
-      if (!pack) {
+      const pack = await packed.of(weight, `${layout} ${onIntegers}`, async () => {
         const { values, scale, squares, lost } = await quantizer.quantize(layer, rounding);
         const allowed = most.error * (rounding.halved ? 2 : 1);
         const far = squares.error > allowed ** 2 * squares.weight;
         if (!isLinear(layer) && (far || lost > most.lost)) {
           kept.add(weight.name);
-          continue;
+          return undefined;
         }
         for (const of of ['weight', 'error', 'plainError'] as const) sums[of] += squares[of];
-        pack = {
-          of: weight,
-          values: graph.addConstant(graph.uniqueName(`${weight.name}_int8`), values),
-          scale: graph.addConstant(graph.uniqueName(`${weight.name}_scale`), scale),
-        };
-        packed.set(key, pack);
-        weight.tensor!.release();
-      }
+        return { values, scale };
+      });
+      if (!pack) continue;
       const b = new Builder(graph, product);
       const made = onIntegers
         ? build(b, { ...layer, input: product.input(0) }, pack)
@@ -111,10 +105,7 @@ export async function replaceLayers(
     task.done();
     await quantizer.dispose();
   }
-  graph.removeDead();
-  for (const { of, values } of packed.values()) {
-    if (!graph.constants.has(of.name)) graph.rename(values, of.name);
-  }
+  packed.finish();
   const relative = (squares: number) => (sums.weight > 0 ? Math.sqrt(squares / sums.weight) : 0);
   return {
     weightError: { relative: relative(sums.error), plain: relative(sums.plainError) },

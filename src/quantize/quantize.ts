@@ -9,7 +9,7 @@ import { type BackendName, backends, weightKinds } from './backends.ts';
 import type { CalibrationData } from './calibrate.ts';
 import { quantizeDynamic } from './dynamic.ts';
 import { toFloat16 } from './float16.ts';
-import { quantizeInt4 } from './int4.ts';
+import { blockActivations, quantizeInt4 } from './int4.ts';
 import { type ObserverName, observers } from './observers.ts';
 import { precisions } from './record.ts';
 import { quantizeStatic } from './static.ts';
@@ -53,8 +53,9 @@ export const quantizeOptions = z.strictObject({
     .refine((size) => Number.isInteger(Math.log2(size)), 'it must be a power of two')
     .default(32)
     .meta({ description: 'int4: numbers of a weight that share a scale, a power of two', value: 'n' }),
-  activations: z.enum(['float32', 'int8']).default('float32').meta({
-    description: 'int4: what is multiplied: floats, or (int8) activations rounded to 8 bits, block by block',
+  activations: z.enum(blockActivations).default('float32').meta({
+    description:
+      'int4: what is multiplied: floats, or activations rounded to 8 or 4 bits, block by block (int4: computed in floats, so slower)',
     value: 'type',
   }),
   compute: z.enum(['float16', 'float32']).default('float16').meta({

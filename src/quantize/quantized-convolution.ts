@@ -4,8 +4,8 @@ import type { Graph, Node, Value } from '../graph/graph.ts';
 import { soleReader } from '../graph/patterns.ts';
 import { dataTypes, Tensor } from '../graph/tensor.ts';
 import { type QuantizedActivation, quantizedInput } from './activation.ts';
+import type { PackedWeight } from './packed-weights.ts';
 import type { QuantizedLayer } from './quantized-layer.ts';
-import type { PackedWeight } from './weight-quantizer.ts';
 
 /**
  * An int8 kernel in float32, as `Cast` and `Mul`: ONNX Runtime computes what depends on constants alone when it loads a file, so

@@ -31,7 +31,7 @@ export interface Quantization {
   /** int4: numbers of a weight that share a scale. */
   blockSize?: number;
   /** int4: what activations are multiplied as. */
-  activations?: 'float32' | 'int8';
+  activations?: 'float32' | 'int8' | 'int4';
   /** fp16: what arithmetic is done in; `float32` is weights stored in half the space. */
   compute?: 'float16' | 'float32';
   /** Weights that were left as they were. */
@@ -42,6 +42,8 @@ export interface Quantization {
   migrated?: string[];
   /** What is off on the average was taken from the biases. */
   biasCorrected?: boolean;
+  /** What weights of Linears are rounded to was learnt. */
+  learntRounding?: LearntRecord;
   /** How it compares with float32 on noise. */
   check?: CheckRecord;
   /** Where a drop was allowed: what it is. */
@@ -62,6 +64,15 @@ export interface DropRecord {
   kept: string[];
 }
 
+/** Errors of the outputs of layers on the images it was learnt from, of their norm, in the mean over layers. */
+export interface LearntRecord {
+  images: number;
+  steps: number;
+  layers: number;
+  before: number;
+  after: number;
+}
+
 export interface CheckRecord {
   /** Of the outputs: the norm of what changes over their own; null: unknown. */
   relative: number | null;
@@ -80,7 +91,7 @@ const recordSchema = z.looseObject({
   weights: z.enum(weightKinds).optional(),
   weightError: z.object({ relative: z.number(), plain: z.number() }).optional(),
   blockSize: z.number().optional(),
-  activations: z.enum(['float32', 'int8']).optional(),
+  activations: z.enum(['float32', 'int8', 'int4']).optional(),
   ignored: z.array(z.string()).optional(),
   tooUneven: z.array(z.string()).optional(),
   migrated: z.array(z.string()).optional(),
@@ -92,6 +103,7 @@ const recordSchema = z.looseObject({
       samples: z.number(),
     })
     .optional(),
+  learntRounding: z.looseObject({ images: z.number(), before: z.number(), after: z.number() }).optional(),
   check: z
     .looseObject({
       relative: z.number().nullable(),

@@ -11,9 +11,9 @@ import { type CalibrationData, calibrate } from './calibrate.ts';
 import { isConvolution, type Layer, multipliesIntegers } from './layer.ts';
 import { layersToQuantize, replaceLayers } from './layers.ts';
 import { type ObserverName, observers } from './observers.ts';
+import type { PackedWeight } from './packed-weights.ts';
 import { convolved, dequantized } from './quantized-convolution.ts';
 import { assertFullPrecision, recordQuantization } from './record.ts';
-import type { PackedWeight } from './weight-quantizer.ts';
 
 export interface StaticOptions extends NumberOptions {
   /** Images to find activation ranges on, preprocessed like those the model will see. */

@@ -24,14 +24,6 @@ export interface QuantizedWeight {
   readonly lost: number;
 }
 
-/** An int8 weight in the graph: `weight ~ values * scale`. */
-export interface PackedWeight {
-  /** int8: of a Linear `[in, out]`, of a convolution `[out, in / groups, ...window]`. */
-  readonly values: Value;
-  /** float32 `[out]`, or a scalar. */
-  readonly scale: Value;
-}
-
 export interface WeightSquares {
   /** Of the weights. */
   readonly weight: number;

@@ -20,6 +20,7 @@ interface Options extends CommonOptions, QuantizeOptions {
   preset?: string;
   migrate?: boolean;
   correctBias?: boolean;
+  learnRounding?: boolean;
   output: string;
   data?: string;
 }
@@ -33,6 +34,8 @@ export function quantizeCommand(): Command {
     'pqv quantize tuned/ -o phone/ --dtype int8 --backend qnnpack',
     'pqv quantize tuned/ -o half/ --dtype fp16',
     'pqv quantize tuned/ -o small/ --dtype int4 --block-size 32',
+    'pqv quantize tuned/ -o small/ --dtype int4 --learn-rounding --data imagenet/',
+    'pqv quantize tuned/ -o tried/ --dtype int4 --activations int4 --learn-rounding --data imagenet/',
   ])
     .argument('<model>', 'folder, .onnx file, name on the Hub, or checkpoint file with --arch')
     .requiredOption('-o, --output <dir>', 'folder to write');
@@ -49,7 +52,7 @@ export function quantizeCommand(): Command {
 
 /** What has no effect beside the other options, and what it goes with. */
 function unusedWith(options: Options): Record<string, string | false> {
-  const { dtype, scheme, weights, compute, maxDrop, data } = options;
+  const { dtype, scheme, weights, compute, maxDrop, data, learnRounding } = options;
   const only = (wanted: string) => dtype !== wanted && `--dtype ${wanted}`;
   const [int8, int4, fp16] = [only('int8'), only('int4'), only('fp16')];
   const isStatic = dtype === 'int8' && scheme === 'static';
@@ -63,11 +66,13 @@ function unusedWith(options: Options): Record<string, string | false> {
     ...{ io: fp16, compute: fp16 },
     observer: !isStatic && '--scheme static',
     data:
-      !calibrated &&
+      !(calibrated || learnRounding) &&
       maxDrop === undefined &&
-      '--scheme static, --preset accurate, --dtype fp16 or --max-drop',
+      '--scheme static, --preset accurate, --learn-rounding, --dtype fp16 or --max-drop',
     dropOf: maxDrop === undefined && '--max-drop',
     dropSamples: maxDrop === undefined && '--max-drop',
+    learnSteps: !learnRounding && '--learn-rounding',
+    learnSamples: !learnRounding && '--learn-rounding',
     samples: !(calibrated && data) && '--data',
   };
 }
