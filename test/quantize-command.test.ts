@@ -116,7 +116,7 @@ describe('pqv quantize of a model with outliers', () => {
     const half = await pqv('quantize', at('outliers'), '-o', at('half'), '--migrate', '--dtype', 'fp16');
     expect(half).toMatchObject({
       code: 2,
-      stderr: expect.stringMatching(/for int8: leave them out with fp16/),
+      stderr: expect.stringMatching(/for int8 and int4: leave them out with fp16/),
     });
   });
 

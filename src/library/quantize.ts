@@ -7,6 +7,8 @@ import type { Graph } from '../graph/graph.ts';
 import { dropKinds } from '../measure/predictions.ts';
 import { foldNorms } from '../optimize/fold-norms.ts';
 import { quantizationWarning } from '../quantize/describe.ts';
+import { int4Grid } from '../quantize/int4.ts';
+import { int8Grid } from '../quantize/migrate.ts';
 import { prepare } from '../quantize/prepare.ts';
 import { calibrates, quantizeOptions, quantize as quantizePass } from '../quantize/quantize.ts';
 import { quantization, recordQuantization } from '../quantize/record.ts';
@@ -35,10 +37,10 @@ export const quantizeModelOptions = quantizeOptions.extend({
   }),
   migrate: z.boolean().optional().meta({
     description:
-      'int8: scale large channels of norms into the weights that read them; the same model in float32',
+      'int8, int4: scale large channels of norms into the weights that read them; the same model in float32',
   }),
   correctBias: z.boolean().optional().meta({
-    description: 'int8: take from the biases what outputs are off on the average',
+    description: 'int8, int4: take from the biases what outputs are off on the average',
   }),
   learnRounding: z.boolean().default(false).meta({
     description:
@@ -110,17 +112,17 @@ export async function quantize(
   const { samples, force, maxDrop, dropOf, dropSamples, preset: _, ...others } = given;
   const { learnRounding, learnSteps, learnSamples, ...rest } = others;
   const { migrate, correctBias, ...options } = { ...rest, ...preparations(given) };
-  if (options.dtype !== 'int8' && (migrate || correctBias)) {
-    throw new UserError(`migrate and correct-bias are for int8: leave them out with ${options.dtype}`);
-  }
-  if (learnRounding && options.dtype === 'fp16') {
-    throw new UserError('learn-rounding is for int8 and int4: leave it out with fp16');
+  if (options.dtype === 'fp16' && (migrate || correctBias || learnRounding)) {
+    throw new UserError(
+      'migrate, correct-bias and learn-rounding are for int8 and int4: leave them out with fp16',
+    );
   }
   if (learnRounding && !data) throw new UserError('learn-rounding needs images (--data)');
   const images =
     data && looksAtImages(given) ? someImages(engine, model, data, samples, { seed, progress }) : undefined;
   const source = options.dtype !== 'fp16' ? await foldNorms(engine, model) : model;
-  const prepared = await prepare(engine, source, { migrate, correctBias }, images, progress);
+  const grid = options.dtype === 'int4' ? int4Grid(options.blockSize, options.activations) : int8Grid;
+  const prepared = await prepare(engine, source, { migrate, correctBias, grid }, images, progress);
   const finish = async (made: Graph) => {
     if (learnRounding) {
       const shown = someImages(engine, model, data!, learnSamples, { seed, progress });

@@ -7,7 +7,9 @@ import { Tensor } from '../graph/tensor.ts';
 import { onnxruntime } from '../runtime/onnxruntime.node.ts';
 import { runOnce } from '../runtime/session.ts';
 import { correctBias } from './bias-correction.ts';
+import { blockLinears } from './block-linear.ts';
 import { quantizeDynamic } from './dynamic.ts';
+import { quantizeInt4 } from './int4.ts';
 import { quantizedLayers } from './match-quantized.ts';
 import { quantizeStatic } from './static.ts';
 
@@ -52,6 +54,9 @@ const ways = {
   'dynamic, one operator': () => quantizeDynamic(onnxruntime, network()),
   'dynamic, 7-bit activations': () =>
     quantizeDynamic(onnxruntime, network(), { backend: 'fbgemm', weights: 'torch' }),
+  'four bits': () => quantizeInt4(onnxruntime, network(), { blockSize: 16 }),
+  'four bits, activations too': () =>
+    quantizeInt4(onnxruntime, network(), { blockSize: 16, activations: 'int4' }),
   static: () => quantizeStatic(onnxruntime, network(), { data: images(), observer: 'minmax' }),
 };
 
@@ -62,7 +67,7 @@ for (const [name, make] of Object.entries(ways)) {
     const before = await meanOff(source, quantized);
     await correctBias(onnxruntime, source, quantized, [{ x }]);
     checkGraph(quantized);
-    const layers = quantizedLayers(quantized);
+    const layers = [...quantizedLayers(quantized), ...blockLinears(quantized)];
     expect(layers.map(({ bias }) => bias?.shape)).toEqual([[width], [5]]);
     expect(layers.map(({ output }) => output.name)).toEqual(
       expect.arrayContaining([quantized.outputs[0]!.name]),

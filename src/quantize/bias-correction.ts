@@ -5,12 +5,13 @@ import { type OpName, rowOf } from '../graph/schema/signature.ts';
 import { Tensor } from '../graph/tensor.ts';
 import type { Engine, Tensors } from '../runtime/session.ts';
 import { besideLayers } from './beside.ts';
+import { besideBlocks, blockProduct } from './beside-blocks.ts';
 import { channelAxis } from './layer.ts';
 import { fusedLinear, type QuantizedLayer } from './quantized-layer.ts';
-import { quantization } from './record.ts';
+import { type Quantization, quantization } from './record.ts';
 
 /**
- * Takes from the bias of each int8 layer, in the graph given, what its outputs are off on the average, on exact inputs: rounded
+ * Takes from the bias of each layer in int8, or int4, in the graph given, what its outputs are off on the average, on exact inputs: rounded
  * weights do not cancel where a channel has a mean (Data-Free Quantization, arXiv 1906.04721, section 4.2).
  * @param source the float32 graph that it was made from
  * @param batches inputs by the model's input names
@@ -24,7 +25,8 @@ export async function correctBias(
   const { graph } = source.clone();
   const b = new Builder(graph);
   const layers: { int8: QuantizedLayer; mean: Value }[] = [];
-  for (const { layer, int8, off } of besideLayers(b, quantized, quantization(quantized)!)) {
+  const record = quantization(quantized)!;
+  for (const { layer, int8, off } of everyLayer(b, quantized, record)) {
     const rank = off.shape!.length;
     const channels = (channelAxis(layer) + rank) % rank;
     const others = Array.from({ length: rank }, (_, axis) => axis).filter((axis) => axis !== channels);
@@ -56,12 +58,20 @@ export async function correctBias(
   }
 }
 
+/** One after the other: what both write into the graph, they write as they are asked. */
+function* everyLayer(b: Builder, quantized: Graph, record: Quantization) {
+  yield* besideLayers(b, quantized, record);
+  yield* besideBlocks(b, quantized, record);
+}
+
 /** How a layer without a bias is written with one, by the op of its product. */
 const withBias: { readonly [O in OpName]?: (b: Builder, layer: QuantizedLayer, bias: Value) => Value } = {
   'com.microsoft.DynamicQuantizeMatMul': (b, { input, weight, weightScale }, bias) =>
     b.op('com.microsoft.DynamicQuantizeMatMul', [input, weight, weightScale, undefined, bias]),
   'com.microsoft.MatMulIntegerToFloat': (b, layer, bias) =>
     fusedLinear(b, layer.activation!, { ...layer, bias }),
+  'com.microsoft.MatMulNBits': (b, { product }, bias) =>
+    b.op('Add', [blockProduct(b, product, product.inputs), bias]),
   MatMul: (b, { product }, bias) => b.op('Add', [b.op('MatMul', [product.input(0), product.input(1)]), bias]),
 };
 

@@ -89,6 +89,10 @@ export function quantizationFacts(record: Quantization): string[] {
   if (dtype === 'int4' && weightError) {
     lines.push(`weights: rounding changes ${percent(weightError.relative)} of their norm`);
   }
+  if (record.migrated) {
+    lines.push(`channels of ${record.migrated.length} norms are scaled into the weights that read them`);
+  }
+  if (record.biasCorrected) lines.push('biases make up for what outputs are off on the average');
   if (record.learntRounding) {
     const { images, before, after } = record.learntRounding;
     lines.push(
@@ -96,10 +100,6 @@ export function quantizationFacts(record: Quantization): string[] {
     );
   }
   if (dtype !== 'int8') return lines;
-  if (record.migrated) {
-    lines.push(`channels of ${record.migrated.length} norms are scaled into the weights that read them`);
-  }
-  if (record.biasCorrected) lines.push('biases make up for what outputs are off on the average');
   if (weightError) {
     const { relative, plain } = weightError;
     lines.push(

@@ -10,6 +10,7 @@ import { roundedToFour } from './block-activation.ts';
 import { roundBlocks } from './block-weight.ts';
 import { isConvolution, type Layer } from './layer.ts';
 import { layersToQuantize, replaceLayers } from './layers.ts';
+import type { MigrationGrid } from './migrate.ts';
 import { PackedWeights } from './packed-weights.ts';
 import { assertFullPrecision, recordQuantization } from './record.ts';
 import { columnsOf } from './weight-rounding.ts';
@@ -27,6 +28,13 @@ export interface Int4Options {
 /** What activations of int4 layers are multiplied as. */
 export const blockActivations = ['float32', 'int8', 'int4'] as const;
 export type BlockActivations = (typeof blockActivations)[number];
+
+/** What factors between channels are chosen for (`migrateScales`). */
+export const int4Grid = (blockSize: number, activations: BlockActivations): MigrationGrid => ({
+  block: blockSize,
+  activations: { float32: Number.POSITIVE_INFINITY, int8: 255, int4: 15 }[activations],
+  weights: 7.5,
+});
 
 /** `accuracy_level` of the operator: the least that it rounds activations to itself. It has no level for 4 bits. */
 const accuracyLevels = { float32: 1, int8: 4, int4: 1 } as const;

@@ -7,6 +7,7 @@ import { Tensor } from '../graph/tensor.ts';
 import { onnxruntime } from '../runtime/onnxruntime.node.ts';
 import { runOnce } from '../runtime/session.ts';
 import { quantizeDynamic } from './dynamic.ts';
+import { int4Grid, quantizeInt4 } from './int4.ts';
 import { migrateScales } from './migrate.ts';
 
 const width = 24;
@@ -88,6 +89,17 @@ describe('channels of a norm that Linears alone read', () => {
       );
     });
   }
+});
+
+it('are evened out where weights are in blocks of four bits', async () => {
+  const source = network((b, x, [w]) => [linear(b, x, w!)]);
+  const inBlocks = (graph: Graph) => quantizeInt4(onnxruntime, graph, { blockSize: 16 });
+  const { graph, migrated: norms } = await migrateScales(onnxruntime, source, [feeds], int4Grid(16, 'float32'));
+  expect(norms).toEqual(['norm.weight']);
+  expect(await distance(source, graph)).toBe(0);
+  // A channel whose weights are a sixtieth of the others of their block is rounded away.
+  const before = await distance(source, await inBlocks(source));
+  expect(await distance(source, await inBlocks(graph))).toBeLessThan(0.7 * before);
 });
 
 describe('channels stay as they are', () => {

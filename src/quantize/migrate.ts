@@ -8,6 +8,19 @@ import { Tensor } from '../graph/tensor.ts';
 import { type Engine, runOnce, type Tensors } from '../runtime/session.ts';
 import { columnsOf } from './weight-rounding.ts';
 
+/** What activations and weights are rounded to, as far as choosing factors goes. */
+export interface MigrationGrid {
+  /** Numbers that share a scale, along what a layer reads; left out: all of them. */
+  readonly block?: number | undefined;
+  /** Steps from the least activation to the largest; infinite where they are not rounded. */
+  readonly activations: number;
+  /** Steps from 0 to a weight's largest. */
+  readonly weights: number;
+}
+
+/** int8: a scale for all activations, and one for each output's weights. */
+export const int8Grid: MigrationGrid = { activations: 255, weights: 127.5 };
+
 /** A norm whose channels only Linears read: what its scale is divided by, their weights can be multiplied with. */
 interface Place {
   readonly norm: Node;
@@ -34,6 +47,7 @@ export async function migrateScales(
   engine: Engine,
   source: Graph,
   batches: AsyncIterable<Tensors> | Iterable<Tensors>,
+  grid: MigrationGrid = int8Grid,
 ): Promise<{ graph: Graph; migrated: string[] }> {
   const { graph } = source.clone();
   const places = placesOf(graph);
@@ -41,7 +55,7 @@ export async function migrateScales(
   if (places.length === 0) return { graph, migrated };
   const sizes = await channelSizes(engine, graph, places, batches);
   for (const [i, { norm, readers }] of places.entries()) {
-    const factors = await bestFactors(engine, readers, sizes[i]!);
+    const factors = await bestFactors(engine, readers, sizes[i]!, grid);
     if (!factors) continue;
     migrated.push(norm.input(1).name);
     for (const index of [1, 2]) {
@@ -173,12 +187,13 @@ const least = 1e-4;
 /**
  * The factors with the least error; undefined where it is that of no change. Errors, of one layer's outputs, squared: a step
  * of the activations, squared, times the squares of the weights, and a step of each output's weights times the squares of the
- * activations (both over 12, which is left out).
+ * activations (both over 12, which is left out), block by block.
  */
 async function bestFactors(
   engine: Engine,
   readers: readonly Linear[],
   { largest, squares }: ChannelSizes,
+  { block = largest.length, activations, weights: weightSteps }: MigrationGrid,
 ): Promise<Float32Array | undefined> {
   const graph = new Graph('factors');
   graph.opsets.set('', 18);
@@ -214,16 +229,31 @@ async function bestFactors(
     return b.op('Pow', [b.scalar(2), exponent]);
   });
   const ones = b.op('Pow', [x, b.scalar(0)]);
+  const blocks = Math.ceil(largest.length / block);
+  const missing = blocks * block - largest.length;
+  /** Channels, the first axis, in blocks; what the last one lacks is 0. */
+  const inBlocks = (value: Value) => {
+    const others = value.staticShape.slice(1);
+    const none = others.map(() => 0);
+    const whole = missing
+      ? b.op('Pad', [value, b.ints([0, ...none, missing, ...none])], { mode: 'constant' })
+      : value;
+    return b.op('Reshape', [whole, b.ints([blocks, block, ...others])]);
+  };
+  const within = (op: 'ReduceMax' | 'ReduceSum', value: Value, axes = [1]) =>
+    b.op(op, [value, b.ints(axes)], { keepdims: 0 });
+  const total = (value: Value) => b.op('ReduceSum', [value], { keepdims: 0 });
+  const square = (value: Value) => b.op('Mul', [value, value]);
   const errors = [ones, ...candidates].map((factors) => {
-    const range = b.op('ReduceMax', [b.op('Div', [a, factors])], { keepdims: 0 });
-    const step = b.op('Div', [b.op('Mul', [range, b.scalar(2)]), b.scalar(255)]);
-    const energy = b.op('ReduceSum', [b.op('Div', [m, b.op('Mul', [factors, factors])])], { keepdims: 0 });
+    const range = within('ReduceMax', inBlocks(b.op('Div', [a, factors])));
+    const step = b.op('Mul', [range, b.scalar(2 / activations)]);
+    const energy = within('ReduceSum', inBlocks(b.op('Div', [m, square(factors)])));
     const parts = weights.map((weight) => {
-      const scaled = b.op('Mul', [weight, b.op('Unsqueeze', [factors, b.ints([1])])]);
-      const steps = b.op('Div', [size(scaled, 0), b.scalar(127.5)]);
+      const scaled = inBlocks(b.op('Mul', [weight, b.op('Unsqueeze', [factors, b.ints([1])])]));
+      const steps = b.op('Div', [within('ReduceMax', b.op('Abs', [scaled])), b.scalar(weightSteps)]);
       return b.op('Add', [
-        b.op('Mul', [b.op('Mul', [step, step]), b.op('ReduceSumSquare', [scaled], { keepdims: 0 })]),
-        b.op('Mul', [energy, b.op('ReduceSumSquare', [steps], { keepdims: 0 })]),
+        total(b.op('Mul', [square(step), within('ReduceSum', square(scaled), [1, 2])])),
+        total(b.op('Mul', [energy, within('ReduceSum', square(steps))])),
       ]);
     });
     return b.op('Reshape', [parts.reduce((p, q) => b.op('Add', [p, q])), b.ints([1])]);

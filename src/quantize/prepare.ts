@@ -4,7 +4,7 @@ import { noiseFor } from '../runtime/noise.ts';
 import type { Engine, Tensors } from '../runtime/session.ts';
 import { correctBias } from './bias-correction.ts';
 import type { CalibrationData } from './calibrate.ts';
-import { migrateScales } from './migrate.ts';
+import { type MigrationGrid, migrateScales } from './migrate.ts';
 import { inputsFrom } from './quantize.ts';
 import { assertFullPrecision, quantization, recordQuantization } from './record.ts';
 
@@ -13,6 +13,8 @@ export interface Preparations {
   migrate: boolean;
   /** Take from the biases what outputs are off on the average. */
   correctBias: boolean;
+  /** What it will be rounded to; default int8. */
+  grid?: MigrationGrid;
 }
 
 /** Images of noise, where there are no others. */
@@ -36,7 +38,7 @@ export async function prepare(
   if (!images) progress.note('the sizes of channels are those on noise: images (--data) say more');
   const inputs = () => (images ? inputsFrom(source, images) : noise(source));
   const { graph, migrated } = asked.migrate
-    ? await migrateScales(engine, source, inputs())
+    ? await migrateScales(engine, source, inputs(), asked.grid)
     : { graph: source, migrated: undefined };
   return {
     graph,

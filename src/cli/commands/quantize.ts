@@ -57,7 +57,8 @@ function unusedWith(options: Options): Record<string, string | false> {
   const [int8, int4, fp16] = [only('int8'), only('int4'), only('fp16')];
   const isStatic = dtype === 'int8' && scheme === 'static';
   const prepared =
-    dtype === 'int8' && (options.preset === 'accurate' || options.migrate || options.correctBias);
+    (dtype === 'int8' && options.preset === 'accurate') ||
+    (dtype !== 'fp16' && (options.migrate || options.correctBias));
   const calibrated = prepared || isStatic || (dtype === 'fp16' && compute === 'float16');
   return {
     ...{ scheme: int8, backend: int8, weights: int8, preset: int8 },
