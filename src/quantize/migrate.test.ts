@@ -94,7 +94,12 @@ describe('channels of a norm that Linears alone read', () => {
 it('are evened out where weights are in blocks of four bits', async () => {
   const source = network((b, x, [w]) => [linear(b, x, w!)]);
   const inBlocks = (graph: Graph) => quantizeInt4(onnxruntime, graph, { blockSize: 16 });
-  const { graph, migrated: norms } = await migrateScales(onnxruntime, source, [feeds], int4Grid(16, 'float32'));
+  const { graph, migrated: norms } = await migrateScales(
+    onnxruntime,
+    source,
+    [feeds],
+    int4Grid(16, 'float32'),
+  );
   expect(norms).toEqual(['norm.weight']);
   expect(await distance(source, graph)).toBe(0);
   // A channel whose weights are a sixtieth of the others of their block is rounded away.
