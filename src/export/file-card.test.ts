@@ -93,6 +93,19 @@ describe('the card beside a file', () => {
     expect(right(card, await scores('int8.ort', card, prepared(card)))).toBe(true);
   });
 
+  it("an int8 file's scores are those of the image by itself", async () => {
+    // Without a norm before them, its layers have ranges that an image with values up to 255 would stretch.
+    const model = await loadModel('examples/mnist_vit');
+    for (const node of model.nodes.filter(({ op }) => op === 'LayerNormalization'))
+      model.replaceUses(node.output(), node.input(0));
+    model.removeDead();
+    const card = await exported(await quantizeDynamic(onnxruntime, model, {}), 'range.onnx');
+    const found = await scores('range.onnx', card, prepared(card));
+    const largest = Math.max(...found.map(Math.abs));
+    for (const { index, score } of card.golden!.top5)
+      expect(Math.abs(score - found[index]!)).toBeLessThan(1e-4 * largest);
+  });
+
   it('tells every mistake of preparation by a trained model', async () => {
     const { golden } = await exported(trained, 'mistakes.onnx');
     expect(golden!.catches).toHaveLength(4);

@@ -8,7 +8,7 @@ import { castTensors } from '../quantize/cast.ts';
 import { quantization } from '../quantize/record.ts';
 import { fixedBatches } from '../runtime/fixed-batch.ts';
 import { runInParts } from '../runtime/run-in-parts.ts';
-import { type Engine, runOnce } from '../runtime/session.ts';
+import { type Engine, runOnce, type Tensors } from '../runtime/session.ts';
 
 /** What an app hands to a file, and gives for it, of what it may compute itself or leave to the file. */
 export interface AppSide {
@@ -152,12 +152,33 @@ function mistakes(
   ];
 }
 
-/** Scores of prepared images, one after the other where the model takes so many at a time. */
+/**
+ * Scores of prepared images. int8 activations have a range for all that runs together: each image is then alone, as it is in an
+ * app, since one whose values were left at 0 to 255 would leave a right one beside it nothing.
+ */
 async function logitsOf(
+  engine: Engine,
+  graph: Graph,
+  preprocessing: Preprocessing,
+  images: readonly Float32Array[],
+): Promise<Float32Array[]> {
+  const isInteger = quantization(graph)?.dtype === 'int8';
+  const run = (feeds: Tensors) =>
+    isInteger ? runOnce(engine, graph, feeds) : runInParts(engine, graph, feeds);
+  const rows: Float32Array[] = [];
+  for (const together of isInteger ? images.map((image) => [image]) : [images]) {
+    rows.push(...(await logitsTogether(engine, graph, preprocessing, together, run)));
+  }
+  return rows;
+}
+
+/** Of images in one batch, or in as many as the model takes at a time. */
+async function logitsTogether(
   engine: Engine,
   graph: Graph,
   { inputSize }: Preprocessing,
   images: readonly Float32Array[],
+  run: (feeds: Tensors) => Promise<Tensors>,
 ): Promise<Float32Array[]> {
   const [input] = graph.inputs.filter((value) => !value.isConstant);
   const { name, dtype, shape } = input!;
@@ -167,8 +188,7 @@ async function logitsOf(
   const rows: Float32Array[] = [];
   for (const { batch, images: count } of fixedBatches(pixels, shape?.[0])) {
     const feeds = { [name]: dtype === 'float16' ? (await castTensors(engine, [batch], dtype))[0]! : batch };
-    const isInteger = quantization(graph)?.dtype === 'int8';
-    const found = await (isInteger ? runOnce(engine, graph, feeds) : runInParts(engine, graph, feeds));
+    const found = await run(feeds);
     const scores = found[graph.outputs[0]!.name]!;
     const { floats } =
       scores.dtype === 'float32' ? scores : (await castTensors(engine, [scores], 'float32'))[0]!;
