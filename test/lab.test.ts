@@ -172,6 +172,19 @@ describe.skipIf(!findChromium())('in a browser (needs a Chromium on the PATH, or
     expect(stdout).toMatch(/^under test\n/);
   });
 
+  it('leaves out what takes longer than it may, says what it was at, and goes on', async () => {
+    const endless = ['--runs', '100000', '--warmup', '10000', '--seconds', '3600', '--limit', '1'];
+    const which = ['--runners', 'onnx-wasm-1', '--no-tflite', '--json'];
+    const { code, stdout } = await pqv('lab', run(), '--browser', ...which, ...endless);
+    expect(code).toBe(0);
+    const [{ cells }] = JSON.parse(stdout).devices;
+    const reason = expect.stringMatching(/^no answer after 1 s \([a-z ]+\): left out$/);
+    expect(cells).toMatchObject([
+      { name: 'dense', failed: reason },
+      { name: 'int8', failed: reason },
+    ]);
+  });
+
   it('marks a file wrong that computes something else than its run says', async () => {
     const { graph } = await prune(onnxruntime, await loadModel('examples/mnist_vit'), { ratio: 0.5 });
     const other = await quantize(onnxruntime, graph, { dtype: 'int8' });

@@ -22,6 +22,8 @@ export interface LabRunOptions extends Omit<Serving, 'opened'> {
   warmup: number;
   /** Seconds that the timed runs of a cell, and those before them, may take. */
   seconds: number;
+  /** Seconds that a measurement may take in all; default: four minutes beside those for runs. */
+  limit?: number;
   /** Ids of runners; all when there is none. */
   runners: readonly string[];
   /** Also write `.tflite` files of stages that have none. */
@@ -39,6 +41,9 @@ export interface LabResult {
   /** Pages that were written anew. */
   reports: string[];
 }
+
+/** Seconds for loading, and for what is slower than it should be. */
+const usualLimit = 240;
 
 /**
  * Serves the files of runs to devices, until it is told to end. What devices measured becomes part of each run's report
@@ -66,6 +71,7 @@ export async function runLab(sources: readonly string[], options: LabRunOptions)
       runs: options.runs,
       warmup: options.warmup,
       budget: options.seconds * 1000,
+      limit: 1000 * (options.limit ?? 2 * options.seconds + usualLimit),
       timing: null,
       pictures: picturesOf(variants.find(({ run }) => run)?.run),
       runners: options.runners.length > 0 ? options.runners : runners.map(({ id }) => id),

@@ -11,6 +11,8 @@ export interface Manifest {
   readonly runs: number;
   readonly warmup: number;
   readonly budget: number;
+  /** Milliseconds that a measurement may take in all, its download apart. */
+  readonly limit: number;
   /** Small pictures to classify, as `data:` URIs, with what is on them. */
   readonly pictures: readonly { readonly image: string; readonly label: string }[];
   /** Graphs are handed out to be timed, for a latency table: on so many threads. */

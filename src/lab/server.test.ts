@@ -62,6 +62,7 @@ beforeEach(async () => {
     runs: 3,
     warmup: 1,
     budget: 1000,
+    limit: 60_000,
     pictures: [],
     timing: null,
     runners: runners.map(({ id }) => id),

@@ -42,6 +42,7 @@ export interface LabOptions {
   readonly runs: number;
   readonly warmup: number;
   readonly budget: number;
+  readonly limit: number;
   readonly runners: readonly string[];
   readonly pictures: Manifest['pictures'];
   readonly timing: Manifest['timing'];

@@ -48,7 +48,16 @@ export async function measureTable(reference: string, options: TableOptions): Pr
   const timer = new DeviceTimer();
   const session = new LabSession(
     [],
-    { title: reference, runs: 0, warmup: 0, budget: 0, runners: [], pictures: [], timing: options.threads },
+    {
+      title: reference,
+      runs: 0,
+      warmup: 0,
+      budget: 0,
+      limit: 0,
+      runners: [],
+      pictures: [],
+      timing: options.threads,
+    },
     {
       ...listener,
       left(device, lost) {

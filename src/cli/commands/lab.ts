@@ -27,6 +27,7 @@ interface Options extends CommonOptions {
   runs: number;
   warmup: number;
   seconds: number;
+  limit?: number;
   runners: string[];
   tflite: boolean;
   emulate?: EmulatedName;
@@ -63,6 +64,11 @@ export function labCommand(): Command {
     .option('--runs <n>', 'timed runs of each file in each runtime at most', parse.integer(3, 100_000), 50)
     .option('--warmup <n>', 'runs before timing starts', parse.integer(1, 10_000), 15)
     .option('--seconds <n>', 'how long the timed runs may take, and those before', parse.integer(1, 3600), 20)
+    .option(
+      '--limit <n>',
+      'seconds that a measurement may take in all, past which it is left out (default: twice --seconds, and four minutes)',
+      parse.integer(1, 36_000),
+    )
     .addOption(
       new Option('--runners <list>', `ways to run the files: ${runners.map(({ id }) => id).join(', ')}`)
         .argParser(runnerList)

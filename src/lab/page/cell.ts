@@ -41,10 +41,13 @@ export interface CellResult {
   readonly outputs: readonly string[];
 }
 
+/** What a cell is at, for people. */
+export type Phase = 'loading the file' | 'first image' | 'images to compare' | 'warming up' | 'timing';
+
 /** What a cell says, in this order. */
 export type CellMessage =
   | { readonly type: 'ready' }
-  | { readonly type: 'progress'; readonly done: number; readonly of: number }
+  | { readonly type: 'progress'; readonly phase: Phase; readonly done: number; readonly of: number }
   | { readonly type: 'measured'; readonly result: CellResult }
   | { readonly type: 'outputs'; readonly outputs: Float32Array }
   | { readonly type: 'failed'; readonly reason: string };
@@ -65,6 +68,9 @@ function opened({ model, variant, runner, threads, base }: Job): Promise<Opened>
 
 async function measure(job: Job): Promise<CellResult> {
   const memory = watchMemory();
+  const of = job.warmup + job.runs;
+  const at = (phase: Phase, done: number) => say({ type: 'progress', phase, done, of });
+  at('loading the file', 0);
   const began = performance.now();
   const model = await opened(job);
   const load = performance.now() - began;
@@ -77,21 +83,21 @@ async function measure(job: Job): Promise<CellResult> {
   const outputs: Float32Array[] = [];
   let first = 0;
   for (const i of inputs.keys()) {
+    at(i === 0 ? 'first image' : 'images to compare', i);
     const { found, milliseconds } = await timed(i);
     if (i === 0) first = milliseconds;
     outputs.push(found);
   }
-  const of = job.warmup + job.runs;
   let warmup = inputs.length;
   for (const end = performance.now() + job.budget; warmup < job.warmup && performance.now() < end; warmup++) {
+    at('warming up', warmup);
     await timed(warmup);
-    say({ type: 'progress', done: warmup, of });
   }
   const times: number[] = [];
   const end = performance.now() + job.budget;
   while (times.length < job.runs && (times.length < leastRuns || performance.now() < end)) {
+    if (times.length % 5 === 0) at('timing', job.warmup + times.length);
     times.push((await timed(times.length)).milliseconds);
-    if (times.length % 5 === 0) say({ type: 'progress', done: job.warmup + times.length, of });
   }
   const bytes = memory();
   return {

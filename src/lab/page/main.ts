@@ -3,8 +3,8 @@ import type { Hello, Manifest, Outcome } from '../protocol.ts';
 import { threadsOf } from '../runners.ts';
 import { introduction } from './abilities.ts';
 import { base, goodbye, hello, LabError, manifest, model, outcome } from './client.ts';
-import { type Row, rowsOf } from './rows.ts';
-import { runCell } from './run-cell.ts';
+import { howOf, type Row, rowsOf } from './rows.ts';
+import { type CellProgress, runCell } from './run-cell.ts';
 import { timeAll } from './timing.ts';
 import { tryIt } from './try-it.ts';
 import { factsMarkup, resultsMarkup } from './view.ts';
@@ -85,9 +85,9 @@ async function measureAll(plan: Manifest, device: Hello, rows: readonly Row[]): 
         bytes ??= await model(`model/${variant.id}`, (length) =>
           tell(`${at}: ${Math.round((100 * length) / variant.bytes)} % loaded`),
         );
-        tell(at);
-        await settle(row, cell, bytes.slice(0), plan, (share) => {
+        await settle(row, cell, bytes.slice(0), plan, ({ share, phase, seconds }) => {
           bar.value = (todo.indexOf(row) + share) / todo.length;
+          tell(`${at}, ${howOf(row)}: ${phase}, ${seconds} s of ${plan.limit / 1000} at most`);
         });
       } catch (error) {
         const reason = (error as Error).message.slice(0, 400);
@@ -116,7 +116,7 @@ async function settle(
   cell: Pick<Outcome, 'device' | 'variant'> & { runner: string },
   bytes: ArrayBuffer,
   plan: Manifest,
-  progress: (share: number) => void,
+  progress: CellProgress,
 ): Promise<void> {
   const { runs, warmup, budget } = plan;
   const { variant, runner, threads } = row;
@@ -126,7 +126,7 @@ async function settle(
     runner: { runtime: runner.runtime, accelerator: runner.accelerator },
     threads,
   };
-  const result = await runCell({ ...job, runs, warmup, budget }, progress);
+  const result = await runCell({ ...job, runs, warmup, budget }, plan.limit, progress);
   const answer = await outcome({ ...cell, status: 'measured', ...result, outputs: [...result.outputs] });
   row.state = { status: 'measured', result, answer };
 }
