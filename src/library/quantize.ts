@@ -46,7 +46,7 @@ export const quantizeModelOptions = quantizeOptions.extend({
     description:
       'int8, int4: learn, layer by layer on the images of --data, which of the two numbers beside it each weight of a linear layer becomes',
   }),
-  learnSteps: z.number().int().min(1).default(300).meta({
+  learnSteps: z.number().int().min(1).default(200).meta({
     description: 'steps of learn-rounding, for each layer',
   }),
   learnSamples: z.number().int().min(1).default(256).meta({

@@ -6,7 +6,7 @@ import type { WeightGrid } from '../../quantize/weight-grid.ts';
 import type { Engine, Session, Tensors } from '../../runtime/session.ts';
 import { adamWScalars } from '../adamw.ts';
 import type { Moments } from './moments.ts';
-import { errors, roundingStep, stretch } from './rounding-step.ts';
+import { roundingStep, stretch } from './rounding-step.ts';
 
 /** What is learnt by, found on a ViT of CIFAR-10. */
 const settings = { rate: 0.1, weight: 32, warmUp: 0.2 } as const;
@@ -130,10 +130,15 @@ function measureGraph({ inputs, outputs, scale: { shape } }: WeightGrid): Graph 
   const form = (left: typeof off, matrix: typeof off) =>
     columns(b.op('Mul', [left, b.op('MatMul', [matrix, left])]));
   const C = b.op('MatMul', [cross, exact]);
+  const rounding = form(off, gram!);
   const named = {
     C,
-    errors: b.op('Add', [columns(errors(b, off, gram!, C)), form(exact, drift!)]),
-    rounding: form(off, gram!),
+    errors: b.op('Sum', [
+      rounding,
+      columns(b.op('Mul', [off, b.op('Mul', [C, b.scalar(2)])])),
+      form(exact, drift!),
+    ]),
+    rounding,
     squares: form(exact, power!),
   };
   graph.outputs.push(...Object.entries(named).map(([name, value]) => b.op('Identity', [value], {}, name)));

@@ -42,13 +42,16 @@ export function roundingStep(inputs: number, outputs: number, scaleShape: readon
   const share = b.op('Clip', [wide, b.scalar(0), b.scalar(1)]);
   const integers = b.op('Add', [below, b.op('Mul', [share, room])]);
   const off = b.op('Sub', [b.op('Mul', [integers, scale]), exact]);
-  const squares = b.op('ReduceSum', [errors(b, off, gram, cross)], { keepdims: 0 });
+  const total = (value: Value) => b.op('ReduceSum', [value], { keepdims: 0 });
+  // G is symmetric: D G D has the slope 2 G D, so that half of it need not be followed back, nor multiplied twice.
+  const turned = b.op('MatMul', [gram, off]);
+  const fixed = b.op('Mul', [off, turned]);
+  const doubled = b.op('Mul', [b.op('Mul', [off, b.op('Add', [turned, cross])]), b.scalar(2)]);
+  const squares = b.op('Sub', [total(doubled), total(fixed)]);
+  const nowhere = new Map([turned, fixed].map((value) => [value, { of: exact }]));
   const undecided = b.op('Mul', [share, b.op('Sub', [b.scalar(1), share])]);
-  const loss = b.op('Add', [
-    b.op('Mul', [squares, unit]),
-    b.op('Mul', [b.op('ReduceSum', [undecided], { keepdims: 0 }), weight]),
-  ]);
-  const gradient = backward(graph, loss, [v]).get(v)!;
+  const loss = b.op('Add', [b.op('Mul', [squares, unit]), b.op('Mul', [total(undecided), weight])]);
+  const gradient = backward(graph, loss, [v], nowhere).get(v)!;
   const next = adamWUpdate(
     b,
     { parameter: v, gradient, state: { m, v: u }, decays: false, rate: 1 },
@@ -60,7 +63,3 @@ export function roundingStep(inputs: number, outputs: number, scaleShape: readon
   graph.removeDead();
   return graph;
 }
-
-/** `D (G D + 2 C)`, whose sum over a column is what that output is off, squared, but for a constant. */
-export const errors = (b: Builder, off: Value, gram: Value, cross: Value): Value =>
-  b.op('Mul', [off, b.op('Add', [b.op('MatMul', [gram, off]), b.op('Mul', [cross, b.scalar(2)])])]);
