@@ -12,9 +12,7 @@ export function formatFile({ file, format, about, bytes, contents, card }: FileI
   const rows: Row[] = [
     ['file', `${formatBytes(bytes)}, ${format}${written}`],
     ['for', about],
-    ...(contents
-      ? rowsOf(contents)
-      : ([['inside', 'not looked into: files of this format say little of themselves']] as const)),
+    ...(contents ? rowsOf(contents) : ([['inside', 'files of this format are not looked into']] as const)),
     ...cardRows(card, contents?.model != null),
   ];
   const operators = Object.entries(contents?.operators ?? {});

@@ -17,12 +17,15 @@ import {
 import { readTorchFile } from '../../src/checkpoint/torch/read-torch.ts';
 import { writeZip } from '../../src/checkpoint/torch/zip.ts';
 import { parseJsonAs } from '../../src/common/json.ts';
+import { validated } from '../../src/common/options.ts';
 import type { Random } from '../../src/common/random.ts';
 import { decodeImage } from '../../src/dataset/decode.node.ts';
 import { ortFormat } from '../../src/export/ort.node.ts';
 import { ortContents } from '../../src/export/ort-contents.ts';
 import { tfliteContents } from '../../src/export/tflite/contents.ts';
 import { exportTflite } from '../../src/export/tflite/export.ts';
+import { archiveContents } from '../../src/export/torchscript/contents.ts';
+import { exportLite, liteOptions } from '../../src/export/torchscript/lite.ts';
 import { countMacs } from '../../src/graph/cost.ts';
 import type { Graph } from '../../src/graph/graph.ts';
 import { Tensor } from '../../src/graph/tensor.ts';
@@ -209,6 +212,7 @@ const scores = scoreRecord(
 /** Files for runtimes, made once; a few bytes of them are changed each time. */
 const runtimeFiles = {
   tflite: lazily(() => exportTflite(onnxruntime, tiny())),
+  ptl: lazily(() => concatenate([...exportLite(tiny(), validated(liteOptions, {}))])),
   ort: lazily(async () => {
     const folder = mkdtempSync(join(tmpdir(), 'pqv-fuzz-'));
     try {
@@ -221,8 +225,8 @@ const runtimeFiles = {
   }),
 };
 
-function lazily<T>(make: () => Promise<T>): () => Promise<T> {
-  let made: Promise<T> | undefined;
+function lazily<T>(make: () => T): () => T {
+  let made: T | undefined;
   return () => {
     made ??= make();
     return made;
@@ -286,6 +290,10 @@ export const kinds: Readonly<Record<string, Kind>> = {
   tflite: {
     make: async (random) => mutatedBytes(await runtimeFiles.tflite(), random),
     use: (bytes) => tfliteContents(bytes, 'model.tflite'),
+  },
+  ptl: {
+    make: (random) => mutatedBytes(runtimeFiles.ptl(), random),
+    use: (bytes) => archiveContents(inMemory(bytes, 'model.ptl'), 'model.ptl'),
   },
   ort: {
     make: async (random) => mutatedBytes(await runtimeFiles.ort(), random),

@@ -34,7 +34,7 @@ export function benchCommand(): Command {
   ])
     .argument('<models...>', 'folders or files')
     .addOption(
-      new Option('--runtime <name>', 'what runs them')
+      new Option('--runtime <name>', 'what runs them here; natively on an Android device: pqv lab --adb')
         .choices(runtimes.map(({ name }) => name))
         .default(runtimes[0]!.name),
     )

@@ -10,6 +10,7 @@ import type { Engine, Tensors } from '../../runtime/session.ts';
 import { format } from '../format.ts';
 import { verifyRun } from '../verify.ts';
 import { checkArchive } from './check-archive.ts';
+import { archiveContents } from './contents.ts';
 import { exportLite, liteOptions } from './lite.ts';
 import { exportTorchScript } from './script.ts';
 
@@ -28,6 +29,7 @@ export const torchScriptFormat = format({
     return judged(engine, graph, path);
   },
   isOne: (path) => archiveHas(path, 'constants.pkl'),
+  contents: (path) => reading(path, (file) => archiveContents(file, path)),
 });
 
 /** `.ptl`, likewise; without XNNPACK a PyTorch refuses files for phones that have it. */
@@ -45,16 +47,23 @@ export const liteFormat = format({
     return options.xnnpack ? 'only a PyTorch with XNNPACK could' : judged(engine, graph, path);
   },
   isOne: (path) => archiveHas(path, 'bytecode.pkl'),
+  contents: (path) => reading(path, (file) => archiveContents(file, path)),
 });
 
 /** Whether a file is a zip archive with an entry of that name in its folder; a checkpoint of weights has neither code nor bytecode. */
 function archiveHas(path: string, entry: string): boolean {
-  const file = new FileReader(path);
   try {
-    return readZip(file).some(({ name }) => name.slice(name.indexOf('/') + 1) === entry);
+    return reading(path, readZip).some(({ name }) => name.slice(name.indexOf('/') + 1) === entry);
   } catch (error) {
     if (error instanceof UserError) return false;
     throw error;
+  }
+}
+
+function reading<T>(path: string, use: (file: FileReader) => T): T {
+  const file = new FileReader(path);
+  try {
+    return use(file);
   } finally {
     file.close();
   }
@@ -62,12 +71,7 @@ function archiveHas(path: string, entry: string): boolean {
 
 /** @throws Error when the archive does not hold together */
 function readBack(path: string, kind: 'torchscript' | 'lite'): void {
-  const file = new FileReader(path);
-  try {
-    checkArchive(file, kind);
-  } finally {
-    file.close();
-  }
+  reading(path, (file) => checkArchive(file, kind));
 }
 
 /**
