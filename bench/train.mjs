@@ -8,13 +8,13 @@
  * The Python (default: $PQV_PYTHON, else python3) needs torch and timm; without one only our side is
  * timed. Exits with 1 when ours is slower.
  */
-import { spawn, spawnSync } from 'node:child_process';
 import { cpus } from 'node:os';
-import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { Builder, countMacs, Graph, initModel, linears, onnxruntime, Tensor, Trainer } from 'pqv-mobile/node';
+import { countMacs, initModel, onnxruntime, Tensor, Trainer } from 'pqv-mobile/node';
+import { judge } from './judge.mjs';
+import { largestProduct } from './product.mjs';
 
 /** That of `examples/cifar10_vit`. */
 const cifar10 = {
@@ -42,24 +42,6 @@ const threads = Number(values.threads);
 const runs = Number(values.runs);
 const median = (times) => times.toSorted((a, b) => a - b)[times.length >> 1];
 
-/** A Python process that answers a line with a line. */
-function judge(python) {
-  if (spawnSync(python, ['-c', 'import torch, timm'], { stdio: 'ignore' }).error) return undefined;
-  const child = spawn(python, [fileURLToPath(new URL('train_torch.py', import.meta.url))], {
-    stdio: ['pipe', 'pipe', 'inherit'],
-  });
-  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
-  return {
-    async ask(line) {
-      child.stdin.write(`${line}\n`);
-      const { value, done } = await lines.next();
-      if (done) throw new Error(`${python} ended; it needs torch and timm`);
-      return value;
-    },
-    close: () => child.stdin.end('quit\n'),
-  };
-}
-
 async function ours({ name, batch, architecture = name, modelArgs }) {
   const model = initModel({ architecture, modelArgs });
   const start = performance.now();
@@ -76,7 +58,7 @@ async function ours({ name, batch, architecture = name, modelArgs }) {
   const input = { pixels, targets: Tensor.float32([batch, trainer.classes], targets) };
   return {
     loaded,
-    product: await largestProduct(model, batch),
+    product: await largestProduct(model, batch, threads),
     macs: countMacs(model) * batch,
     async step() {
       const begin = performance.now();
@@ -87,54 +69,12 @@ async function ours({ name, batch, architecture = name, modelArgs }) {
   };
 }
 
-/** Products a session computes in one run, so that what goes in and out of it does not count. */
-const pairs = 4;
-
-/** The product of the Linear with the most weights and the one back, on the rows of a batch. */
-async function largestProduct(model, batch) {
-  const sizeOf = ({ weight }) => weight.shape[0] * weight.shape[1];
-  const blocks = linears(model).filter(({ weight }) => weight.name.startsWith('blocks.'));
-  const [{ weight, output }] = blocks.toSorted((a, b) => sizeOf(b) - sizeOf(a));
-  const [n, k] = weight.shape;
-  const rows = batch * output.shape[1];
-  const graph = new Graph();
-  const noise = (...shape) =>
-    Tensor.float32(
-      shape,
-      Float32Array.from({ length: shape[0] * shape[1] }, () => (Math.random() - 0.5) / Math.sqrt(shape[0])),
-    );
-  const x = graph.addInput('x', 'float32', [rows, k]);
-  const b = new Builder(graph);
-  const up = graph.addConstant('up', noise(k, n));
-  const down = graph.addConstant('down', noise(n, k));
-  let y = x;
-  for (let i = 0; i < pairs; i++) y = b.op('MatMul', [b.op('MatMul', [y, up]), down]);
-  graph.outputs.push(y);
-  const session = await onnxruntime.load(graph, { threads });
-  const feeds = { x: noise(rows, k) };
-  return {
-    /** Multiply-accumulates a millisecond. */
-    async rate() {
-      let begin = performance.now();
-      let done = -3;
-      while (done < 3 || performance.now() - begin < 300) {
-        await session.run(feeds);
-        if (++done === 0) begin = performance.now();
-      }
-      return (done * 2 * pairs * rows * k * n) / (performance.now() - begin);
-    },
-    dispose: () => session.dispose(),
-  };
-}
-
 const rows = [];
 for (const entry of cases.filter(({ name }) => !values.only || name.includes(values.only))) {
-  const torch = judge(values.python);
-  const version =
-    torch &&
-    (await torch.ask(
-      `load ${entry.architecture ?? entry.name} ${entry.batch} ${threads} ${JSON.stringify(entry.modelArgs ?? {})}`,
-    ));
+  const architecture = entry.architecture ?? entry.name;
+  const script = fileURLToPath(new URL('train_torch.py', import.meta.url));
+  const load = `load ${architecture} ${entry.batch} ${threads} ${JSON.stringify(entry.modelArgs ?? {})}`;
+  const torch = await judge(values.python, script, [], load);
   const trainer = await ours(entry);
   const times = { ours: [], torch: [], rates: [] };
   for (let i = -2; i < runs; i++) {
@@ -155,7 +95,7 @@ for (const entry of cases.filter(({ name }) => !values.only || name.includes(val
   const rate = median(times.rates);
   rows.push({
     ...entry,
-    version,
+    version: torch?.version,
     loaded: trainer.loaded,
     rate,
     floor: (3 * trainer.macs) / rate,

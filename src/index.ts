@@ -154,7 +154,7 @@ export {
 export { type Importance, importances, scoredParameters } from './prune/importance.ts';
 export type { LeftWhole } from './prune/left-whole.ts';
 export type { Role } from './prune/roles.ts';
-export { meanSquaredGradients, summedGradients } from './prune/sensitivity.ts';
+export { axisCurvatures, meanSquaredGradients, summedGradients } from './prune/sensitivity.ts';
 export type { QuantizedActivation } from './quantize/activation.ts';
 export type { Affine } from './quantize/affine.ts';
 export {

@@ -24,7 +24,7 @@ export const meanOverImages = (before: number, images: number) => ({
 /**
  * What an accumulator knows when all batches are through, in the order of its shapes.
  * @param build makes it; `again`: activations are computed again for the backward pass, to need less memory
- * @param weights of what was known before, and of what some images add, by how many there were before, are, and are in their batch
+ * @param numbers further inputs, by how many images there were before, are, and are in their batch
  * @throws UserError when there are no images, or a label is no class of the model
  */
 export async function accumulated(
@@ -32,7 +32,7 @@ export async function accumulated(
   build: (again: boolean) => Accumulator,
   batches: AsyncIterable<Images>,
   { task, memory, ...options }: SensitivityOptions,
-  weights: (before: number, images: number, batch: number) => { keep: number; add: number },
+  numbers: (before: number, images: number, batch: number) => Record<string, number>,
 ): Promise<Tensor[]> {
   const fitted = memory === undefined ? undefined : withinMemory(build, memory);
   const { graph, shapes, classes, atMost } = fitted?.accumulator ?? build(false);
@@ -45,13 +45,10 @@ export async function accumulated(
     for await (const batch of batches) {
       if (classes !== undefined) checkLabels(batch.labels, classes);
       for (const { pixels, labels } of parts(batch, atMost)) {
-        const { keep, add } = weights(done, labels.size, batch.labels.size);
-        const feeds: Tensors = {
-          [pixelsName]: pixels,
-          ...given(labels),
-          keep: Tensor.scalar(keep),
-          add: Tensor.scalar(add),
-        };
+        const feeds: Tensors = { [pixelsName]: pixels, ...given(labels) };
+        for (const [name, number] of Object.entries(numbers(done, labels.size, batch.labels.size))) {
+          feeds[name] = Tensor.scalar(number);
+        }
         sums.forEach((sum, i) => {
           feeds[`before.${i}`] = sum;
         });

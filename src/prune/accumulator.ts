@@ -12,22 +12,26 @@ export interface Accumulator {
   readonly atMost: number;
 }
 
-/** `next = before * keep + found * add` for each of what is found. */
+/** How what a batch says is folded in: added, or weighed by two numbers that come with each batch (`keep`, `add`). */
+export type Fold = 'sum' | 'weighed';
+
+/** `next = before + found`, or `before * keep + found * add`, for each of what is found. */
 export function accumulate(
   graph: Graph,
   found: readonly Value[],
   shapes: readonly (readonly number[])[],
   classes: number | undefined,
+  fold: Fold = 'weighed',
 ): Accumulator {
   const b = new Builder(graph);
-  const keep = graph.addInput(freeName(graph, 'keep'), 'float32', []);
-  const add = graph.addInput(freeName(graph, 'add'), 'float32', []);
+  const number = (name: string) => graph.addInput(freeName(graph, name), 'float32', []);
+  const weights = fold === 'weighed' ? [number('keep'), number('add')] : [];
   graph.outputs.length = 0;
   shapes.forEach((shape, i) => {
     const before = graph.addInput(freeName(graph, `before.${i}`), 'float32', shape);
     freeName(graph, `next.${i}`);
-    const sum = b.op('Add', [b.op('Mul', [before, keep]), b.op('Mul', [found[i]!, add])], {}, `next.${i}`);
-    graph.outputs.push(sum);
+    const terms = [before, found[i]!].map((term, k) => (weights[k] ? b.op('Mul', [term, weights[k]]) : term));
+    graph.outputs.push(b.op('Add', terms, {}, `next.${i}`));
   });
   graph.removeDead();
   return { graph, shapes, classes, atMost: Number.POSITIVE_INFINITY };

@@ -73,17 +73,30 @@ function take(
   indices: readonly number[],
 ): TypedArray {
   const inner = dims.slice(axis + 1).reduce((p, d) => p * d, 1);
-  const length = dims[axis]!;
-  const outer = data.length / (inner * length);
+  const length = dims[axis]! * inner;
+  const outer = data.length / length;
   const taken = new dataTypes[dtype].array(outer * indices.length * inner);
+  const runs = runsOf(indices);
   let at = 0;
-  for (let o = 0; o < outer; o++) {
-    for (const index of indices) {
-      const start = (o * length + index) * inner;
-      if (inner === 1) taken[at] = data[start]!;
-      else taken.set(data.subarray(start, start + inner) as never, at);
-      at += inner;
+  for (let start = 0; start < data.length; start += length) {
+    for (let run = 0; run < runs.length; run += 2) {
+      let from = start + runs[run]! * inner;
+      const end = from + runs[run + 1]! * inner;
+      if (inner > 1) {
+        taken.set(data.subarray(from, end) as never, at);
+        at += end - from;
+      } else while (from < end) taken[at++] = data[from++]!;
     }
   }
   return taken;
+}
+
+/** First index and length of each run of neighbours. */
+function runsOf(indices: readonly number[]): Int32Array {
+  const runs: number[] = [];
+  for (const [i, index] of indices.entries()) {
+    if (i > 0 && indices[i - 1] === index - 1) runs[runs.length - 1]!++;
+    else runs.push(index, 1);
+  }
+  return Int32Array.from(runs);
 }

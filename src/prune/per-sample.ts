@@ -29,6 +29,9 @@ type PerSampleRule<O extends OpName> = (
 const square = (b: Builder, value: Value) => b.op('Mul', [value, value]);
 const sumOver = (b: Builder, value: Value, axes: readonly number[]) =>
   b.op('ReduceSum', [value, b.ints(axes)], { keepdims: 0 });
+/** The sum over the batch of the squares of what each sample has. */
+const sumOfSquares = (b: Builder, each: Value) =>
+  b.op('ReduceSumSquare', [each, b.ints([0])], { keepdims: 0 });
 
 /** `W [out, in]` behind `Transpose -> MatMul(x, W^T)`: (dY_i^T X_i)^2, X_i the sample's tokens. */
 const linear: PerSampleRule<'Transpose'> = (_parameter, transpose, _args, _index, batch) => {
@@ -69,7 +72,7 @@ const scale: PerSampleRule<'Mul'> = (parameter, product, _args, index, batch) =>
     output: product.output(),
     squares(b, gradient) {
       const each = b.op('Mul', [gradient, other]);
-      return sumOver(b, square(b, between.length ? sumOver(b, each, between) : each), [0]);
+      return sumOfSquares(b, between.length ? sumOver(b, each, between) : each);
     },
   };
 };
@@ -95,7 +98,7 @@ const patches: PerSampleRule<'Conv'> = (parameter, node, args, index, batch) => 
       const boxes = b.op('Transpose', [cut], { perm: [0, 2, 4, 1, 3, 5] });
       const flat = b.op('Reshape', [boxes, b.ints([0, rows * columns, channels! * height! * width!])]);
       const each = b.op('MatMul', [b.op('Reshape', [gradient, b.ints([0, outputs!, -1])]), flat]);
-      return b.op('Reshape', [sumOver(b, square(b, each), [0]), b.ints(parameter.staticShape)]);
+      return b.op('Reshape', [sumOfSquares(b, each), b.ints(parameter.staticShape)]);
     },
   };
 };

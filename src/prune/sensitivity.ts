@@ -4,6 +4,7 @@ import { UserError } from '../common/errors.ts';
 import { Builder } from '../graph/builder.ts';
 import type { Graph, Node, Value } from '../graph/graph.ts';
 import { raiseOpset } from '../graph/raise-opset.ts';
+import { freeName } from '../graph/replace.ts';
 import { Tensor } from '../graph/tensor.ts';
 import type { Engine } from '../runtime/session.ts';
 import { isClassifier } from '../zoo/model-info.ts';
@@ -26,11 +27,13 @@ export async function summedGradients(
   const build = (again: boolean) => {
     const { graph, loss, twins, classes } = lossGraph(model, parameters, 'mean');
     const forward = new Set(graph.nodes);
-    const gradients = backward(graph, loss, twins);
+    // The loss is a number, the gradients are as large as the model.
+    const part = graph.addInput(freeName(graph, 'part'), 'float32', []);
+    const gradients = backward(graph, new Builder(graph).op('Mul', [loss, part]), twins);
     const found = twins.map((twin) => gradients.get(twin)!);
-    return frugal(accumulate(graph, found, shapesOf(parameters), classes), forward, again);
+    return frugal(accumulate(graph, found, shapesOf(parameters), classes, 'sum'), forward, again);
   };
-  const share = (_: number, images: number, batch: number) => ({ keep: 1, add: images / batch });
+  const share = (_: number, images: number, batch: number) => ({ part: images / batch });
   return byParameter(parameters, await accumulated(engine, build, batches, options, share));
 }
 
