@@ -1,6 +1,12 @@
 // DeiT-Base at 224 px, batch 1, on ONNX Runtime: dense and pruned by 9.375 %, in every precision, as the
 // engine gets it from timm's layout and as we lay it out. Interleaved; random weights.
-//   node bench/int8.mjs [--rounds N] [--threads 1,2]
+// With the Python of PQV_PYTHON (or --python), which needs onnxruntime, also what its own quantizers make of the dense one.
+//   node bench/int8.mjs [--rounds N] [--threads 1,2] [--only PART] [--python PATH]
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import {
   describeMachine,
@@ -10,12 +16,15 @@ import {
   quantizeDynamic,
   Tensor,
   toFloat16,
+  writeOnnx,
 } from 'pqv-mobile/node';
 
 const { values } = parseArgs({
   options: {
     rounds: { type: 'string', default: '15' },
     threads: { type: 'string', default: '1,2' },
+    only: { type: 'string', default: '' },
+    python: { type: 'string', default: process.env.PQV_PYTHON },
   },
 });
 const rounds = Number(values.rounds);
@@ -40,6 +49,17 @@ const variants = [
   ['int8 pruned, as built', prunedInt8],
   ['int8 pruned', await optimized(prunedInt8)],
 ];
+const folder = mkdtempSync(join(tmpdir(), 'pqv-bench-'));
+process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
+if (values.python) {
+  const script = fileURLToPath(new URL('onnxruntime_quantize.py', import.meta.url));
+  writeFileSync(join(folder, 'dense.onnx'), writeOnnx(dense));
+  const made = spawnSync(values.python, [script, join(folder, 'dense.onnx'), folder], { encoding: 'utf8' });
+  if (made.status !== 0) throw new Error(made.stderr);
+  for (const name of made.stdout.trim().split('\n')) {
+    variants.push([`onnxruntime's int8 dense, ${name}`, join(folder, `${name}.onnx`)]);
+  }
+}
 const pixels = Tensor.float32(
   [1, 3, 224, 224],
   Float32Array.from({ length: 3 * 224 * 224 }, (_, i) => Math.sin(i)),
@@ -52,7 +72,7 @@ const quantile = (sorted, share) => sorted[Math.floor(share * (sorted.length - 1
 
 for (const threads of values.threads.split(',').map(Number)) {
   const entries = [];
-  for (const [name, graph] of variants) {
+  for (const [name, graph] of variants.filter(([name]) => name.includes(values.only))) {
     entries.push({ name, session: await onnxruntime.load(graph, { threads }), times: [] });
   }
   for (let round = 0; round < rounds; round++) {
@@ -76,7 +96,7 @@ for (const threads of values.threads.split(',').map(Number)) {
         model,
         {
           ...Object.fromEntries(Object.entries(row).map(([key, value]) => [key, Number(value.toFixed(1))])),
-          'x fp32': Number((rows[0].median / row.median).toFixed(2)),
+          'x the first': Number((rows[0].median / row.median).toFixed(2)),
         },
       ]),
     ),
