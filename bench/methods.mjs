@@ -13,7 +13,7 @@
  *
  * The pruned model of docs/quantization.md:
  *     pqv prune examples/cifar10_vit -o pruned --ratio 0.25 --importance taylor --compensate ridge --data cifar10
- *     pqv finetune pruned -o tuned --preset quick --epochs 1 --data cifar10
+ *     pqv finetune pruned -o tuned --preset quick --epochs 1 --limit 12800 --data cifar10
  */
 
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
@@ -29,6 +29,7 @@ import {
   onnxruntime,
   openDataset,
   quantize,
+  Tensor,
   weightKinds,
 } from 'pqv-mobile/node';
 
@@ -88,28 +89,28 @@ const labels = heldOut.flatMap((batch) => batch.labels.integers);
 function addOutliers(graph, kind) {
   const [channel, factor] = [5, 60];
   const constants = [...graph.constants.values()].filter(({ dtype }) => dtype === 'float32');
-  const scale = ({ tensor }, by, from, stride) => {
-    const { floats, shape } = tensor;
-    const width = shape.at(-1);
-    for (let i = 0; i < floats.length; i++) {
-      if (from === 'column' ? i % width === channel : Math.floor(i / stride) === channel) floats[i] *= by;
-    }
+  const scale = (value, by, isScaled) => {
+    const { shape, floats } = value.tensor;
+    const made = floats.map((number, i) => (isScaled(i, shape) ? number * by : number));
+    graph.setConstant(value, Tensor.float32(shape, made));
   };
+  const column = (i, shape) => i % shape.at(-1) === channel;
+  const row = (i, [, ...others]) => Math.floor(i / others.reduce((a, b) => a * b, 1)) === channel;
   const named = (name) => constants.find((value) => value.name === name);
   for (const value of constants) {
     const [, block, norm] = /^blocks\.(\d+)\.norm([12])\.weight$/.exec(value.name) ?? [];
     if (kind === 'norms' && (block || value.name === 'fc_norm.weight' || value.name === 'norm.weight')) {
       const reader = block ? `blocks.${block}.${norm === '1' ? 'attn.qkv' : 'mlp.fc1'}` : 'head';
-      scale(value, factor, 'column');
-      scale(named(value.name.replace(/weight$/, 'bias')), factor, 'column');
-      scale(named(`${reader}.weight`), 1 / factor, 'column');
+      scale(value, factor, column);
+      scale(named(value.name.replace(/weight$/, 'bias')), factor, column);
+      scale(named(`${reader}.weight`), 1 / factor, column);
     }
     if (kind === 'stream') {
-      if (value.name === 'pos_embed') scale(value, factor, 'column');
+      if (value.name === 'pos_embed') scale(value, factor, column);
       const writes = /^(patch_embed\.proj|blocks\.\d+\.(attn\.proj|mlp\.fc2))\.(weight|bias)$/.test(
         value.name,
       );
-      if (writes) scale(value, factor, 'row', value.tensor.size / value.tensor.shape[0]);
+      if (writes) scale(value, factor, row);
     }
   }
 }
@@ -211,12 +212,13 @@ if (values.backends) {
         ),
       )
       .join('\n');
+  const few = { samples: 32, learnSamples: 32, learnSteps: 10 };
   const table = [];
   for (const weights of weightKinds) {
     for (const form of ['int8-dynamic', 'int8-static']) {
       const seen = new Map();
       for (const backend of Object.keys(backends)) {
-        const options = { ...numbers[form], ...(weights === 'safe' ? methods.all : {}), learnSteps: 20 };
+        const options = { ...numbers[form], ...(weights === 'safe' ? methods.all : {}), ...few };
         const text = textOf(
           await quantize(engine, model, { ...options, weights, backend, data, force: true }),
         );
