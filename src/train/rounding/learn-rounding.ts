@@ -1,7 +1,9 @@
+import { UserError } from '../../common/errors.ts';
 import type { Progress } from '../../common/progress.ts';
 import { Builder } from '../../graph/builder.ts';
 import type { Graph, Value } from '../../graph/graph.ts';
 import { type Linear, linears } from '../../graph/linear.ts';
+import { subgraphs } from '../../graph/traversal.ts';
 import { numbersOf } from '../../quantize/backends.ts';
 import { dequantizedInput } from '../../quantize/beside.ts';
 import { type BlockLinear, blockLinears } from '../../quantize/block-linear.ts';
@@ -37,6 +39,7 @@ interface Place {
  *
  * @param source the float32 graph that it was made from
  * @param batches inputs by the model's input names; held, with what is read by what comes next
+ * @throws UserError when the model has graphs within nodes (If, Loop)
  */
 export async function learnRounding(
   engine: Engine,
@@ -45,6 +48,12 @@ export async function learnRounding(
   batches: readonly Tensors[],
   { steps, progress }: { steps: number; progress: Progress },
 ): Promise<LearntLayer[]> {
+  const nested = source.nodes.find((node) => subgraphs(node).length > 0);
+  if (nested) {
+    throw new UserError(
+      `learn-rounding runs a model in pieces, and can't go into ${nested.label}: leave it out`,
+    );
+  }
   const record = quantization(quantized)!;
   const numbers = numbersOf(record);
   const { graph: rounded, values: twins } = quantized.clone();
