@@ -4,6 +4,7 @@ import { optionalPackage } from '../common/optional-package.node.ts';
 import { type DataOptions, dataOptions } from './data-options.ts';
 import type { RawImage, View, Viewer } from './dataset.ts';
 import { imageFormat } from './image-format.ts';
+import { withinTime } from './time-limit.ts';
 
 /** The decoder. The loader decodes many images at once, each a single time: one thread an image, nothing kept. */
 function loadSharp() {
@@ -16,7 +17,7 @@ function loadSharp() {
 /** What the decoder is built with. Others that it knows, drawings and documents, can take for ever: never those. */
 const decodable: ReadonlySet<string> = new Set(['JPEG', 'PNG', 'WebP', 'TIFF', 'GIF', 'AVIF']);
 
-/** An image that takes longer is given up. */
+/** An image that takes longer is given up; see `withinTime`. */
 const secondsAnImage = 20;
 
 /** Reads and decodes an image file; see `decodeImage`. */
@@ -43,6 +44,15 @@ export async function decodeImage(
   const format = imageFormat(bytes);
   if (!format) throw new Error(`it is none of ${[...decodable].join(', ')}`);
   if (!decodable.has(format)) throw new Error(`${format} can't be decoded here: convert it to PNG`);
+  return withinTime(secondsAnImage, () => decoded(sharp, bytes, maxPixels, viewer));
+}
+
+async function decoded(
+  sharp: ReturnType<typeof loadSharp>,
+  bytes: Uint8Array,
+  maxPixels: number,
+  viewer: Viewer | undefined,
+): Promise<RawImage> {
   const settings = { failOn: 'error', ignoreIcc: true, limitInputPixels: false } as const;
   const image = sharp(bytes, settings).timeout({ seconds: secondsAnImage });
   const { space, width, height } = await image.metadata();
