@@ -2,6 +2,7 @@ import { chmodSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, describe, expect, it, vi } from 'vitest';
+import { quantizeInt4 } from '../quantize/int4.ts';
 import { onnxruntime } from '../runtime/onnxruntime.node.ts';
 import { loadModel } from '../zoo/load.node.ts';
 import { initModel } from '../zoo/model.ts';
@@ -36,6 +37,12 @@ describe('exportModelFile', () => {
     const again = await loadModel(path);
     expect(again.inputs[0]).toMatchObject({ dtype: 'float32', shape: ['N', 3, 32, 32] });
     expect(again.outputs[0]!.producer!.op).not.toBe('Softmax');
+  });
+
+  it.each(['onnx', 'ort'])('%s of four bits, activations too, is what the model computes', async (format) => {
+    const int4 = await quantizeInt4(onnxruntime, model(), { activations: 'int4' });
+    const path = join(folder, 'four', `model.${format}`);
+    expect((await exportModelFile(onnxruntime, int4, format, path)).verified).toBe('run');
   });
 
   it.each(['torchscript', 'ptl'])(
