@@ -9,7 +9,8 @@
  * times as long) is settled by chance when it starts. Tuned, glibc keeps the memory, and under qnnpack OpenMP's
  * idle threads sleep instead of starving QNNPACK's own.
  *
- *     npm run build && node bench/paper.mjs [--models deit_tiny_patch16_224,...] [--threads 1,2] [--runs N] [-o DIR]
+ *     npm run build && node bench/paper.mjs [--models deit_tiny_patch16_224,...] [--threads 1,2] [--runs N]
+ *         [--ratios 0.09375,...] [--engines x86,...] [-o DIR]
  *
  * Needs a Python with torch and timm (PQV_PYTHON, a virtual environment, or the PATH's). Prints the tables and
  * writes paper.json, paper.md and paper.svg into DIR.
@@ -42,11 +43,13 @@ const { values } = parseArgs({
     models: { type: 'string', default: 'deit_tiny_patch16_224,deit_small_patch16_224,deit_base_patch16_224' },
     threads: { type: 'string', default: '1,2' },
     runs: { type: 'string', default: '15' },
+    ratios: { type: 'string', default: '0.09375,0.25' },
+    engines: { type: 'string', default: 'x86,fbgemm,onednn,qnnpack' },
     output: { type: 'string', short: 'o', default: 'runs/paper' },
   },
 });
-const engines = ['x86', 'fbgemm', 'onednn', 'qnnpack'];
-const ratios = [0.09375, 0.25];
+const engines = values.engines.split(',');
+const ratios = values.ratios.split(',').map(Number);
 const keptMemory = {
   MALLOC_MMAP_THRESHOLD_: '4294967296',
   MALLOC_TRIM_THRESHOLD_: '4294967296',
