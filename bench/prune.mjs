@@ -59,6 +59,7 @@ const images = {
 const parameters = scoredParameters(findGroups(model).groups);
 const script = fileURLToPath(new URL('prune_torch.py', import.meta.url));
 const torch = await judge(values.python, script, ['serve'], `load ${values.model} ${batch} ${threads}`);
+if (!torch) throw new Error(`${values.python} is not there: --python names one with torch and timm`);
 const product = await largestProduct(model, batch, threads);
 
 const ways = { taylor: summedGradients, hessian: axisCurvatures };

@@ -7,18 +7,11 @@
 import os
 import sys
 import time
-
-import torch
+from pathlib import Path
 
 sys.path.insert(0, os.environ.get("TORCH_PRUNING", ""))
-try:
-    # torchvision without its compiled operators can still be imported when their names exist.
-    library = torch.library.Library("torchvision", "DEF")
-    library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-except RuntimeError:
-    pass
-import timm  # noqa: E402
+sys.path.insert(0, str(Path(__file__).parent.parent / "conformance"))
+from judge import timm, torch  # noqa: E402
 
 try:
     import torch_pruning  # noqa: E402

@@ -6,17 +6,10 @@ Reads lines from stdin: `load NAME BATCH THREADS MODEL_ARGS`, `step`, `quit`; an
 import json
 import sys
 import time
+from pathlib import Path
 
-import torch
-
-try:
-    # torchvision without its compiled operators can still be imported when their names exist.
-    library = torch.library.Library("torchvision", "DEF")
-    library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-except RuntimeError:
-    pass
-import timm  # noqa: E402
+sys.path.insert(0, str(Path(__file__).parent.parent / "conformance"))
+from judge import timm, torch  # noqa: E402
 
 
 def prepare(name, batch, threads, model_args):

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { tinyVariant } from '../../test/lab-variant.ts';
 import { selfSigned } from './certificate.node.ts';
 import type { Hello } from './protocol.ts';
 import { runners } from './runners.ts';
@@ -25,33 +26,11 @@ const content = Buffer.from('a model');
 function variant(id: string, values: number[]): Variant {
   const path = join(folder, `${id}.onnx`);
   writeFileSync(path, content);
-  return {
-    id,
-    name: id,
-    title: id,
-    path,
-    file: `${id}.onnx`,
-    run: undefined,
-    format: 'onnx',
-    precision: 'fp32',
-    bytes: content.length,
+  return tinyVariant({
+    ...{ id, path, format: 'onnx', bytes: content.length },
     sha256: createHash('sha256').update(content).digest('hex'),
-    input: {
-      name: 'x',
-      dtype: 'float32',
-      shape: [1, 1, 2, 2],
-      layout: 'NCHW',
-      size: [1, 2, 2],
-      scale: [1],
-      offset: [0],
-    },
-    output: 'y',
-    classNames: null,
-    scores: 'logits',
-    fit: { cropPct: 1, cropMode: 'center' },
-    samples: [],
     expectation: { samples: [{ values }], tolerance: 1e-3, from: 'the test' },
-  };
+  });
 }
 
 beforeEach(async () => {

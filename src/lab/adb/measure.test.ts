@@ -1,6 +1,7 @@
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { scratch } from '../../../test/command.ts';
+import { tinyVariant } from '../../../test/lab-variant.ts';
 import { silent } from '../../common/progress.ts';
 import { exportModelFile } from '../../export/export-file.node.ts';
 import { readReport, writeReport } from '../../report/files.node.ts';
@@ -84,33 +85,21 @@ beforeEach(() => {
   outputs(1, 2, 2);
 });
 
-const variant = (format: 'onnx' | 'tflite', name = 'int8'): Variant => ({
-  id: name,
-  name,
-  title: name,
-  path: at('m.tflite'),
-  file: `${name}/m.${format}`,
-  run: undefined,
-  format,
-  precision: 'int8',
-  bytes: 5,
-  sha256: '',
-  input: {
-    name: 'x',
-    dtype: 'float32',
-    shape: [1, 2, 2, 1],
-    layout: 'NHWC',
-    size: [1, 2, 2],
-    scale: [1],
-    offset: [0],
-  },
-  output: 'y',
-  classNames: null,
-  scores: 'logits',
-  fit: { cropPct: 1, cropMode: 'center' },
-  samples: [{ width: 1, height: 1, channels: 1, pixels: 'AA==' }],
-  expectation: { samples: [{ values: [1, 2, 2] }], tolerance: 0.01, from: 'test' },
-});
+const variant = (format: 'onnx' | 'tflite', name = 'int8'): Variant =>
+  tinyVariant({
+    ...{ id: name, path: at('m.tflite'), format, precision: 'int8', file: `${name}/m.${format}` },
+    input: {
+      name: 'x',
+      dtype: 'float32',
+      shape: [1, 2, 2, 1],
+      layout: 'NHWC',
+      size: [1, 2, 2],
+      scale: [1],
+      offset: [0],
+    },
+    samples: [{ width: 1, height: 1, channels: 1, pixels: 'AA==' }],
+    expectation: { samples: [{ values: [1, 2, 2] }], tolerance: 0.01, from: 'test' },
+  });
 
 const run = (more: Partial<NativeRun> = {}): NativeRun => ({
   ...{ programs: {}, runs: 50, warmup: 15, seconds: 20, progress: silent },
